@@ -1,0 +1,39 @@
+# Every target works from a bare clone: .venv is made from requirements.lock when it is missing.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lint bench bench-gpu mutants model eval kernels-check docs clean
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet -r requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps -e .
+	touch $(READY)
+
+run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up
+	$(BIN)/python launch/demo.py
+
+test: $(READY)  ## lint, then every test; needs no GPU
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: $(READY)  ## CPU: tokens per second, soft / hard / hard without the plugin, in one run
+	$(BIN)/python launch/bench.py
+
+mutants: $(READY)  ## break each promise on purpose; its test has to fail
+	$(BIN)/python tests/mutants.py
+
+model: $(READY)  ## train the bundled model again
+	cd launch && ../$(BIN)/python -m bundled_model
+
+kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_100; spills fail
+	$(BIN)/python -m sglang_soft_kernels.check
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,22 @@
+"""GPU kernels of sglang-soft, and beside each its plain PyTorch reference: specification and CPU path.
+
+`import sglang_soft_kernels` imports neither torch nor triton: SGLang loads plugins before it has set CUDA up.
+"""
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "SoftSample": "sampling_reference",
+    "VocabShard": "mixture_reference",
+    "embedding_mixture": "dispatch",
+    "soft_sample": "dispatch",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)

@@ -1,0 +1,125 @@
+"""Compile every kernel for GPUs that are not here: `python -m sglang_soft_kernels.check [--sm 80 90 100]`.
+
+Prints registers, shared memory and spills of every variant, as ptxas left them in the machine code, and exits with 1
+if one spills or does not compile. Needs triton (whose wheel has ptxas and cuobjdump) and no GPU.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+os.environ.pop("TRITON_INTERPRET", None)  # interpreted functions cannot be compiled
+
+import triton  # noqa: E402
+from triton import knobs  # noqa: E402
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
+
+from . import mixture_triton, sampling_triton  # noqa: E402
+
+ARCHS = (80, 90, 100)
+
+
+class Variant(NamedTuple):
+    """One kernel with its compile-time values; types are Triton's names ("*bf16" is a pointer)."""
+
+    label: str
+    kernel: Any
+    types: dict[str, str]
+    constexprs: dict[str, int | bool]
+    num_warps: int
+
+
+class Resources(NamedTuple):
+    registers: int
+    shared: int
+    """Bytes of shared memory a program."""
+    spills: int
+    """Bytes a thread that did not fit into registers (stack and local memory)."""
+
+
+def variants() -> Iterator[Variant]:
+    """What the launchers ask for at the sizes of real models, and the extremes of K."""
+    index_types = {"input_ids_ptr": "*i64", "rows_ptr": "*i64", "ids_ptr": "*i32", "weights_ptr": "*fp32"}
+    for dtype, out, K, H, shard in [
+        ("bf16", "bf16", 10, 5120, False),
+        ("bf16", "bf16", 64, 5120, False),
+        ("bf16", "bf16", 1, 896, False),
+        ("bf16", "fp32", 10, 5120, True),
+        ("fp16", "fp16", 10, 5120, False),
+        ("fp32", "fp32", 64, 4096, True),
+    ]:
+        config = mixture_triton.launch_config(H, K)
+        num_warps = config.pop("num_warps")
+        types = index_types | {"table_ptr": f"*{dtype}", "out_ptr": f"*{out}"}
+        label = f"mixture {dtype}->{out} K={K} H={H}{' shard' if shard else ''}"
+        yield Variant(label, mixture_triton.mixture_kernel, types, config | {"K": K, "SHARD": shard}, num_warps)
+    row_types = {"temperature_ptr": "*fp32", "maxima_ptr": "*fp32", "shares_ptr": "*fp32"}
+    for dtype in ("fp32", "bf16"):
+        types = row_types | {"logits_ptr": f"*{dtype}"}
+        yield Variant(f"scan {dtype}", sampling_triton.scan_kernel, types, {}, 8)
+    for V, K, max_top_k in [(151_936, 10, 30), (151_936, 64, 128), (262_144, 64, 128), (262_144, 15, 30), (111, 10, 0)]:
+        config = sampling_triton.launch_config(V, K, max_top_k)
+        num_warps = config.pop("num_warps")
+        types = row_types | {"logits_ptr": "*fp32", "top_k_ptr": "*i32", "top_p_ptr": "*fp32", "min_p_ptr": "*fp32"}
+        types |= {"n_ptr": "*i32", "blocks_ptr": "*i32", "keys_ptr": "*i64", "ids_ptr": "*i32"}
+        types |= {"weights_ptr": "*fp32", "entropy_ptr": "*fp32"}
+        label = f"finish V={V} K={K} top_k<={max_top_k}"
+        yield Variant(label, sampling_triton.finish_kernel, types, config, num_warps)
+
+
+def compile_variant(variant: Variant, sm: int) -> Resources:
+    """Compile for one architecture (the result is in Triton's cache the next time) and read the cubin's resources."""
+    names = variant.kernel.arg_names
+    signature = {n: "constexpr" if n in variant.constexprs else variant.types.get(n, "i32") for n in names}
+    # As at launch time: pointers and row strides of real models are multiples of 16.
+    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*" or n in _ALIGNED}
+    constexprs = {(names.index(n),): value for n, value in variant.constexprs.items()}
+    source = ASTSource(fn=variant.kernel, signature=signature, constexprs=constexprs, attrs=aligned)
+    compiled = triton.compile(source, target=GPUTarget("cuda", sm, 32), options={"num_warps": variant.num_warps})
+    registers, stack, local = _usage(compiled.asm["cubin"])
+    return Resources(registers, compiled.metadata.shared, stack + local)
+
+
+_ALIGNED = ("H", "V", "table_stride", "out_stride", "logits_stride")
+
+
+def _usage(cubin: bytes) -> tuple[int, int, int]:
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", text)
+    if match is None:
+        raise RuntimeError(f"cuobjdump printed no resource usage:\n{text}")
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sm", type=int, nargs="+", default=ARCHS, help="compute capabilities, e.g. 80 90 100")
+    args = parser.parse_args(argv)
+    print(f"triton {triton.__version__}\n{'kernel':40}{'sm':>5}{'warps':>7}{'registers':>11}{'shared':>8}{'spills':>8}")
+    failures = 0
+    for variant in variants():
+        for sm in args.sm:
+            try:
+                r = compile_variant(variant, sm)
+            except Exception as error:  # reported below: one broken kernel must not hide the others
+                failures += 1
+                print(f"{variant.label:40}{sm:>5}  does not compile: {error}")
+                continue
+            failures += r.spills > 0
+            print(f"{variant.label:40}{sm:>5}{variant.num_warps:>7}{r.registers:>11}{r.shared:>8}{r.spills:>8}")
+    print(f"{failures} failed" if failures else "no spills")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

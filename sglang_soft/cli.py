@@ -1,0 +1,45 @@
+"""`sglang-soft`: explain the plugin from its own tables.
+
+    sglang-soft params      the request parameters of Soft Thinking
+    sglang-soft hooks       every hook on SGLang: target, kind, why, and when it can be deleted
+"""
+
+import argparse
+from collections.abc import Sequence
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """A Markdown table of rows that share their keys."""
+    header = list(rows[0])
+    lines = [header, ["---"] * len(header), *([row[key] for key in header] for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def params_table() -> str:
+    from sglang_soft import params
+
+    return markdown(params.table())
+
+
+def hooks_table() -> str:
+    from sglang_soft.ledger import RECORDS
+
+    return markdown(
+        [
+            {"target": f"`{r.target.removeprefix('sglang.srt.')}`", "kind": r.kind, "why": r.why, "until": r.until}
+            for r in RECORDS
+        ]
+    )
+
+
+_TABLES = {"params": params_table, "hooks": hooks_table}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=_TABLES, help="the table to print")
+    print(_TABLES[parser.parse_args(argv).table]())
+
+
+if __name__ == "__main__":
+    main()

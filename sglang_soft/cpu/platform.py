@@ -1,0 +1,40 @@
+"""Platform class that runs SGLang on a CPU with PyTorch operators only.
+
+SGLang's own CPU engine needs a build of sglang-kernel that its wheel does not hold; out-of-tree platforms
+(sglang.srt.platforms) need nothing but this class.
+"""
+
+from sglang.srt.platforms.cpu import CpuDeviceMixin
+from sglang.srt.platforms.device_mixin import PlatformEnum
+from sglang.srt.platforms.interface import SRTPlatform
+
+DEFAULT_KV_TOKENS = 65536
+DEFAULT_RUNNING_REQUESTS = 64
+
+
+class CpuPlatform(CpuDeviceMixin, SRTPlatform):
+    _enum = PlatformEnum.OOT
+
+    def apply_server_args_defaults(self, server_args) -> None:
+        """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang allows it."""
+        server_args.device = "cpu"
+        server_args.disable_cuda_graph = True
+        if server_args.attention_backend is None:
+            server_args.attention_backend = self.get_default_attention_backend()
+        if server_args.dtype == "auto":
+            server_args.dtype = "float32"
+        # SGLang sizes the KV cache to fill the accelerator's memory. Here that is the machine's own memory.
+        if server_args.max_total_tokens is None:
+            server_args.max_total_tokens = DEFAULT_KV_TOKENS
+        if server_args.max_running_requests is None:
+            server_args.max_running_requests = DEFAULT_RUNNING_REQUESTS
+
+    def get_device(self, device_id: int = 0) -> str:
+        # A name, not a torch.device: ServerArgs resolution splits it at ":".
+        return "cpu"
+
+    def get_default_attention_backend(self) -> str:
+        return "torch_native"
+
+    def get_dispatch_key_name(self) -> str:
+        return "native"

@@ -1,0 +1,82 @@
+"""Sampler: SGLang's own sampling, with a soft step in front of it for the rows that think."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from sglang.srt.layers.logprob_processor import OutputLogprobProcessor
+from sglang.srt.layers.sampler import Sampler
+
+from sglang_soft.plan import ForwardPlan
+from sglang_soft.step import ConceptStep, advance, concept_step
+
+
+def after_create_sampler(sampler: Sampler, *args, **kwargs) -> Sampler:
+    """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us and is refused."""
+    if type(sampler) is not Sampler:
+        raise SystemExit(f"sglang-soft does not support the sampler {type(sampler).__name__}")
+    return SoftSampler()
+
+
+class _Outcome:
+    step: ConceptStep
+
+
+class _LogprobsOfEmitted(OutputLogprobProcessor):
+    """Output logprobs of the token that was emitted, not of the one that SGLang's sampler drew for the row."""
+
+    def __init__(self, sampler: "SoftSampler") -> None:
+        super().__init__()
+        self._sampler = sampler
+
+    def compute_logprobs(self, logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids):
+        self._sampler.merge(batch_next_token_ids)
+        return super().compute_logprobs(logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids)
+
+
+class SoftSampler(Sampler):
+    """`Sampler` whose rows in the thinking phase emit concept tokens.
+
+    The soft step reads the logits after penalties, bias, grammar masks and custom processors, and before SGLang's
+    sampling overwrites them. SGLang then samples every row as usual; thinking rows get their own token in place of
+    the drawn one, before logprobs are looked up and before ids are synchronised across ranks.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.output_logprob_processor = _LogprobsOfEmitted(self)
+        self._plan: ForwardPlan | None = None
+        self._step: ConceptStep | None = None
+
+    @contextmanager
+    def stepping(self, plan: ForwardPlan) -> Iterator[_Outcome]:
+        """Within this context the next call of the sampler is a soft step."""
+        outcome = _Outcome()
+        self._plan, self._step = plan, None
+        try:
+            yield outcome
+            assert self._step is not None, "the sampler did not run"
+            outcome.step = self._step
+        finally:
+            self._plan = self._step = None
+
+    def forward(self, *args, **kwargs) -> torch.Tensor:
+        tokens = super().forward(*args, **kwargs)
+        if self._plan is not None:
+            advance(self._plan.pool, self._plan.rows, self._step, tokens)
+        return tokens
+
+    def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:
+        logits = super()._preprocess_logits(logits, sampling_info)
+        if self._plan is not None and self._step is None:
+            self._step = concept_step(self._plan.pool, self._plan.rows, logits, self._plan.max_top_k)
+        return logits
+
+    def merge(self, tokens: torch.Tensor) -> None:
+        """Put the tokens of thinking rows into `tokens` [B], in place."""
+        if self._step is not None:
+            self._step.merge(tokens)
+
+    def _sync_token_ids_across_tp(self, batch_next_token_ids, sampling_info) -> None:
+        self.merge(batch_next_token_ids)
+        super()._sync_token_ids_across_tp(batch_next_token_ids, sampling_info)

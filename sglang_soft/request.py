@@ -1,0 +1,139 @@
+"""Host-side state of one soft request, in the scheduler: phase, history, names of its KV, summary.
+
+Device rows (`pool.py`) run ahead of it by the steps that are in flight; it is the truth that a retracted request
+restarts from.
+"""
+
+from array import array
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from sglang_soft.history import Concept, ConceptLog, concept_key, unpack
+from sglang_soft.params import SoftParams
+
+
+class Phase(IntEnum):
+    """Phase of a row. Values are shared with the device."""
+
+    OFF = 0
+    """Not a soft request."""
+    WAIT = 1
+    """Plain decoding; thinking starts behind a think-start token."""
+    THINK = 2
+    ANSWER = 3
+
+
+class Step(IntEnum):
+    """What one sampled position of a soft request was. Values are shared with the device."""
+
+    PLAIN = 0
+    """An ordinary token: before thinking, or in the answer."""
+    CONCEPT = 1
+    THINK_END = 2
+    """Think-end was the most probable token."""
+    COLD_STOP = 3
+    """Think-end was forced by Cold Stop."""
+    BOUND = 4
+    """Think-end was forced by max_thinking_tokens."""
+
+
+HOW_ENDED = {Step.THINK_END: "think_end", Step.COLD_STOP: "cold_stop", Step.BOUND: "bound"}
+
+
+class SoftRequest:
+    """State of one soft request."""
+
+    def __init__(self, params: SoftParams) -> None:
+        self.params = params
+        self.phase = Phase.THINK if params.starts_thinking else Phase.WAIT
+        self.first = 0 if params.starts_thinking else None
+        """Output index of the first thinking step."""
+        self.committed = 0
+        """Output tokens that this state has seen."""
+        self.low = 0
+        """Cold Stop's count of consecutive confident steps."""
+        self.how_ended: str | None = None
+        self.log = ConceptLog()
+        """One record a thinking step, the step that emitted think-end included."""
+        self.named = 0
+        """Output tokens that carry their final name in SGLang's fill ids."""
+        self.replayed = {Phase.WAIT: 0, Phase.THINK: 0, Phase.ANSWER: 0}
+        """How often the request was retracted and prefilled again, by the phase that it was in."""
+        self.sent = 0
+        """Records that were sent to the client's process."""
+        self._entropy_sum = 0.0
+        self._entropy_last: float | None = None
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Concept tokens emitted: think-end is not counted."""
+        return len(self.log) - (self.how_ended is not None)
+
+    def commit(self, token: int, step: int, record: bytes, entropy: float, low: int) -> None:
+        """One output token became visible. `record` counts for thinking steps only."""
+        self.committed += 1
+        if step == Step.PLAIN:
+            if self.phase == Phase.WAIT and token == self.params.think_start_id:
+                self.phase, self.first = Phase.THINK, self.committed
+            return
+        assert self.phase == Phase.THINK, f"thinking step in phase {self.phase}"
+        self.log.append(record)
+        self.low = low
+        self._entropy_sum += entropy
+        self._entropy_last = entropy
+        if step != Step.CONCEPT:
+            self.how_ended = HOW_ENDED[Step(step)]
+            self.phase = Phase.ANSWER
+
+    def count_replays(self, retractions: int) -> None:
+        """Called at every prefill with SGLang's count of retractions so far."""
+        self.replayed[self.phase] += retractions - sum(self.replayed.values())
+
+    def named_by_concept(self, start: int, stop: int) -> range:
+        """Output indices in [start, stop) whose input embedding is a mixture."""
+        if self.first is None:
+            return range(0)
+        return range(max(start, self.first), min(stop, self.first + self.thinking_tokens))
+
+    def name(self, fill_ids: array, prompt_len: int, start: int) -> None:
+        """Put concept keys in place of the readable ids of output tokens [start, ...) of `fill_ids`."""
+        outputs = self.named_by_concept(start, len(fill_ids) - prompt_len)
+        for index, record in zip(outputs, self._records(outputs)):
+            fill_ids[prompt_len + index] = concept_key(record)
+
+    def concepts(self, outputs: range) -> Iterator[Concept]:
+        """Concept tokens at a range of output indices from `named_by_concept`."""
+        return map(unpack, self._records(outputs))
+
+    def _records(self, outputs: range) -> Iterator[bytes]:
+        if not outputs:
+            return iter(())
+        assert self.first is not None
+        return self.log.records(outputs.start - self.first, outputs.stop - self.first)
+
+    def take_unsent(self) -> list[bytes]:
+        """Records since the last call: what a stream sends next."""
+        new = list(self.log.records(self.sent))
+        self.sent = len(self.log)
+        return new
+
+    def summary(self, output_tokens: int, finish: dict[str, Any] | None) -> dict[str, Any]:
+        """`meta_info.soft_thinking` of a finished request, concepts aside."""
+        how = self.how_ended
+        if how is None and self.first is not None:
+            how = {"length": "length", "abort": "abort"}.get((finish or {}).get("type", ""), "stop")
+        thinking = self.thinking_tokens
+        before = 0 if self.first is None else self.first
+        steps = len(self.log)
+        return {
+            "method": self.params.method,
+            "thinking_tokens": thinking,
+            "answer_tokens": output_tokens - before - steps,
+            "how_ended": how,
+            "replays": {"thinking": self.replayed[Phase.THINK], "answering": self.replayed[Phase.ANSWER]},
+            "mean_entropy": self._entropy_sum / steps if steps else None,
+            "final_entropy": None if self._entropy_last is None else float(np.float32(self._entropy_last)),
+        }

@@ -1,0 +1,56 @@
+"""Concept tokens on their way from the device to the requests' histories, beside the forwards.
+
+SGLang's route for such outputs (`sglang.srt.managers.auxiliary_output`): the copy is queued behind the sampling, and
+`consume` runs when the sampled tokens have been committed to their requests and before they are streamed.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from sglang_soft.plan import ForwardPlan
+from sglang_soft.request import Step
+from sglang_soft.step import ConceptStep
+
+
+class DeviceConcepts:
+    """One step's outcome as a single [B, 2K + 3] int32 tensor: ids, weights, entropy, kind, low."""
+
+    def __init__(self, packed: torch.Tensor, plan: ForwardPlan) -> None:
+        self._packed = packed
+        self._plan = plan
+
+    @classmethod
+    def of(cls, step: ConceptStep, plan: ForwardPlan) -> "DeviceConcepts":
+        bits = [step.ids, step.weights.view(torch.int32), step.entropy[:, None].view(torch.int32)]
+        packed = torch.cat([*bits, step.kind[:, None].int(), step.low[:, None].int()], 1)
+        return cls(packed, plan)
+
+    def copy_to_host(self, copy_tensor: Callable[[torch.Tensor], torch.Tensor]) -> "HostConcepts":
+        return HostConcepts(copy_tensor(self._packed), self._plan)
+
+
+class HostConcepts:
+    def __init__(self, packed: torch.Tensor, plan: ForwardPlan) -> None:
+        self._packed = packed
+        self._plan = plan
+
+    def consume(self, batch, commits: Sequence) -> None:
+        """Append what became visible to the histories; a step whose token was discarded leaves no trace."""
+        width = self._plan.pool.width
+        packed = self._packed.numpy()
+        weights = packed[:, width : 2 * width].view("<f4")
+        entropy = packed[:, 2 * width].view("<f4")
+        kind, low = packed[:, 2 * width + 1].tolist(), packed[:, 2 * width + 2].tolist()
+        used = (weights > 0).sum(1).tolist()
+        # 24-bit ids: the low three bytes of little-endian int32
+        id_bytes = np.ascontiguousarray(packed[:, :width]).view(np.uint8).reshape(len(packed), width, 4)[:, :, :3]
+        for i, (request, commit) in enumerate(zip(self._plan.requests, commits, strict=True)):
+            if request is None or commit is None:
+                continue
+            record = b""
+            if kind[i] != Step.PLAIN:
+                n = used[i]
+                record = bytes((n,)) + entropy[i].tobytes() + id_bytes[i, :n].tobytes() + weights[i, :n].tobytes()
+            request.commit(commit.token_ids[0], kind[i], record, float(entropy[i]), low[i])

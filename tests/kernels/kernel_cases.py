@@ -1,0 +1,124 @@
+"""Kernel tests that run on a device: the same cases in Triton's interpreter (interpreted.py) and on a GPU.
+
+Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id that exists nowhere.
+"""
+
+import os
+
+import pytest
+import torch
+from kernel_oracle import assert_samples, make_logits, make_params, make_pool, mix
+
+from sglang_soft_kernels.mixture_reference import VocabShard
+from sglang_soft_kernels.mixture_reference import embedding_mixture as reference_mixture
+
+POISON = 1_999_999_999
+
+MIXTURES = [  # T, H, K, table dtype
+    (1, 1, 1, torch.float32),
+    (5, 63, 3, torch.bfloat16),
+    (33, 100, 10, torch.float16),
+    (7, 1000, 10, torch.bfloat16),
+    (3, 2050, 17, torch.float32),
+    (2, 5120, 64, torch.bfloat16),
+    (512, 48, 10, torch.float32),
+]
+SHARDS = [((0, 24), 0, (40, 46)), ((24, 40), 8, (46, 50))]
+"""Two ranks of 40 original and 10 added ids, 24 + 6 rows of table each."""
+
+SAMPLES = [  # B, V, kind, K, logits dtype
+    (4, 1, "normal", 3, torch.float32),
+    (4, 3, "ties", 10, torch.float32),
+    (9, 111, "normal", 10, torch.float32),
+    (6, 111, "masked", 10, torch.float32),
+    (3, 111, "onehot", 10, torch.float32),
+    (20, 130, "ties", 5, torch.float32),
+    (6, 4097, "ties", 10, torch.float32),
+    (4, 5000, "equal", 10, torch.float32),
+    (4, 20_000, "normal", 64, torch.bfloat16),
+    (3, 9_999, "equal", 64, torch.float32),
+    (2, 151_936, "normal", 10, torch.float32),
+    (1, 262_144, "ties", 15, torch.float32),
+]
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    real = torch.empty
+
+    def empty(*args, **kwargs):
+        tensor = real(*args, **kwargs)
+        return tensor.fill_(float("nan") if tensor.is_floating_point() else POISON)
+
+    monkeypatch.setattr(torch, "empty", empty)
+
+
+def check_mixture(run, T, H, K, dtype, device):
+    V = 50
+    table = torch.randn(V, H, dtype=dtype, device=device)
+    table[V - 1] = float("nan")  # only unused slots point here
+    ids, weights = make_pool(40, K, V - 1, seed=T, device=device)
+    ids[weights == 0] = V - 1
+    g = torch.Generator().manual_seed(H)
+    rows = torch.randint(0, 40, (T,), generator=g).to(device)
+    rows[0] = 1
+    input_ids = torch.randint(0, V - 1, (T,), generator=g).to(device)
+    soft = weights[rows, 0] != 0
+    input_ids[soft] = 1 << 60  # a concept key: must not be read as an index
+    out = run(table, input_ids, rows, ids, weights)
+    want = torch.tensor(mix(table, input_ids, rows, ids, weights))
+    assert torch.equal(out[~soft], table[input_ids[~soft]])
+    assert_rounded_once(out.cpu().double(), want, dtype)
+    precise = run(table, input_ids, rows, ids, weights, out_dtype=torch.float32)
+    torch.testing.assert_close(precise.cpu().double(), want, rtol=0, atol=2e-6)
+
+
+def assert_rounded_once(got, want, dtype):
+    """Half a unit in the last place, beside the error of the float32 sum (terms of at most about 4)."""
+    ulp = torch.finfo(dtype).eps * torch.exp2(want.abs().clamp(min=2.0**-14).log2().floor())
+    # Triton's interpreter truncates float32 to bfloat16 where a GPU rounds to the nearest.
+    truncated = dtype == torch.bfloat16 and os.environ.get("TRITON_INTERPRET") == "1"
+    assert ((got - want).abs() <= ulp * (1 if truncated else 0.5) + 2e-6).all()
+
+
+def check_shards(run, device):
+    """Partial sums of two ranks add up to the whole, and ids of the other rank never touch the local table."""
+    H = 65
+    table = torch.randn(50, H, device=device)
+    ids, weights = make_pool(40, 6, 50, seed=7, device=device)
+    rows = torch.arange(40, device=device)
+    input_ids = torch.arange(40, device=device) + 5
+    whole = reference_mixture(table, input_ids, rows, ids, weights)
+    total = torch.zeros_like(whole)
+    for org, padding, added in SHARDS:
+        local = torch.full((30, H), float("nan"), device=device)
+        local[: org[1] - org[0]] = table[org[0] : org[1]]
+        added_row = org[1] - org[0] + padding
+        local[added_row : added_row + added[1] - added[0]] = table[added[0] : added[1]]
+        shard = VocabShard(*org, padding, *added)
+        part = run(local, input_ids, rows, ids, weights, shard=shard, out_dtype=torch.float32)
+        want = torch.tensor(mix(local, input_ids, rows, ids, weights, (org, padding, added)))
+        torch.testing.assert_close(part.cpu().double(), want, rtol=0, atol=2e-6)
+        total += part
+    torch.testing.assert_close(total, whole, rtol=0, atol=2e-6)
+
+
+def check_samples(run, B, V, kind, K, dtype, device):
+    logits = make_logits(B, V, kind, seed=V, dtype=dtype, device=device)
+    params = make_params(B, K, seed=B + V, device=device)
+    before = logits.clone()
+    sample = run(logits, *params, K=K, max_top_k=30)
+    assert torch.equal(logits, before)
+    assert_samples(sample, logits, params, K, tie_free_share=0.5)
+
+
+def check_batch_invariance(run, device):
+    """Every row alone, and at another width of the partial sort, has the same bits."""
+    B, V, K = 5, 4500, 10
+    logits = make_logits(B, V, "normal", seed=3, device=device)
+    params = make_params(B, K, seed=4, device=device)
+    whole = run(logits, *params, K=K, max_top_k=30)
+    for b in range(B):
+        alone = run(logits[b : b + 1], *(p[b : b + 1] for p in params), K=K, max_top_k=30)
+        for got, want in zip(alone, whole):
+            assert torch.equal(got[0], want[b])

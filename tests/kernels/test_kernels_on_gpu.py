@@ -1,0 +1,75 @@
+"""The kernel cases on a CUDA device, and what only a device can show."""
+
+import kernel_cases as cases
+import pytest
+import torch
+from kernel_cases import poisoned  # noqa: F401
+
+import sglang_soft_kernels as kernels
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.usefixtures("poisoned"),
+]
+
+
+@pytest.mark.parametrize("case", cases.MIXTURES)
+def test_mixture(case):
+    cases.check_mixture(kernels.embedding_mixture, *case, "cuda")
+
+
+def test_shards():
+    cases.check_shards(kernels.embedding_mixture, "cuda")
+
+
+@pytest.mark.parametrize("case", [*cases.SAMPLES, (512, 1000, "ties", 10, torch.float32)])
+def test_soft_sample(case):
+    cases.check_samples(kernels.soft_sample, *case, "cuda")
+
+
+def test_batch_invariance():
+    cases.check_batch_invariance(kernels.soft_sample, "cuda")
+
+
+def test_no_host_synchronisation():
+    logits, params, mixture = _step_inputs()
+    for _ in range(2):  # the first call compiles
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            sample = kernels.soft_sample(logits, *params, K=10, max_top_k=30)
+            kernels.embedding_mixture(*mixture, sample.ids, sample.weights)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_cuda_graph_follows_the_data():
+    """A captured step recomputes from the buffers' new content: soft rows may become plain and back."""
+    logits, params, mixture = _step_inputs()
+    weights_mask = torch.ones(8, 1, device="cuda")
+
+    def step():
+        sample = kernels.soft_sample(logits, *params, K=10, max_top_k=30)
+        return sample, kernels.embedding_mixture(*mixture, sample.ids, sample.weights * weights_mask)
+
+    step()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = step()
+    for seed in (1, 2):
+        logits.copy_(cases.make_logits(8, 5000, "normal", seed))
+        weights_mask.copy_((torch.arange(8) % (seed + 1) == 0)[:, None])
+        graph.replay()
+        sample, embeddings = step()
+        assert torch.equal(captured[0].ids, sample.ids) and torch.equal(captured[0].weights, sample.weights)
+        assert torch.equal(captured[1], embeddings)
+
+
+def _step_inputs():
+    logits = cases.make_logits(8, 5000, "normal", seed=0, device="cuda")
+    params = cases.make_params(8, 10, seed=0, device="cuda")
+    table = torch.randn(5000, 256, device="cuda", dtype=torch.bfloat16)
+    tokens = torch.arange(8, device="cuda")
+    return logits, params, (table, tokens, tokens)

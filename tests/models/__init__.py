@@ -1,0 +1,1 @@
+"""Models the tests run on: tiny, random-weight, built on disk in under a second."""
