@@ -1,7 +1,7 @@
 """`sglang-soft`: explain the plugin from its own tables.
 
-    sglang-soft params      the request parameters of Soft Thinking
-    sglang-soft hooks       every hook on SGLang: target, kind, why, and when it can be deleted
+sglang-soft params      the request parameters of Soft Thinking
+sglang-soft hooks       every hook on SGLang: target, kind, why, and when it can be deleted
 """
 
 import argparse

@@ -46,7 +46,16 @@ def concept_key(record: bytes) -> int:
 
     It depends on content alone, so that tensor-parallel ranks agree and equal concept tokens share their KV.
     """
-    digest = blake2b(record[5:], digest_size=8).digest()
+    return _key(record[5:])
+
+
+def private_key(rid: str, index: int) -> int:
+    """Name of a position whose concept token the host does not know yet: equal on all ranks, matched by nothing."""
+    return _key(b"private" + rid.encode() + index.to_bytes(8, "little"))
+
+
+def _key(content: bytes) -> int:
+    digest = blake2b(content, digest_size=8).digest()
     return int.from_bytes(digest, "little") & (_KEY_BIT - 1) | _KEY_BIT
 
 

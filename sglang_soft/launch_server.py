@@ -26,9 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="parameters of requests that say nothing of Soft Thinking: true, or a JSON object of the keys that "
         "`sglang-soft params` lists; without it such requests are decoded plainly",
     )
-    group.add_argument(
-        "--soft-method", metavar="NAME", help="shorthand for the key `method` of --soft-default"
-    )
+    group.add_argument("--soft-method", metavar="NAME", help="shorthand for the key `method` of --soft-default")
     group.add_argument(
         "--soft-max-k",
         metavar="K",
@@ -53,8 +51,10 @@ def parse(argv: Sequence[str]) -> tuple[SoftConfig, list[str]]:
     own, rest = build_parser().parse_known_args(argv)
     unknown = [arg for arg in rest if arg.startswith("--soft-")]
     if unknown:
-        raise ValueError(f"unknown flag {unknown[0]}; Soft Thinking has --soft-default, --soft-method, --soft-max-k, "
-                         "--soft-think-start and --soft-think-end.")
+        raise ValueError(
+            f"unknown flag {unknown[0]}; Soft Thinking has --soft-default, --soft-method, --soft-max-k, "
+            "--soft-think-start and --soft-think-end."
+        )
     max_k = config.parse_max_k(own.soft_max_k)
     default = own.soft_default
     if own.soft_method is not None:

@@ -92,15 +92,6 @@ RECORDS: tuple[HookRecord, ...] = (
         "a per-token KV name separate from the token id",
     ),
     HookRecord(
-        f"{_SRT}.managers.schedule_batch.Req.owned_kv_len",
-        "after",
-        "sglang_soft.hooks.req:owned_kv_len",
-        ("self",),
-        "a finished request enters the radix tree before its last concept token is known to the host: "
-        "leave that one position out",
-        "auxiliary output consumed before the KV release",
-    ),
-    HookRecord(
         f"{_SRT}.managers.schedule_batch.ScheduleBatch.prepare_for_extend",
         "after",
         "sglang_soft.hooks.schedule_batch:after_prepare_for_extend",

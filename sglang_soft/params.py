@@ -33,7 +33,9 @@ class Field(NamedTuple):
 def _sampling_fields(prefix: str, phase: str, fork: str | None) -> tuple[Field, ...]:
     def field(name: str, kind: type, allowed: str, ok: Callable[[Any], bool], doc: str) -> Field:
         aliases = (f"{fork}{name}",) if fork else ()
-        return Field(f"{prefix}{name}", kind, None, allowed, ok, f"{doc} of the {phase}; default: the request's", aliases)
+        return Field(
+            f"{prefix}{name}", kind, None, allowed, ok, f"{doc} of the {phase}; default: the request's", aliases
+        )
 
     return (
         field("temperature", float, "a finite number >= 0", lambda v: v >= 0, "Temperature (0: greedy)"),

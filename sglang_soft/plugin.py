@@ -22,9 +22,7 @@ def register() -> None:
     """
     installed = version("sglang")
     if installed not in SGLANG_WINDOW:
-        raise SystemExit(
-            f"sglang-soft supports sglang {', '.join(SGLANG_WINDOW)}, found {installed}. {_REMEDY}"
-        )
+        raise SystemExit(f"sglang-soft supports sglang {', '.join(SGLANG_WINDOW)}, found {installed}. {_REMEDY}")
 
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 

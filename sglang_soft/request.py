@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sglang_soft.history import Concept, ConceptLog, concept_key, unpack
+from sglang_soft.history import Concept, ConceptLog, concept_key, private_key, unpack
 from sglang_soft.params import SoftParams
 
 
@@ -98,11 +98,20 @@ class SoftRequest:
             return range(0)
         return range(max(start, self.first), min(stop, self.first + self.thinking_tokens))
 
-    def name(self, fill_ids: array, prompt_len: int, start: int) -> None:
-        """Put concept keys in place of the readable ids of output tokens [start, ...) of `fill_ids`."""
-        outputs = self.named_by_concept(start, len(fill_ids) - prompt_len)
+    def name(self, fill_ids: array, prompt_len: int, rid: str) -> None:
+        """Put concept keys in place of the readable ids of output tokens in `fill_ids` (prompt, then output).
+
+        SGLang asks for names while the last step of a finished request is committed but not yet consumed. If that
+        may be a concept token, it gets a name of its own, which nothing can match.
+        """
+        stop = len(fill_ids) - prompt_len
+        outputs = self.named_by_concept(self.named, stop)
         for index, record in zip(outputs, self._records(outputs)):
             fill_ids[prompt_len + index] = concept_key(record)
+        if self.phase == Phase.THINK:
+            for index in range(self.committed, stop):
+                fill_ids[prompt_len + index] = private_key(rid, index)
+        self.named = min(self.committed, stop)
 
     def concepts(self, outputs: range) -> Iterator[Concept]:
         """Concept tokens at a range of output indices from `named_by_concept`."""

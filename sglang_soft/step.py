@@ -7,7 +7,7 @@ vocabulary or over K. Shapes: B rows of the batch, K slots, V vocabulary.
 from typing import NamedTuple
 
 import torch
-from sglang_soft_kernels.sampling_reference import soft_sample
+from sglang_soft_kernels import soft_sample
 
 from sglang_soft import pool as columns
 from sglang_soft.pool import STATE, ConceptPool
@@ -39,9 +39,7 @@ class ConceptStep(NamedTuple):
         tokens.copy_(torch.where(self.thinking, self.token.to(tokens.dtype), tokens))
 
 
-def concept_step(
-    pool: ConceptPool, rows: torch.Tensor, logits: torch.Tensor, max_top_k: int | None
-) -> ConceptStep:
+def concept_step(pool: ConceptPool, rows: torch.Tensor, logits: torch.Tensor, max_top_k: int | None) -> ConceptStep:
     """Make the concept tokens of the thinking rows.
 
     rows: [B] int64. logits: [B, V] float32, after penalties, bias and grammar mask; not modified. max_top_k: upper

@@ -10,8 +10,11 @@ from tests.models import tiny
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # One machine, two cores, loopback only: nothing here may wait for a hub.
+    # Nothing here may wait for a hub, and a tiny model is only slowed by OpenMP's barriers.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
+    config.addinivalue_line("filterwarnings", "ignore::UserWarning")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Compile every kernel for GPUs that are not here: `python -m sglang_soft_kernels.check [--sm 80 90 100]`.
 
-Prints registers, shared memory and spills of every variant, as ptxas left them in the machine code, and exits with 1
-if one spills or does not compile. Needs triton (whose wheel has ptxas and cuobjdump) and no GPU.
+Prints registers, shared memory and spills of every variant, as ptxas left them in the machine code, and
+exits with 1 if one spills or does not compile. Needs triton (whose wheel has ptxas and cuobjdump) and no GPU.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 os.environ.pop("TRITON_INTERPRET", None)  # interpreted functions cannot be compiled
 
-import triton  # noqa: E402
-from triton import knobs  # noqa: E402
-from triton.backends.compiler import GPUTarget  # noqa: E402
-from triton.compiler import ASTSource  # noqa: E402
+import triton
+from triton import knobs
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
-from . import mixture_triton, sampling_triton  # noqa: E402
+from . import mixture_triton, sampling_triton
 
 ARCHS = (80, 90, 100)
 
@@ -63,10 +63,21 @@ def variants() -> Iterator[Variant]:
     for dtype in ("fp32", "bf16"):
         types = row_types | {"logits_ptr": f"*{dtype}"}
         yield Variant(f"scan {dtype}", sampling_triton.scan_kernel, types, {}, 8)
-    for V, K, max_top_k in [(151_936, 10, 30), (151_936, 64, 128), (262_144, 64, 128), (262_144, 15, 30), (111, 10, 0)]:
+    for V, K, max_top_k in [
+        (151_936, 10, 30),
+        (151_936, 64, 128),
+        (262_144, 64, 128),
+        (262_144, 15, 30),
+        (111, 10, 0),
+    ]:
         config = sampling_triton.launch_config(V, K, max_top_k)
         num_warps = config.pop("num_warps")
-        types = row_types | {"logits_ptr": "*fp32", "top_k_ptr": "*i32", "top_p_ptr": "*fp32", "min_p_ptr": "*fp32"}
+        types = row_types | {
+            "logits_ptr": "*fp32",
+            "top_k_ptr": "*i32",
+            "top_p_ptr": "*fp32",
+            "min_p_ptr": "*fp32",
+        }
         types |= {"n_ptr": "*i32", "blocks_ptr": "*i32", "keys_ptr": "*i64", "ids_ptr": "*i32"}
         types |= {"weights_ptr": "*fp32", "entropy_ptr": "*fp32"}
         label = f"finish V={V} K={K} top_k<={max_top_k}"
@@ -74,7 +85,7 @@ def variants() -> Iterator[Variant]:
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:
-    """Compile for one architecture (the result is in Triton's cache the next time) and read the cubin's resources."""
+    """Compile for one architecture (the next time it is in Triton's cache) and read the cubin's resources."""
     names = variant.kernel.arg_names
     signature = {n: "constexpr" if n in variant.constexprs else variant.types.get(n, "i32") for n in names}
     # As at launch time: pointers and row strides of real models are multiples of 16.
@@ -105,7 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sm", type=int, nargs="+", default=ARCHS, help="compute capabilities, e.g. 80 90 100")
     args = parser.parse_args(argv)
-    print(f"triton {triton.__version__}\n{'kernel':40}{'sm':>5}{'warps':>7}{'registers':>11}{'shared':>8}{'spills':>8}")
+    print(f"triton {triton.__version__}")
+    print(f"{'kernel':40}{'sm':>5}{'warps':>7}{'registers':>11}{'shared':>8}{'spills':>8}")
     failures = 0
     for variant in variants():
         for sm in args.sm:

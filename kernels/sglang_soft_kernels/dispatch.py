@@ -1,7 +1,7 @@
 """Chooses between kernel and reference by where the tensors are; the public functions of the package.
 
-CUDA tensors go to Triton, all others to the plain PyTorch reference. `TRITON_INTERPRET=1` sends CPU tensors through
-the Triton kernels as well, in Triton's interpreter. Triton is imported at the first use.
+CUDA tensors go to Triton, all others to the plain PyTorch reference. `TRITON_INTERPRET=1` sends CPU
+tensors through the Triton kernels as well, in Triton's interpreter. Triton is imported at the first use.
 """
 
 import os

@@ -1,9 +1,10 @@
 """Embedding mixture as one Triton launch; `mixture_reference` is its specification.
 
-A program owns one token and BLOCK_H columns. Chain of dependent loads: row -> (ids, weights) -> table -> store.
-Floor of the traffic: (slots in use + 1) * H * element size for a soft token, 2 * H * element size for a plain one.
-Slots of weight 0 and ids of other ranks cost no table traffic. Nothing depends on T, so a token's embedding
-has the same bits in any batch, and nothing is read on the host, so a captured graph may replay it.
+A program owns one token and BLOCK_H columns. Chain of dependent loads: row -> (ids, weights) -> table ->
+store. Floor of the traffic: (slots in use + 1) * H * element size for a soft token, 2 * H * element size
+for a plain one. Slots of weight 0 and ids of other ranks cost no table traffic. Nothing depends on T, so a
+token's embedding has the same bits in any batch, and nothing is read on the host, so a captured graph may
+replay it.
 """
 
 import torch
@@ -65,7 +66,8 @@ def mixture_kernel(
         acc = tl.zeros([BLOCK_H], dtype=tl.float32)
         for k0 in range(0, K, SLOTS):
             # One two-dimensional load: all its table rows are in flight together (an unrolled loop of
-            # one-dimensional ones comes out of the compiler four at a time), and every thread sums its own columns.
+            # one-dimensional ones comes out of the compiler four at a time), and every thread sums its own
+            # columns.
             k = k0 + tl.arange(0, SLOTS)
             w = tl.load(weights_ptr + row * weights_stride + k, mask=k < K, other=0.0)
             token_id = tl.load(ids_ptr + row * ids_stride + k, mask=k < K, other=0).to(tl.int64)

@@ -11,7 +11,8 @@ logits and not on probabilities, so neither rounding nor the temperature can cre
 -0.0 equals 0.0.
 
 Batch invariance: a row's result is the same bits whatever B, the other rows and `max_top_k` are. Only ops
-that treat rows alone, or that IEEE fixes element by element, are used on [B, V]; sums over V go through `row_sum`.
+that treat rows alone, or that IEEE fixes element by element, are used on [B, V]; sums over V go through
+`row_sum`.
 """
 
 from typing import NamedTuple
@@ -50,9 +51,9 @@ def soft_sample(
     """One soft step for B rows. No host synchronisation; `logits` is not modified.
 
     logits: [B, V], no nan or +inf, at least one finite a row. temperature: [B] float32, 0 = greedy (one-hot
-    argmax). top_k: [B] int, <= 0 or >= V = all. top_p, min_p: [B] float32. n: [B] int in 1..K, the row's own K.
-    max_top_k: host-known upper bound of the enabled top_k (0: none is enabled); limits the partial sort,
-    None sorts everything. dtype: float64 evaluates the same formulas in double precision (for tests).
+    argmax). top_k: [B] int, <= 0 or >= V = all. top_p, min_p: [B] float32. n: [B] int in 1..K, the row's
+    own K. max_top_k: host-known upper bound of the enabled top_k (0: none is enabled), which limits the
+    partial sort; None sorts everything. dtype: float64 evaluates the same formulas in double precision.
     """
     V = logits.shape[1]
     logits = logits.float()
@@ -96,10 +97,11 @@ def soft_sample(
 
 
 def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:
-    """The `width` first ids of every row in (logit descending, id ascending) order; [B, V] float32 -> [B, width].
+    """The `width` first ids of every row in (logit descending, id ascending) order; [B, V] float32 -> [B,
+    width].
 
-    torch.topk promises no order among equal values. So it gets 64-bit keys that are all different: the high half
-    orders as the float does, the low half prefers small ids.
+    torch.topk promises no order among equal values. So it gets 64-bit keys that are all different: the
+    high half orders as the float does, the low half prefers small ids.
     """
     bits = (logits + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)

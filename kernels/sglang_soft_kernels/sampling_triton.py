@@ -1,13 +1,13 @@
 """Soft sampling in two Triton launches and one read of the logits; `sampling_reference` is its specification.
 
-Launch 1, `scan_kernel`, streams [B, V] once: a program takes one tile and writes the largest logit of each of its
-64-token blocks (1/64 of the traffic) and the tile's share of Z and of the entropy. Launch 2, `finish_kernel`, one
-program a row, adds the shares up and finds the W first tokens of the order without another pass: they all lie in
-the W blocks with the largest maxima (equal maxima: the earlier block). It reads those blocks again, keeps what can be
-among the W first, sorts that, and filters as the reference does.
+Launch 1, `scan_kernel`, streams [B, V] once: a program takes one tile and writes the largest logit of each
+of its 64-token blocks (1/64 of the traffic) and the tile's share of Z and of the entropy. Launch 2,
+`finish_kernel`, one program a row, adds the shares up and finds the W first tokens of the order without
+another pass: they all lie in the W blocks with the largest maxima (equal maxima: the earlier block). It
+reads those blocks again, keeps what can be among the W first, sorts that, and filters as the reference does.
 
-Tiles have a fixed size, so a row has the same bits whatever B is. Ties are exact: selection works on the floats as
-ordered integers, the sort on (ordered float, ~id) in 64 bits.
+Tiles have a fixed size, so a row has the same bits whatever B is. Ties are exact: selection works on the
+floats as ordered integers, the sort on (ordered float, ~id) in 64 bits.
 
 Shapes: NT tiles of a row, W = power of two >= max(K, max_top_k).
 """
@@ -37,20 +37,21 @@ def _ordered(x):
 
 
 @triton.jit
-def _effective_temperature(temperature_ptr, b):
-    t = tl.load(temperature_ptr + b).to(tl.float32)
+def _effective_temperature(temperature_ptr, offset):
+    t = tl.load(temperature_ptr + offset).to(tl.float32)
     return tl.where(t == 0.0, 1.0, t)
 
 
 @triton.jit
 def scan_kernel(
     logits_ptr,  # [B, V]
-    temperature_ptr,  # [B]
+    temperature_ptr,  # [B], any stride
     maxima_ptr,  # [B, NT * TILE_BLOCKS] float32: largest logit of each block
     shares_ptr,  # [B, 3, NT] float32: largest logit m, sum of e, sum of e * (z - m)
     V,
     NT,
     logits_stride,
+    temperature_stride,
 ):
     tile = tl.program_id(0)
     b = tl.program_id(1).to(tl.int64)
@@ -63,7 +64,7 @@ def scan_kernel(
     # The bounds keep tiles of nothing but -inf free of inf - inf and 0 * inf.
     m = tl.maximum(tl.max(maxima, axis=0), LOWEST)
     x = tl.maximum(z - m, -1e30)
-    e = tl.exp2(x * (1.4426950408889634 / _effective_temperature(temperature_ptr, b)))
+    e = tl.exp2(x * (1.4426950408889634 / _effective_temperature(temperature_ptr, b * temperature_stride)))
     shares = shares_ptr + b * 3 * NT + tile
     tl.store(shares, m)
     tl.store(shares + NT, tl.sum(tl.sum(e, axis=1), axis=0))
@@ -74,8 +75,9 @@ def scan_kernel(
 def _select(keys, need, CAP: tl.constexpr):
     """Choose between `need` and CAP of the largest keys, all of them if there are fewer than `need`.
 
-    keys: [N] int32, INT_MIN = absent. Returns (chosen [N], slot [N], count): slots 0..count-1 keep the order of the
-    keys. Bisection for a threshold; only where more than CAP keys are equal to it does the order decide.
+    keys: [N] int32, INT_MIN = absent. Returns (chosen [N], slot [N], count): slots 0..count-1 keep the
+    order of the keys. Bisection for a threshold; only where more than CAP keys are equal to it does the
+    order decide.
     """
     low = tl.min(tl.where(keys == INT_MIN, 0x7FFFFFFF, keys), axis=0)
     high = tl.max(keys, axis=0) + 1
@@ -100,7 +102,7 @@ def _select(keys, need, CAP: tl.constexpr):
 @triton.jit
 def finish_kernel(
     logits_ptr,  # [B, V]
-    temperature_ptr,  # [B], as are the next four
+    temperature_ptr,  # [B], any stride, as are the next four
     top_k_ptr,
     top_p_ptr,
     min_p_ptr,
@@ -115,17 +117,22 @@ def finish_kernel(
     V,
     NT,
     logits_stride,
+    temperature_stride,
+    top_k_stride,
+    top_p_stride,
+    min_p_stride,
+    n_stride,
     K: tl.constexpr,
     W: tl.constexpr,
     BLOCKS: tl.constexpr,
     NT_POW2: tl.constexpr,
 ):
     b = tl.program_id(0).to(tl.int64)
-    T = _effective_temperature(temperature_ptr, b)
-    greedy = tl.load(temperature_ptr + b) == 0.0
-    top_k = tl.load(top_k_ptr + b).to(tl.int32)
+    T = _effective_temperature(temperature_ptr, b * temperature_stride)
+    greedy = tl.load(temperature_ptr + b * temperature_stride) == 0.0
+    top_k = tl.load(top_k_ptr + b * top_k_stride).to(tl.int32)
     all_k = (top_k <= 0) | (top_k >= V)
-    limit = tl.where(greedy, 1, tl.load(n_ptr + b).to(tl.int32))
+    limit = tl.where(greedy, 1, tl.load(n_ptr + b * n_stride).to(tl.int32))
     need = tl.minimum(tl.maximum(limit, tl.where(all_k, 1, top_k)), W)
 
     tiles = tl.arange(0, NT_POW2)
@@ -166,10 +173,10 @@ def finish_kernel(
     z = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
     e = tl.where(rank < count, tl.exp(tl.maximum(z - m, -1e30) / T), 0.0)
     total = tl.where(all_k, Z, tl.sum(tl.where(rank < top_k, e, 0.0), axis=0))
-    top_p = tl.load(top_p_ptr + b).to(tl.float32)
+    top_p = tl.load(top_p_ptr + b * top_p_stride).to(tl.float32)
     mass_limit = tl.where(top_p >= 1.0, float("inf"), top_p * total)
     limit = tl.minimum(limit, tl.where(all_k, V, top_k))
-    keep = (e >= TINY) & (e >= tl.load(min_p_ptr + b).to(tl.float32)) & (rank < limit)
+    keep = (e >= TINY) & (e >= tl.load(min_p_ptr + b * min_p_stride).to(tl.float32)) & (rank < limit)
     keep = keep & (tl.cumsum(e, axis=0) - e <= mass_limit)
     keep = (keep | (rank == 0)) & (rank < K)
     e = tl.where(keep, e, 0.0)
@@ -197,12 +204,13 @@ def soft_sample(
     K: int,
     max_top_k: int | None = None,
 ) -> SoftSample:
-    """See `sampling_reference.soft_sample`. logits: [B, V] float32, float16 or bfloat16, rows contiguous."""
+    """See `sampling_reference.soft_sample`.
+
+    logits: [B, V] float32, float16 or bfloat16, rows contiguous; the others may be columns of larger tensors.
+    """
     B, V = logits.shape
     if max_top_k is None or max(K, max_top_k) > MAX_WIDTH:
-        return sampling_reference.soft_sample(
-            logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k
-        )
+        return sampling_reference.soft_sample(logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k)
     assert logits.stride(1) == 1 or V == 1
     device = logits.device
     ids = torch.empty((B, K), dtype=torch.int32, device=device)
@@ -216,9 +224,12 @@ def soft_sample(
     shares = torch.empty((B, 3, tiles), dtype=torch.float32, device=device)
     blocks = torch.empty((B, config["BLOCKS"]), dtype=torch.int32, device=device)
     keys = torch.empty((B, 2 * config["W"]), dtype=torch.int64, device=device)
-    scan_kernel[(tiles, B)](logits, temperature, maxima, shares, V, tiles, logits.stride(0), num_warps=8)
+    scan_kernel[(tiles, B)](
+        logits, temperature, maxima, shares, V, tiles, logits.stride(0), temperature.stride(0), num_warps=8
+    )
     finish_kernel[(B,)](
         logits, temperature, top_k, top_p, min_p, n, maxima, shares, blocks, keys, ids, weights, entropy,
-        V, tiles, logits.stride(0), **config,
+        V, tiles, logits.stride(0), temperature.stride(0), top_k.stride(0), top_p.stride(0), min_p.stride(0),
+        n.stride(0), **config,
     )  # fmt: skip
     return SoftSample(ids, weights, entropy)

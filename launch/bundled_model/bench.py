@@ -7,10 +7,11 @@ from pathlib import Path
 from statistics import mean, stdev
 
 import torch
-from decode import ColdStop, Decoded, decode
-from task import Problem, draw_problem
-from tokenizer import THINK_END
 from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from .decode import ColdStop, Decoded, decode
+from .task import Problem, draw_problem
+from .tokenizer import THINK_END
 
 
 class Bench:

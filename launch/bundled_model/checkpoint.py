@@ -7,8 +7,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-from tokenizer import build_tokenizer
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+from .tokenizer import build_tokenizer
 
 CONTEXT = 1024
 

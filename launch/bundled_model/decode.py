@@ -100,17 +100,13 @@ def decode(
     return _collect(steps, stopped, think_end, end)
 
 
-def _collect(
-    steps: list[tuple[torch.Tensor, ...]], stopped: torch.Tensor, think_end: int, end: int
-) -> list[Decoded]:
+def _collect(steps: list[tuple[torch.Tensor, ...]], stopped: torch.Tensor, think_end: int, end: int) -> list[Decoded]:
     stacked = (torch.stack(series, dim=1).tolist() for series in zip(*steps, strict=True))
     tokens, entropies, thinking, finished = stacked
     results = []
     for row in range(len(tokens)):
         result = Decoded([], [], [], bool(stopped[row]))
-        for token, entropy, inside, over in zip(
-            tokens[row], entropies[row], thinking[row], finished[row], strict=True
-        ):
+        for token, entropy, inside, over in zip(tokens[row], entropies[row], thinking[row], finished[row], strict=True):
             if over:
                 break
             if inside:

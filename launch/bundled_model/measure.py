@@ -1,6 +1,6 @@
 """Measure a checkpoint on held-out problems and write the figures into its folder and its model card.
 
-    python launch/bundled_model/measure.py sglang_soft/bundled
+    python -m bundled_model.measure ../sglang_soft/bundled          (in launch/)
 
 Cold Stop's tau and patience are chosen on the "tune" split; every figure reported is from the "test" split.
 """
@@ -11,12 +11,15 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from bench import Bench, draw_problems
-from decode import METHODS, ColdStop
-from task import Problem
 
-TAUS, PATIENCES = (0.02, 0.05, 0.1, 0.2), (6, 8, 10, 12, 16, 24)
-SAMPLES = {"greedy": 1, "sampled": 4, "soft": 4}
+from .bench import Bench, draw_problems
+from .decode import METHODS, ColdStop
+from .task import Problem
+
+KINDS = ("product", "sum")
+TAUS, PATIENCES = (0.05, 0.1, 0.2), (6, 8, 12, 16)
+SAMPLES = {"greedy": 1, "sampled": 4, "soft": 1}
+"""Runs of each test problem; soft thinking is deterministic, only its answer is sampled."""
 ALLOWED_LOSS = 1.0
 """Percentage points of accuracy on the tune split that a Cold Stop setting may cost."""
 MARKS = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -35,19 +38,17 @@ def choose_cold_stop(bench: Bench, problems: list[Problem]) -> tuple[ColdStop, l
     return ColdStop(best["tau"], best["patience"]), table
 
 
-def measure(bench: Bench, counts: dict[str, int], tune_counts: dict[str, int]) -> dict:
+def measure(bench: Bench, count: int, tune: int) -> dict:
     """The chosen Cold Stop, and a row for each kind of problem, method, and Cold Stop off and on."""
-    cold_stop, grid = choose_cold_stop(bench, draw_problems("tune", tune_counts, seed=1))
+    cold_stop, grid = choose_cold_stop(bench, draw_problems("tune", dict.fromkeys(KINDS, tune), seed=1))
     rows, first_steps = [], {}
-    for kind, count in counts.items():
+    for kind in KINDS:
         problems = draw_problems("test", {kind: count}, seed=2)
         for method in METHODS:
             for stop in (None, cold_stop):
                 results = bench.run(problems, method, stop, samples=SAMPLES[method])
                 figures = bench.score(problems, results)
-                rows.append(
-                    {"problems": kind, "n": count, "method": method, "cold_stop": stop is not None, **figures}
-                )
+                rows.append({"problems": kind, "n": count, "method": method, "cold_stop": stop is not None, **figures})
                 if method == "greedy" and stop is None:
                     first_steps[kind] = mean(group[0].entropies[0] for group in results)
     return {
@@ -73,31 +74,32 @@ def markdown(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--count", type=int, default=500, help="test problems of each kind")
-    parser.add_argument("--tune", type=int, default=150, help="tune problems of each kind")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    kinds = ("product", "sum")
-    figures = measure(
-        Bench(arguments.checkpoint, arguments.device),
-        dict.fromkeys(kinds, arguments.count),
-        dict.fromkeys(kinds, arguments.tune),
-    )
-    (arguments.checkpoint / "measured.json").write_text(json.dumps(figures, indent=1) + "\n")
+def measure_checkpoint(folder: Path, *, count: int = 500, tune: int = 100, device: str = "cpu") -> None:
+    """Measure the checkpoint in `folder`; writes `measured.json` and the table of the model card there.
+
+    `count` and `tune` are numbers of problems of each kind.
+    """
+    figures = measure(Bench(folder, device), count, tune)
+    (folder / "measured.json").write_text(json.dumps(figures, indent=1) + "\n")
     print(markdown(figures))
-    card = arguments.checkpoint / "README.md"
+    card = folder / "README.md"
     if card.exists():
         begin, end = MARKS
         before, rest = card.read_text().split(begin)
         after = rest.split(end)[1]
         card.write_text(f"{before}{begin}\n{markdown(figures)}\n{end}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--count", type=int, default=500, help="test problems of each kind")
+    parser.add_argument("--tune", type=int, default=100, help="tune problems of each kind")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    measure_checkpoint(arguments.checkpoint, count=arguments.count, tune=arguments.tune, device=arguments.device)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ import torch
 class Muon(torch.optim.Optimizer):
     """`torch.optim.Muon` without its bfloat16, which many CPUs do several times more slowly than float32."""
 
-    def __init__(
-        self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.05, iterations: int = 5
-    ):
+    def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.05, iterations: int = 5):
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "iterations": iterations}
         )

@@ -2,8 +2,8 @@
 
 A text is a question, a chain of thought and an answer. The first thinking token names a way of working, drawn
 at random, so the first step of a trained model is truly multi-modal. The working part has wording noise (`=`
-or ` is `, `, ` or `; `), which keeps its entropy up. The checks repeat it in one fixed wording, which gives the
-low-entropy run on which Cold Stop can save.
+or ` is `, `, ` or `; `), which keeps its entropy up. The checks repeat it in one fixed wording, which gives
+the low-entropy run on which Cold Stop can save.
 """
 
 import random

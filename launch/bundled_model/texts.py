@@ -4,9 +4,10 @@ import random
 from dataclasses import dataclass, field
 
 import torch
-from task import draw_problem, draw_question, draw_thinking
-from tokenizer import THINK_END
 from transformers import PreTrainedTokenizerFast
+
+from .task import draw_problem, draw_question, draw_thinking
+from .tokenizer import THINK_END
 
 SYSTEM_MESSAGES = (
     "You are a helpful assistant.",

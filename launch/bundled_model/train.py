@@ -1,9 +1,10 @@
 """Train the bundled model from scratch and write it as a checkpoint that transformers and SGLang load.
 
-    python launch/bundled_model/train.py --out sglang_soft/bundled
+    make model          or, in launch/:  python -m bundled_model
 
 reproduces the shipped weights (seed 0, float32, one CPU thread; other hardware rounds differently). A GPU is
-used where there is one. To compare: `--seed 1`, or `--cut 0` for a model that never saw its thinking stopped.
+used where there is one. To compare: `--out FOLDER` with `--seed 1`, or with `--cut 0` for a model that never
+saw its thinking stopped.
 """
 
 import argparse
@@ -13,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from checkpoint import CONTEXT, build_model, save
-from muon import Muon
-from texts import TextOptions, draw_batches
-from tokenizer import build_tokenizer
 from torch.nn import functional
 from transformers import Qwen3ForCausalLM
+
+from .checkpoint import CONTEXT, build_model, save
+from .muon import Muon
+from .texts import TextOptions, draw_batches
+from .tokenizer import build_tokenizer
 
 CURRICULUM = {
     0.0: TextOptions(shares={"drill": 0.7, "product": 0.15, "sum": 0.15}, checks=False),
@@ -26,7 +28,7 @@ CURRICULUM = {
     0.55: TextOptions(),
 }
 """The texts from a fraction of the steps on: first single steps, then whole workings, then checks as well."""
-SAVE_EVERY = 500
+SHIPPED = Path(__file__).parents[2] / "sglang_soft" / "bundled"
 POOL = 100
 """Batches drawn at a time; they are sorted by length, so a pool that is too small pads more."""
 
@@ -54,8 +56,8 @@ def batch_loss(model: Qwen3ForCausalLM, ids: torch.Tensor, labels: torch.Tensor)
     return functional.cross_entropy(model.lm_head(hidden[kept]), labels[:, 1:][kept])
 
 
-def train(*, seed: int, steps: int, tokens: int, cut: float, device: str, folder: Path) -> Qwen3ForCausalLM:
-    """`steps` steps of at most `tokens` tokens each; the model is saved every `SAVE_EVERY` steps."""
+def train(*, seed: int, steps: int, tokens: int, cut: float, device: str) -> Qwen3ForCausalLM:
+    """`steps` steps of at most `tokens` tokens each; `cut` is the share of texts cut inside the checks."""
     torch.manual_seed(seed)
     rng = random.Random(seed)
     tokenizer = build_tokenizer(CONTEXT)
@@ -82,35 +84,27 @@ def train(*, seed: int, steps: int, tokens: int, cut: float, device: str, folder
         if (step + 1) % POOL == 0:
             minutes, recent = (time.monotonic() - started) / 60, torch.stack(losses[-POOL:]).mean().item()
             print(f"step {step + 1} tokens {seen} loss {recent:.4f} minutes {minutes:.1f}", flush=True)
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
-            save(model, folder)
     return model
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+def main() -> Path:
+    """Train as the command line says; returns the folder of the checkpoint."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=SHIPPED, help="folder of the checkpoint")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--tokens", type=int, default=2048, help="tokens of a batch")
-    parser.add_argument(
-        "--cut", type=float, default=TextOptions().cut, help="share of texts cut inside the checks"
-    )
+    parser.add_argument("--cut", type=float, default=TextOptions().cut, help="share of texts cut inside the checks")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train(
+    model = train(
         seed=arguments.seed,
         steps=arguments.steps,
         tokens=arguments.tokens,
         cut=arguments.cut,
         device=arguments.device,
-        folder=arguments.out,
     )
-
-
-if __name__ == "__main__":
-    main()
+    save(model, arguments.out)
+    return arguments.out

@@ -5,11 +5,11 @@ step. Here requests are padded into groups (`attention_metadata`), and grouped-q
 without repeats: the queries of one key/value head form the rows of one matrix.
 
 Beside what `torch_native` computes, the logit soft cap is applied and a hybrid sliding-window pool is read
-through its own slot numbers; `torch_native` does neither. What is not covered here goes to `torch_native`, with
-one warning.
+through its own slot numbers; `torch_native` does neither. What is not covered here goes to `torch_native`,
+with one warning.
 
-Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value head_dim, and
-the n, Q, L of `attention_metadata.Group`.
+Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value head_dim,
+and the n, Q, L of `attention_metadata.Group`.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 def register() -> None:
     """Make `--attention-backend soft_cpu` a valid choice and teach SGLang's registry to build it. Re-entrant;
-    call it in every process, before `ServerArgs` is made. Imports of model code wait until a runner builds it."""
+    call it in every process, before `ServerArgs` is made. Model code is imported when a runner builds it."""
     from sglang.srt.arg_groups.choices import ATTENTION_BACKEND_CHOICES, add_attention_backend_choices
     from sglang.srt.layers.attention.attention_registry import register_attention_backend
 
@@ -40,9 +40,7 @@ def create(runner):
     from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
 
     if torch.device(runner.device).type != "cpu":
-        raise ValueError(
-            f"attention_backend={NAME!r} runs on device='cpu' only, got device={runner.device!r}"
-        )
+        raise ValueError(f"attention_backend={NAME!r} runs on device='cpu' only, got device={runner.device!r}")
     if runner.use_mla_backend:
         logger.warning("%s: multi-head latent attention is not covered; using torch_native", NAME)
         return TorchNativeAttnBackend(runner)
@@ -64,7 +62,7 @@ class SoftCpuAttention:
         self.forward_metadata = None  # planned at the first layer that needs it
 
     def forward_decode(self, q, k, v, layer, forward_batch, save_kv_cache=True, **kwargs):
-        """One token a request. q: [T, H * D], k: [T, H_kv, D], v: [T, H_kv, D_v] -> [T, H * D_v], q's dtype."""
+        """One token a request. q: [T, H * D], k: [T, H_kv, D], v: [T, H_kv, D_v] -> [T, H * D_v] like q."""
         if self._falls_back(layer, forward_batch, kwargs):
             return super().forward_decode(q, k, v, layer, forward_batch, save_kv_cache, **kwargs)
         return self._forward(q, k, v, layer, forward_batch, save_kv_cache)
@@ -136,8 +134,8 @@ class SoftCpuAttention:
         return out.flatten(1)
 
     def _attend(self, q, k_buffer, v_buffer, layer, group: Group) -> torch.Tensor:
-        """One group's outputs [n * Q, H, D_v], in the order of its `q_rows`. q: [T, H, D]; buffers: [slots, H_kv,
-        D or D_v]. Computed in float32 (as `torch_native` accumulates), or in q's dtype where that is wider."""
+        """One group's outputs [n * Q, H, D_v], in the order of its `q_rows`. q: [T, H, D]; buffers: [slots,
+        H_kv, D or D_v]. Computed in float32 (as `torch_native` accumulates) or q's dtype where wider."""
         n, kv_heads = group.count, layer.tp_k_head_num
         dtype = torch.promote_types(q.dtype, torch.float32)
         rows = q if group.q_rows is None else q.index_select(0, group.q_rows)

@@ -53,8 +53,8 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tiles padded to common Q and L. Padding repeats a tile's own last query and key, never another request's:
-    a padded query gives a result that is written twice, and a masked key holds no other request's NaN."""
+    """Tiles padded to common Q and L. Padding repeats a tile's own last query and key, never another
+    request's: a padded query's result is written twice, and a masked key holds no other request's NaN."""
 
     count: int
     queries: int

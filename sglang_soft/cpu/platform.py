@@ -8,6 +8,8 @@ from sglang.srt.platforms.cpu import CpuDeviceMixin
 from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import SRTPlatform
 
+from sglang_soft.cpu import attention
+
 DEFAULT_KV_TOKENS = 65536
 DEFAULT_RUNNING_REQUESTS = 64
 
@@ -17,6 +19,7 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
 
     def apply_server_args_defaults(self, server_args) -> None:
         """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang allows it."""
+        attention.register()
         server_args.device = "cpu"
         server_args.disable_cuda_graph = True
         if server_args.attention_backend is None:
@@ -34,7 +37,11 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
         return "cpu"
 
     def get_default_attention_backend(self) -> str:
-        return "torch_native"
+        return attention.NAME
+
+    def init_backend(self) -> None:
+        """Called in every process that runs a model."""
+        attention.register()
 
     def get_dispatch_key_name(self) -> str:
         return "native"

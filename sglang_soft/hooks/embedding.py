@@ -5,7 +5,7 @@ linear, so the sum over ranks is the mixture over the whole vocabulary.
 """
 
 import torch
-from sglang_soft_kernels.mixture_reference import VocabShard, embedding_mixture
+from sglang_soft_kernels import VocabShard, embedding_mixture
 
 from sglang_soft.plan import EmbedPlan
 from sglang_soft.runner import concept_pool, direct_forward, embed_scope
@@ -31,9 +31,7 @@ def embed_local_shard(original, self, input_: torch.Tensor) -> torch.Tensor:
         rows = torch.nn.functional.pad(rows, (0, len(input_) - len(rows)))
     # Partial sums stay in float32 until the all-reduce has added them (after_forward).
     out_dtype = torch.float32 if self.tp_size > 1 else self.output_dtype
-    return embedding_mixture(
-        self.weight, input_, rows, plan.ids, plan.weights, shard=shard, out_dtype=out_dtype
-    )
+    return embedding_mixture(self.weight, input_, rows, plan.ids, plan.weights, shard=shard, out_dtype=out_dtype)
 
 
 def after_forward(output: torch.Tensor, self, input_: torch.Tensor) -> torch.Tensor | None:

@@ -27,7 +27,7 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         forward_batch.soft_embed = EmbedPlan(rows, pool.ids, pool.weights)
     if any(soft):
         top_ks = [s.params.thinking.top_k for s in soft if s and s.phase != Phase.ANSWER]
-        forward_batch.soft = ForwardPlan(pool, rows, soft, max(top_ks, default=0))
+        forward_batch.soft = ForwardPlan(pool, rows, soft, max([0, *top_ks]))
 
 
 def _start_rows(pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh: list[int]) -> None:

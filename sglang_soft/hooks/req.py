@@ -21,17 +21,8 @@ def refresh_fill_ids(original, self) -> None:
     if soft is None:
         return original(self)
     before = self.full_untruncated_fill_ids
-    known = len(before)
     original(self)
-    prompt = len(self.origin_input_ids)
-    fresh = known - prompt if self.full_untruncated_fill_ids is before else 0
-    soft.name(self.full_untruncated_fill_ids, prompt, max(0, min(fresh, soft.named)))
-    soft.named = soft.committed
+    if self.full_untruncated_fill_ids is not before:
+        soft.named = 0
+    soft.name(self.full_untruncated_fill_ids, len(self.origin_input_ids), self.rid)
     return None
-
-
-def owned_kv_len(result: int, self) -> int:
-    """KV that may enter the radix tree: what has a name that the host knows."""
-    if self.soft is None:
-        return result
-    return min(result, len(self.origin_input_ids) + self.soft.committed)

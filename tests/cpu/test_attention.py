@@ -1,7 +1,7 @@
 """`soft_cpu` against SGLang's `torch_native` on SGLang's own pools. No engine, no model.
 
-The pools are hostile: every slot that no request of the batch owns holds NaN, and so does the slot behind every
-unused entry of `req_to_token`. An output that read one of them is NaN.
+The pools are hostile: every slot that no request of the batch owns holds NaN, and so does the slot behind
+every unused entry of `req_to_token`. An output that read one of them is NaN.
 """
 
 from itertools import pairwise
@@ -52,9 +52,7 @@ class World:
             kwargs |= dict(swa_attention_layer_ids=[0], full_attention_layer_ids=[1])
             pool = SWAKVPool(size=SLOTS, size_swa=SLOTS, **kwargs)
             pool.register_mapping((torch.arange(SLOTS + 1) + slide_by) % (SLOTS + 1))
-        rows = ReqToTokenPool(
-            size=len(q_lens) + 3, max_context_len=512, device="cpu", enable_memory_saver=False
-        )
+        rows = ReqToTokenPool(size=len(q_lens) + 3, max_context_len=512, device="cpu", enable_memory_saver=False)
         self.runner = SimpleNamespace(
             device="cpu", req_to_token_pool=rows, token_to_kv_pool=pool, use_mla_backend=False
         )
@@ -69,9 +67,7 @@ class World:
             slots = free[start : start + prefix + q_len]
             start += prefix + q_len
             rows.req_to_token[row, : prefix + q_len] = slots.int()
-            cached = (
-                slots[:prefix] if slide_by is None else pool.translate_loc_from_full_to_swa(slots[:prefix])
-            )
+            cached = slots[:prefix] if slide_by is None else pool.translate_loc_from_full_to_swa(slots[:prefix])
             for buffer in pool.get_kv_buffer(0):
                 buffer[cached] = torch.randn(prefix, *buffer.shape[1:], generator=g).to(dtype)
             out_cache_loc.append(slots[prefix:])
@@ -108,9 +104,7 @@ class World:
         k_buffer, v_buffer = (b.double() for b in pool.get_kv_buffer(0))
         group, out = layer.tp_q_head_num // layer.tp_k_head_num, []
         q = iter(self.q.double())
-        for row, length, q_len in zip(
-            batch.req_pool_indices, batch.seq_lens, batch.extend_seq_lens, strict=True
-        ):
+        for row, length, q_len in zip(batch.req_pool_indices, batch.seq_lens, batch.extend_seq_lens, strict=True):
             for position in range(length - q_len, length):
                 first = max(0, position - layer.sliding_window_size) if layer.sliding_window_size > -1 else 0
                 slots = self.runner.req_to_token_pool.req_to_token[row, first : position + 1].long()

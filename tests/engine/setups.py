@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tests.models import tiny
 
-RETRACT = {"SGLANG_TEST_RETRACT": "1", "SGLANG_TEST_RETRACT_INTERVAL": "5"}
-SMALL = {"max_total_tokens": 8192, "max_running_requests": 32}
+RETRACT = {"SGLANG_TEST_RETRACT": "1", "SGLANG_TEST_RETRACT_INTERVAL": "4"}
+SMALL = {"max_total_tokens": 8192, "max_running_requests": 24}
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ SETUPS: dict[str, Setup] = {
     "qwen2": Setup("qwen2", env=RETRACT),
     "gemma": Setup("gemma", env=RETRACT),
     "moe": Setup("qwen3_moe", env=RETRACT),
-    "without-plugin": Setup(env={"SGLANG_PLUGINS": "none"}),
 }
 
 

@@ -4,38 +4,69 @@ import pytest
 
 from tests.conftest import on
 from tests.engine.cases import CASES, expected, observed, prompt_ids, sampling_params
+from tests.engine.setups import SETUPS
 from tests.oracle import compare
 
 MATRIX = ("default", "no-overlap", "chunked", "mixed-chunk", "retract", "retract-chunked-no-overlap",
           "retract-no-radix", "tp2", "llama", "qwen2", "gemma", "moe")  # fmt: skip
 
 
-@on(*MATRIX)
-def test_mixed_batch_equals_the_oracle(engine):
-    """Soft, cold stop, greedy, bound and hard requests together; every one as if it were alone."""
+RETRACTING = tuple(name for name in MATRIX if SETUPS[name].retracts)
+BY_NAME = {c.name: c for c in CASES}
+WHILE = {
+    "thinking": ["soft", "soft, long prompt", "soft, chat", "soft, wide and unfiltered", "soft, short"],
+    "answering": ["soft, bound", "soft, bound 0", "soft, cold stop at once"],
+}
+"""Requests of which SGLang has to retract some in that phase: it retracts the shortest output first."""
+
+
+def compare_all(engine, cases) -> list[dict]:
+    """Run the cases as one batch; every one has to be as if it were alone. Returns `meta_info` of each."""
     engine.flush()
-    outs = engine.generate([prompt_ids(engine, c) for c in CASES], [sampling_params(c) for c in CASES])
+    outs = engine.generate([prompt_ids(engine, c) for c in cases], [sampling_params(c) for c in cases])
     problems = []
-    for case, out in zip(CASES, outs):
+    for case, out in zip(cases, outs):
         try:
             compare(observed(out), expected(engine, case))
         except AssertionError as error:
             problems.append(f"{case.name}: {error}")
     assert not problems, "\n".join(problems)
-    _assert_paths_taken(engine, outs)
+    return [out["meta_info"] for out in outs]
 
 
-def _assert_paths_taken(engine, outs: list[dict]) -> None:
-    ended = {out["meta_info"]["soft_thinking"]["how_ended"] for out in outs if "soft_thinking" in out["meta_info"]}
+@on(*MATRIX)
+def test_mixed_batch_equals_the_oracle(engine):
+    """Soft, cold stop, greedy, bound and hard requests together."""
+    infos = compare_all(engine, CASES)
+    ended = {info["soft_thinking"]["how_ended"] for info in infos if "soft_thinking" in info}
     assert {"cold_stop", "bound", "length", None} <= ended
     if engine.setup.retracts:
-        replays = [o["meta_info"]["soft_thinking"]["replays"] for o in outs if "soft_thinking" in o["meta_info"]]
-        assert sum(r["thinking"] for r in replays) > 0, "no soft request was retracted while thinking"
-        assert sum(r["answering"] for r in replays) > 0, "no soft request was retracted while answering"
+        assert sum(info["num_retractions"] for info in infos) > 0, "nothing was retracted"
+
+
+@on(*RETRACTING)
+@pytest.mark.parametrize("phase", WHILE)
+def test_retracted(engine, phase):
+    infos = compare_all(engine, [BY_NAME[name] for name in WHILE[phase]])
+    assert sum(i["soft_thinking"]["replays"][phase] for i in infos) > 0, f"nothing was retracted while {phase}"
 
 
 @on("default", "retract")
-@pytest.mark.parametrize("case", [c for c in CASES if c.soft is not None][:3], ids=lambda c: c.name)
-def test_alone(engine, case):
-    (out,) = engine.generate([prompt_ids(engine, case)], [sampling_params(case)])
-    compare(observed(out), expected(engine, case))
+@pytest.mark.parametrize("name", ["soft", "soft, cold stop", "greedy thinking"])
+def test_alone(engine, name):
+    compare_all(engine, [BY_NAME[name]])
+
+
+@on("default")
+def test_streamed(engine):
+    """A stream gives the same tokens, and every concept once."""
+    case = BY_NAME["soft, chat"]
+    prompt, params = prompt_ids(engine, case), sampling_params(case)
+    chunks = list(engine.engine.generate(input_ids=prompt, sampling_params=params, stream=True))
+    assert len(chunks) > 2
+    last = chunks[-1]
+    parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]
+    last["meta_info"]["soft_thinking"]["concepts"] = {
+        column: [step for part in parts for step in part.get(column, [])] for column in ("ids", "weights", "entropy")
+    }
+    compare(observed(last), expected(engine, case))

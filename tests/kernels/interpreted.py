@@ -1,5 +1,8 @@
-"""The kernel cases in Triton's interpreter. Not collected by name: test_interpreter.py runs this file in a process of
-its own, because TRITON_INTERPRET counts only if it is set before triton is imported, and SGLang imports triton."""
+"""The kernel cases in Triton's interpreter.
+
+Not collected by name: test_interpreter.py runs this file in a process of its own, because TRITON_INTERPRET
+counts only if it is set before triton is imported, and SGLang imports triton.
+"""
 
 import os
 
@@ -7,12 +10,11 @@ assert os.environ.get("TRITON_INTERPRET") == "1", "run through test_interpreter.
 
 import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
+import sglang_soft_kernels as kernels  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
-from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
-
-import sglang_soft_kernels as kernels  # noqa: E402
 from sglang_soft_kernels import mixture_triton, sampling_triton  # noqa: E402
+from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 

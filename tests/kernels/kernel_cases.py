@@ -1,6 +1,7 @@
 """Kernel tests that run on a device: the same cases in Triton's interpreter (interpreted.py) and on a GPU.
 
-Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id that exists nowhere.
+Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id that
+exists nowhere.
 """
 
 import os
@@ -8,7 +9,6 @@ import os
 import pytest
 import torch
 from kernel_oracle import assert_samples, make_logits, make_params, make_pool, mix
-
 from sglang_soft_kernels.mixture_reference import VocabShard
 from sglang_soft_kernels.mixture_reference import embedding_mixture as reference_mixture
 
@@ -30,6 +30,7 @@ SAMPLES = [  # B, V, kind, K, logits dtype
     (4, 1, "normal", 3, torch.float32),
     (4, 3, "ties", 10, torch.float32),
     (9, 111, "normal", 10, torch.float32),
+    (6, 300, "zeros", 10, torch.float32),
     (6, 111, "masked", 10, torch.float32),
     (3, 111, "onehot", 10, torch.float32),
     (20, 130, "ties", 5, torch.float32),
@@ -82,7 +83,8 @@ def assert_rounded_once(got, want, dtype):
 
 
 def check_shards(run, device):
-    """Partial sums of two ranks add up to the whole, and ids of the other rank never touch the local table."""
+    """Partial sums of two ranks add up to the whole, and ids of the other rank never touch the local
+    table."""
     H = 65
     table = torch.randn(50, H, device=device)
     ids, weights = make_pool(40, 6, 50, seed=7, device=device)

@@ -1,7 +1,8 @@
 """Independent float64 implementations in numpy, one row and one rule at a time, and the inputs to compare on.
 
-Nothing here is shared with the code under test. `min_margin` says how far a row is from a threshold of its filter:
-where rounding decides whether a token stays, float32 may differ from float64 and the row is not compared.
+Nothing here is shared with the code under test. `min_margin` says how far a row is from a threshold of its
+filter: where rounding decides whether a token stays, float32 may differ from float64 and the row is not
+compared.
 """
 
 from typing import NamedTuple
@@ -72,25 +73,27 @@ def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
 
 
 def make_params(B: int, K: int, seed: int, device="cpu"):
-    """Parameters of B rows that mix every filter, on and off, with greedy rows and temperatures from tiny to 3."""
+    """Parameters of B rows: every filter on and off, greedy rows, temperatures from 1e-4 to 3."""
     g = np.random.default_rng(seed)
     temperature = g.choice([0.0, 1e-4, 0.3, 0.6, 1.0, 3.0], B, p=[0.1, 0.05, 0.2, 0.4, 0.15, 0.1])
     top_k = g.choice([-1, 0, 1, 2, 7, 30, 1 << 30], B)
     top_p = g.choice([0.1, 0.5173, 0.9, 0.95, 0.999, 1.0], B)
     min_p = g.choice([0.0, 0.001, 0.0517, 0.3], B)
     n = g.integers(1, K + 1, B)
-    floats = [torch.tensor(x, dtype=torch.float32, device=device) for x in (temperature, top_p, min_p)]
-    ints = [torch.tensor(x, dtype=torch.int32, device=device) for x in (top_k, n)]
-    return floats[0], ints[0], floats[1], floats[2], ints[1]
+    # Columns of larger tensors, as a concept pool hands them over: strides are not 1.
+    floats = torch.tensor(np.stack([temperature, top_p, min_p], 1), dtype=torch.float32, device=device)
+    ints = torch.tensor(np.stack([top_k, n], 1), dtype=torch.int32, device=device)
+    return floats[:, 0], ints[:, 0], floats[:, 1], floats[:, 2], ints[:, 1]
 
 
 def make_logits(B: int, V: int, kind: str, seed: int, dtype=torch.float32, device="cpu") -> torch.Tensor:
-    """[B, V] of one kind: "normal", "ties" (few values, both zeros), "equal", "onehot", "masked" (few finite)."""
+    """[B, V]: "normal", "ties", "zeros" (of both signs), "equal", "onehot" or "masked" (few are finite)."""
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(B, V, generator=g) * 4
     if kind == "ties":
         z = (z / 3).round()
-        z[:, ::2] = z[:, ::2].abs() * -1  # zeros of both signs
+    elif kind == "zeros":
+        z = (z / 4).round().clamp(-1, 0) * torch.tensor([1.0, -0.0]).repeat(V)[:V]
     elif kind == "equal":
         z = torch.full((B, V), 1.25)
     elif kind == "onehot":
@@ -103,7 +106,7 @@ def make_logits(B: int, V: int, kind: str, seed: int, dtype=torch.float32, devic
 
 
 def mix(table, input_ids, rows, ids, weights, shard=None) -> np.ndarray:
-    """Float64 embedding mixture, [T, H]; loops over tokens and slots. shard: (org interval, padding, added interval)."""
+    """Float64 embedding mixture, [T, H]. shard: (original interval, padding, added interval)."""
     table = table.double().cpu().numpy()
     rows, ids, input_ids = rows.tolist(), ids.tolist(), input_ids.tolist()
     weights = weights.double().cpu().numpy()
@@ -128,7 +131,8 @@ def mix(table, input_ids, rows, ids, weights, shard=None) -> np.ndarray:
 
 
 def make_pool(R: int, K: int, V: int, seed: int, device="cpu"):
-    """Concept pool of R rows: ids [R, K] int32, weights [R, K]; row 0 and a third are plain, a third has unused slots."""
+    """Concept pool: ids [R, K] int32, weights [R, K]; row 0 and a third are plain, a third has unused
+    slots."""
     g = np.random.default_rng(seed)
     weights = g.dirichlet(np.ones(K), R)
     weights = -np.sort(-weights, axis=1)

@@ -2,10 +2,9 @@
 
 import kernel_cases as cases
 import pytest
+import sglang_soft_kernels as kernels
 import torch
 from kernel_cases import poisoned  # noqa: F401
-
-import sglang_soft_kernels as kernels
 
 pytestmark = [
     pytest.mark.gpu,

@@ -4,7 +4,6 @@ import kernel_cases as cases
 import pytest
 import torch
 from kernel_oracle import make_pool
-
 from sglang_soft_kernels.mixture_reference import VocabShard, embedding_mixture, localize
 
 

@@ -4,7 +4,6 @@ import kernel_cases as cases
 import pytest
 import torch
 from kernel_oracle import assert_samples, make_logits, make_params
-
 from sglang_soft_kernels.sampling_reference import row_sum, soft_sample, sorted_ids
 
 

@@ -1,9 +1,14 @@
 """Tiny random-weight models with a tokenizer, written to disk as float32 safetensors.
 
-The weights are random but not at a model's usual 0.02: they are scaled so that the next-token distribution is
-varied (entropies from about 0.1 to 3 nats), so that a sequence does not fall into a constant, and so that
-`</think>` comes up by itself now and then. Two key-value heads, so a tensor-parallel size of 2 divides every
-matrix; 261 words, so SGLang pads the vocabulary (to 320).
+Plain random weights would not do. At the usual scale of 0.02 every distribution is nearly flat; at a larger
+one they vary, but soft thinking becomes chaotic: rounding errors of 1e-7 grow to 1e-1 within 20 steps, and no
+two programs agree. So the words come in 16 clusters. Words of a cluster have nearby embeddings, and the
+output layer (with tied embeddings: the first MLP) prefers the next cluster. Which words of it, and how
+surely, depends on the context: entropies from 0.01 to 2 nats. Where a mixture stays in a cluster, errors
+shrink instead of growing.
+
+`</think>` comes up by itself for some prompts. Two key-value heads, so a tensor-parallel size of 2 divides
+every matrix; 261 words, so SGLang pads the vocabulary (to 320).
 
     path = tiny.build("qwen3", tmp_path)
     model, tokenizer = tiny.load(path)
@@ -30,7 +35,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}"
 )
 
-# The last three do not end inside a think block. Of these only "opens" makes the model emit `<think>` by itself.
+# The last three do not end inside a think block. Of these only "opens" makes the model emit `<think>` by
+# itself.
 PROMPTS = {
     "tiny": "hi<think>",
     "sum": "12+34=?<think>",
@@ -53,26 +59,40 @@ class Family:
     seed: int
     tied: bool = False
     embed_std: float = 1.0
-    embed_spread: float = 0.3
-    head_std: float = 0.15
-    head_spread: float = 1.25
-    layer_std: float = 0.08
-    lookup: float = 0.2
+    embed_spread: float = 0.5
+    head_std: float = 0.2
+    head_spread: float = 1.3
+    layer_std: float = 0.095
+    lookup: float = 0.1
     norm_offset: float = 1.0
     gain: dict[str, float] = field(default_factory=dict)
     config: dict = field(default_factory=dict)
 
 
+# Seeds and gains were picked so that, over `PROMPTS`, some traces end by themselves and some do not (Gemma's
+# never do), float32 and float64 agree within 1e-5 for 80 steps, and no decision is closer than 1e-5.
+# test_oracle checks all three; `describe` shows them.
 FAMILIES = {
-    "llama": Family("llama", seed=1),
-    "qwen2": Family("qwen2", seed=2),
-    "qwen3": Family("qwen3", seed=3),
+    "llama": Family("llama", seed=2, layer_std=0.088, gain={"</think>": 1.65, "<think>": 1.06}),
+    "qwen2": Family("qwen2", seed=9, gain={"</think>": 1.23, "<think>": 1.4}),
+    "qwen3": Family("qwen3", seed=14, gain={"</think>": 1.03, "<think>": 1.16}),
     # SGLang's Gemma 1 has the exact GELU whatever the config says; transformers rewrites "gelu" to its tanh
     # form, but not this name.
-    "gemma": Family("gemma", seed=4, tied=True, norm_offset=0.0, config={"hidden_act": "gelu_python"}),
+    "gemma": Family(
+        "gemma",
+        seed=14,
+        tied=True,
+        embed_std=0.2,
+        embed_spread=0.6,
+        layer_std=0.12,
+        norm_offset=0.0,
+        gain={"</think>": 0.8, "<think>": 0.8},
+        config={"hidden_act": "gelu_python"},
+    ),
     "qwen3_moe": Family(
         "qwen3_moe",
-        seed=5,
+        seed=2,
+        gain={"</think>": 1.57, "<think>": 1.08},
         config={
             "num_experts": 4,
             "num_experts_per_tok": 2,
@@ -110,6 +130,7 @@ def load(path: str | os.PathLike, dtype: torch.dtype = torch.float32, **kwargs):
     """(model in eval mode on the CPU, tokenizer) of a directory made by `build`, or of any other causal
     language model."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **kwargs).eval()
+    model.set_experts_implementation("eager")  # of a mixture of experts: the plain loop, which knows float64 too
     return model, AutoTokenizer.from_pretrained(path)
 
 
@@ -208,11 +229,10 @@ def _row_gain(family: Family, tokenizer: PreTrainedTokenizerFast) -> torch.Tenso
     """[V, 1]: bytes that are no printable text, and the special tokens, are made improbable (a small row has
     a logit near 0)."""
     gain = torch.ones(len(tokenizer), 1)
-    printable = {
-        tokenizer.convert_tokens_to_ids(t) for c in range(32, 127) for t in tokenizer.tokenize(chr(c))
-    }
+    printable = {tokenizer.convert_tokens_to_ids(t) for c in range(32, 127) for t in tokenizer.tokenize(chr(c))}
     quiet = [i for i in range(len(tokenizer)) if i not in printable]
     gain[quiet] = 0.3
+    gain[tokenizer.eos_token_id] = 0.5
     for token, value in family.gain.items():
         gain[tokenizer.convert_tokens_to_ids(token)] = value
     return gain

@@ -155,9 +155,7 @@ def adjust(
         logits[list(request.eos_ids)] = -math.inf
     for token in set(history):
         value = logits[token]
-        logits[token] = (
-            value * request.repetition_penalty if value < 0 else value / request.repetition_penalty
-        )
+        logits[token] = value * request.repetition_penalty if value < 0 else value / request.repetition_penalty
     for token, bias in request.logit_bias.items():
         logits[token] += bias
     return logits

@@ -29,14 +29,10 @@ def entropy_of(probs: torch.Tensor) -> float:
     return float(-torch.special.xlogy(probs, probs).sum())
 
 
-def filter_probs(
-    probs: torch.Tensor, top_k: int, top_p: float, min_p: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def filter_probs(probs: torch.Tensor, top_k: int, top_p: float, min_p: float) -> tuple[torch.Tensor, torch.Tensor]:
     """(probabilities, ids), both [n], descending: what top-k, then top-p, then min-p leave of `probs` [V],
     renormalised."""
-    probs, ids = torch.sort(
-        probs, descending=True, stable=True
-    )  # stable: of equal ones the smaller id is first
+    probs, ids = torch.sort(probs, descending=True, stable=True)  # stable: of equal ones the smaller id is first
     if 0 < top_k < len(probs):
         probs, ids = probs[:top_k], ids[:top_k]
         probs = probs / probs.sum()
@@ -66,17 +62,13 @@ def thinking_step(
         ids=ids.tolist(),
         weights=(left / left.sum()).tolist(),
         entropy=entropy_of(probs),
-        margins=margins(
-            logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_topk=max_topk
-        ),
+        margins=margins(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_topk=max_topk),
     )
 
 
 def think_end_step(step: ThinkingStep, think_end_id: int, forced: str | None) -> ThinkingStep:
     """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy stays."""
-    return ThinkingStep(
-        ids=[think_end_id], weights=[1.0], entropy=step.entropy, forced=forced, margins=step.margins
-    )
+    return ThinkingStep(ids=[think_end_id], weights=[1.0], entropy=step.entropy, forced=forced, margins=step.margins)
 
 
 def argmax(logits: torch.Tensor) -> int:

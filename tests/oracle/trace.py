@@ -98,8 +98,8 @@ class Observed:
 
 
 class TraceMismatch(AssertionError):
-    """Two traces differ. `position`: output index of the first difference, None if it is in a total.
-    `tie`: a decision at that step was closer than the tolerance, so rounding alone explains the difference."""
+    """Two traces differ. `position`: output index of the first difference, None if it is in a total. `tie`: a
+    decision at that step was closer than the tolerance, so rounding alone may explain the difference."""
 
     def __init__(self, message: str, position: int | None = None, tie: bool = False):
         super().__init__(message)
@@ -115,9 +115,7 @@ def compare(observed: Observed, oracle: Trace, atol: float = 1e-5, tie: float | 
     """
     tie = atol if tie is None else tie
     for position in range(max(len(observed.output_ids), len(oracle.output_ids))):
-        problem = _token_problem(observed, oracle, position) or _concept_problem(
-            observed, oracle, position, atol
-        )
+        problem = _token_problem(observed, oracle, position) or _concept_problem(observed, oracle, position, atol)
         if problem:
             raise _mismatch(problem, observed, oracle, position, tie)
     for name in ("thinking_tokens", "ended", "finish"):
@@ -125,9 +123,7 @@ def compare(observed: Observed, oracle: Trace, atol: float = 1e-5, tie: float | 
         if ours != theirs and not (name == "finish" and theirs is None):
             raise TraceMismatch(f"{name}: engine {theirs!r}, oracle {ours!r}")
     if len(observed.concepts) != len(oracle.steps):
-        raise TraceMismatch(
-            f"number of concepts: engine {len(observed.concepts)}, oracle {len(oracle.steps)}"
-        )
+        raise TraceMismatch(f"number of concepts: engine {len(observed.concepts)}, oracle {len(oracle.steps)}")
 
 
 def _token_problem(observed: Observed, oracle: Trace, position: int) -> str | None:
@@ -167,23 +163,18 @@ def _mismatch(problem: str, observed: Observed, oracle: Trace, position: int, ti
         margins = oracle.margins_at(position)
         name = min(margins, key=margins.__getitem__)
         close = margins[name] < tie
-        verdict = f"a tie (< {tie:g}): rounding may have decided" if close else "a true mismatch, no tie"
+        verdict = f"a tie (< {tie:g}), rounding may have decided it" if close else "a true mismatch, no tie"
         lines.append(f"  closest decision: {name}, margin {margins[name]:.3g}: {verdict}")
         lines.append("  margins: " + ", ".join(f"{k} {v:.3g}" for k, v in margins.items()))
-        close_before = min(
-            ((v, k, i) for i in range(position) for k, v in oracle.margins_at(i).items()), default=None
-        )
+        close_before = min(((v, k, i) for i in range(position) for k, v in oracle.margins_at(i).items()), default=None)
         if close_before:
-            lines.append(
-                "  closest decision before: {1}, margin {0:.3g}, at position {2}".format(*close_before)
-            )
+            lines.append("  closest decision before: {1}, margin {0:.3g}, at position {2}".format(*close_before))
     index = position - (oracle.first_step or 0)
     lines.append(f"  engine: token {_at(observed.output_ids, position)}, {_at(observed.concepts, index)}")
     step = _at(oracle.steps, index)
     shown = step and Concept(step.ids, step.weights, step.entropy)
     lines.append(
-        f"  oracle: token {_at(oracle.output_ids, position)}, {shown}"
-        + (f", forced: {step.forced}" if step else "")
+        f"  oracle: token {_at(oracle.output_ids, position)}, {shown}" + (f", forced: {step.forced}" if step else "")
     )
     return TraceMismatch("\n".join(lines), position, close)
 

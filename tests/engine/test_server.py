@@ -1,0 +1,198 @@
+"""The HTTP server as a user starts it: the bundled model, every endpoint, and what is refused."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import openai
+import pytest
+import requests
+
+from launch.demo import wait_until_healthy
+
+QUESTION = [{"role": "user", "content": "What is 43*34?"}]
+PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory) -> Iterator[str]:
+    """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "sglang_soft.launch_server", "--port", str(port)],
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+        )
+        base = f"http://127.0.0.1:{port}"
+        try:
+            wait_until_healthy(base, process)
+            yield base
+        finally:
+            process.terminate()
+            process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def client(server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server}/v1", api_key="none")
+
+
+def generate(server: str, soft=True, text: str = PROMPT, **body) -> requests.Response:
+    sampling = {"temperature": 0.6, "max_new_tokens": 200, "custom_params": {"soft_thinking": soft}}
+    sampling |= body.pop("sampling", {})
+    return requests.post(f"{server}/generate", json={"text": text, "sampling_params": sampling} | body, timeout=120)
+
+
+def soft_extra(**soft) -> dict:
+    return {"custom_params": {"soft_thinking": soft}}
+
+
+def test_chat_thinks_and_answers(client):
+    chat = client.chat.completions.create(
+        model="default", messages=QUESTION, temperature=0.6, max_tokens=256,
+        extra_body=soft_extra(answer_temperature=0.0) | {"return_meta_info": True},
+    )  # fmt: skip
+    message = chat.choices[0].message
+    soft = chat.choices[0].meta_info["soft_thinking"]
+    assert "1462" in message.content
+    assert message.reasoning_content
+    assert soft["how_ended"] == "think_end"
+    assert chat.usage.completion_tokens == soft["thinking_tokens"] + 1 + soft["answer_tokens"]
+    assert chat.usage.reasoning_tokens > 0
+
+
+def test_chat_streams_reasoning_and_answer(client):
+    stream = client.chat.completions.create(
+        model="default", messages=QUESTION, temperature=0.6, max_tokens=256, stream=True, extra_body=soft_extra()
+    )
+    reasoning = content = ""
+    for chunk in stream:
+        if chunk.choices:
+            reasoning += getattr(chunk.choices[0].delta, "reasoning_content", None) or ""
+            content += chunk.choices[0].delta.content or ""
+    assert reasoning and "1462" in content
+
+
+def test_completions_endpoint(client):
+    out = client.completions.create(
+        model="default", prompt=PROMPT, temperature=0.6, max_tokens=200, extra_body=soft_extra()
+    )
+    assert "</think>" in out.choices[0].text and "1462" in out.choices[0].text
+
+
+def test_stream_sends_every_concept_once(server):
+    whole = generate(server, {"return_concepts": True}).json()["meta_info"]["soft_thinking"]
+    with requests.post(
+        f"{server}/generate",
+        json={
+            "text": PROMPT,
+            "stream": True,
+            "sampling_params": {"temperature": 0.6, "max_new_tokens": 200,
+                                "custom_params": {"soft_thinking": {"return_concepts": True}}},
+        },
+        stream=True, timeout=120,
+    ) as response:  # fmt: skip
+        chunks = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith(b"data: {")]
+    parts = [c["meta_info"]["soft_thinking"] for c in chunks if "soft_thinking" in c["meta_info"]]
+    assert len(parts) > 3, "the answer was not streamed"
+    for column in ("ids", "weights", "entropy"):
+        streamed = [step for part in parts for step in part.get("concepts", {}).get(column, [])]
+        if column == "ids":
+            assert streamed == whole["concepts"]["ids"]
+        assert len(streamed) == whole["thinking_tokens"] + 1
+    assert parts[-1]["thinking_tokens"] == whole["thinking_tokens"]
+
+
+def test_concepts_are_what_the_model_was_fed(server):
+    concepts = generate(server, {"return_concepts": True, "max_topk": 7}).json()["meta_info"]["soft_thinking"][
+        "concepts"
+    ]
+    for ids, weights in zip(concepts["ids"], concepts["weights"]):
+        assert 1 <= len(ids) == len(weights) <= 7
+        assert sum(weights) == pytest.approx(1, abs=1e-6)
+        assert weights == sorted(weights, reverse=True)
+
+
+def test_logprob_is_of_the_emitted_token_even_when_think_end_is_forced(server):
+    out = generate(server, {"max_thinking_tokens": 5}, return_logprob=True, sampling={"max_new_tokens": 12}).json()
+    ids = [entry[1] for entry in out["meta_info"]["output_token_logprobs"]]
+    assert ids == out["output_ids"]
+    assert out["meta_info"]["soft_thinking"]["how_ended"] == "bound"
+    assert "</think>" in out["text"]
+
+
+def test_parallel_samples(server):
+    outs = generate(server, {"answer_temperature": 0.0}, sampling={"n": 3}).json()
+    assert len(outs) == 3
+    assert len({tuple(o["output_ids"]) for o in outs}) == 1, "without noise Soft Thinking is deterministic"
+
+
+def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
+    chat = client.chat.completions.create(
+        model="default", messages=QUESTION, temperature=0.6, max_tokens=64,
+        extra_body=soft_extra(max_thinking_tokens=8) | {"regex": "[0-9]{2}\\.", "return_meta_info": True},
+    )  # fmt: skip
+    assert chat.choices[0].meta_info["soft_thinking"]["how_ended"] == "bound"
+    assert len(chat.choices[0].message.content) == 3 and chat.choices[0].message.content.endswith(".")
+
+
+def test_stop_string_while_thinking_ends_the_request(server):
+    out = generate(server, sampling={"stop": ["="]}).json()
+    assert out["meta_info"]["finish_reason"]["type"] == "stop"
+    assert out["meta_info"]["soft_thinking"]["how_ended"] == "stop"
+
+
+def test_opting_out(server):
+    assert "soft_thinking" not in generate(server, False).json()["meta_info"]
+
+
+BAD = [
+    ({"max_top_k": 10}, "max_top_k"), ({"": 1}, "''"), ({"max_topk": 0}, "max_topk"), ({"max_topk": -1}, "max_topk"),
+    ({"max_topk": 33}, "max_topk"), ({"max_topk": 10**9}, "max_topk"), ({"max_topk": 2.5}, "max_topk"),
+    ({"max_topk": "10"}, "max_topk"), ({"max_topk": True}, "max_topk"), ({"max_topk": [10]}, "max_topk"),
+    ({"temperature": -0.1}, "temperature"), ({"temperature": "hot"}, "temperature"),
+    ({"temperature": True}, "temperature"), ({"temperature": [0.5]}, "temperature"), ({"top_p": 0}, "top_p"),
+    ({"top_p": 1.01}, "top_p"), ({"top_p": -1}, "top_p"), ({"top_p": "0.9"}, "top_p"), ({"top_k": 0}, "top_k"),
+    ({"top_k": -2}, "top_k"), ({"top_k": 1.5}, "top_k"), ({"top_k": "30"}, "top_k"), ({"min_p": -0.01}, "min_p"),
+    ({"min_p": 1.5}, "min_p"), ({"min_p": False}, "min_p"), ({"answer_temperature": -1}, "answer_temperature"),
+    ({"answer_top_p": 2}, "answer_top_p"), ({"answer_top_k": 0}, "answer_top_k"), ({"answer_min_p": 2}, "answer_min_p"),
+    ({"after_thinking_temperature": -1}, "after_thinking_temperature"),
+    ({"answer_top_p": 0.5, "after_thinking_top_p": 0.5}, "answer_top_p"),
+    ({"cold_stop_entropy": -0.1}, "cold_stop_entropy"), ({"cold_stop_entropy": "low"}, "cold_stop_entropy"),
+    ({"early_stopping_entropy_threshold": -1}, "early_stopping_entropy_threshold"),
+    ({"cold_stop_steps": 0}, "cold_stop_steps"), ({"cold_stop_steps": 1.5}, "cold_stop_steps"),
+    ({"early_stopping_length_threshold": 0}, "early_stopping_length_threshold"),
+    ({"max_thinking_tokens": -1}, "max_thinking_tokens"), ({"max_thinking_tokens": "many"}, "max_thinking_tokens"),
+    ({"return_concepts": 1}, "return_concepts"), ({"return_concepts": "yes"}, "return_concepts"),
+    ({"method": "magic"}, "method"), ({"method": 1}, "method"), ({"method": ["soft"]}, "method"),
+    ("yes", "soft_thinking"), (1, "soft_thinking"), ([], "soft_thinking"),
+]  # fmt: skip
+
+
+def test_bad_parameters_are_a_400_that_names_the_key(server, client):
+    assert len(BAD) >= 40
+    for soft, key in BAD:
+        response = generate(server, soft)
+        assert response.status_code == 400, (soft, response.text)
+        assert key in response.json()["error"]["message"], (soft, response.text)
+    for soft, key in BAD[::6]:
+        with pytest.raises(openai.BadRequestError, match=key):
+            client.chat.completions.create(
+                model="default", messages=QUESTION, extra_body={"custom_params": {"soft_thinking": soft}}
+            )
+    assert "1462" in generate(server, {"answer_temperature": 0.0}).json()["text"], "the server goes on"
+
+
+@pytest.mark.parametrize(
+    "feature", [{"image_data": "x.png"}, {"session_params": {"id": "s"}}], ids=lambda f: next(iter(f))
+)
+def test_unsupported_features_are_refused_by_name(server, feature):
+    response = generate(server, True, **feature)
+    assert response.status_code == 400
+    assert next(iter(feature)) in response.text or "multimodal" in response.text.lower()

@@ -1,0 +1,203 @@
+"""`make mutants`: break each promise on purpose; the test that guards it has to fail.
+
+A mutant is one edit of one source file, applied in a copy of the tree, so that nothing here is ever changed. It is
+killed when the tests named with it fail; a survivor, or an edit that no longer applies, is an error.
+
+    python tests/mutants.py [name ...]
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("sglang_soft", "kernels", "evals", "launch", "tests", "pyproject.toml")
+
+
+class Mutant(NamedTuple):
+    name: str
+    promise: str
+    """The invariant that the edit breaks."""
+    file: str
+    old: str
+    new: str
+    tests: str
+    """pytest arguments: tests that must fail."""
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant(
+        "argmax-id-for-key",
+        "KV of concept tokens is reachable only through the same concept tokens",
+        "sglang_soft/request.py",
+        "fill_ids[prompt_len + index] = concept_key(record)",
+        "concept_key(record)",
+        "tests/engine/test_isolation.py -k cannot_reach",
+    ),
+    Mutant(
+        "hook-dropped",
+        "a retracted request replays the mixtures that it was fed",
+        "sglang_soft/hooks/forward_batch.py",
+        "forward_batch.soft_embed = _extend_plan(pool, batch, soft, set(fresh), rows)",
+        "forward_batch.soft_embed = None",
+        "tests/engine/test_traces.py -k retract-no-radix",
+    ),
+    Mutant(
+        "weights-rounded-on-replay",
+        "weights have one value everywhere",
+        "sglang_soft/hooks/forward_batch.py",
+        "weights.append(torch.from_numpy(concept.weights.copy()))",
+        "weights.append(torch.from_numpy(concept.weights.copy()).half().float())",
+        "tests/engine/test_traces.py -k retract-no-radix",
+    ),
+    Mutant(
+        "last-step-under-its-readable-id",
+        "a last step whose concept the host does not know cannot be matched",
+        "sglang_soft/request.py",
+        "fill_ids[prompt_len + index] = private_key(rid, index)",
+        "pass",
+        "tests/engine/test_isolation.py -k last_step",
+    ),
+    Mutant(
+        "row-reused",
+        "a hard request that is given a soft request's row is decoded plainly",
+        "sglang_soft/hooks/forward_batch.py",
+        "starting = [i for i in fresh if soft[i] or all_rows[i] in pool.dirty]",
+        "starting = [i for i in fresh if soft[i]]",
+        "tests/engine/test_rows.py",
+    ),
+    Mutant(
+        "cold-stop-counts-in-the-answer",
+        "Cold Stop acts in the thinking phase only",
+        "sglang_soft/step.py",
+        "thinking = ints[:, columns.PHASE] == Phase.THINK",
+        "thinking = ints[:, columns.PHASE] >= Phase.THINK",
+        "tests/engine/test_traces.py -k default",
+    ),
+    Mutant(
+        "hard-rows-take-part",
+        "hard rows keep the tokens of SGLang's own sampler",
+        "sglang_soft/step.py",
+        "tokens.copy_(torch.where(self.thinking, self.token.to(tokens.dtype), tokens))",
+        "tokens.copy_(self.token.to(tokens.dtype))",
+        "tests/engine/test_isolation.py -k as_without",
+    ),
+    Mutant(
+        "logprob-of-the-drawn-token",
+        "logprobs are of the token that was emitted",
+        "sglang_soft/hooks/sampler.py",
+        "        self._sampler.merge(batch_next_token_ids)\n",
+        "",
+        "tests/engine/test_logprobs.py",
+    ),
+    Mutant(
+        "decode-tail-of-a-mixed-chunk",
+        "mixed chunked prefill feeds concept tokens to its decode rows",
+        "sglang_soft/hooks/forward_batch.py",
+        "token_rows[position] = slot",
+        "pass",
+        "tests/engine/test_traces.py -k mixed-chunk",
+    ),
+    Mutant(
+        "bf16-sum-before-reduce",
+        "tensor-parallel ranks add float32 partial sums over their own shard",
+        "sglang_soft/hooks/embedding.py",
+        "self.weight, input_, rows, plan.ids, plan.weights, shard=shard",
+        "self.weight, input_, rows, plan.ids.clamp(max=len(self.weight) - 1), plan.weights, shard=None",
+        "tests/engine/test_traces.py -k tp2",
+    ),
+    Mutant(
+        "signature-unchecked",
+        "a hook whose target changed stops the server",
+        "sglang_soft/ledger.py",
+        "if found[: len(record.parameters)] != record.parameters:",
+        "if False:",
+        "tests/test_plugin.py",
+    ),
+    Mutant(
+        "unknown-key-ignored",
+        "an unknown key is refused",
+        "sglang_soft/params.py",
+        '            raise ValueError(f"{KEY}: unknown key',
+        '            continue\n            raise ValueError(f"{KEY}: unknown key',
+        "tests/test_params.py",
+    ),
+    Mutant(
+        "bool-is-a-number",
+        "a bool does not stand for a number",
+        "sglang_soft/params.py",
+        "and (field.kind is bool or not isinstance(value, bool))",
+        "",
+        "tests/test_params.py",
+    ),
+)
+
+
+def run(mutant: Mutant) -> tuple[bool, str]:
+    """(killed, last line of pytest)."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, Path(scratch) / name, ignore=shutil.ignore_patterns("__pycache__"))
+            elif source.exists():
+                shutil.copy(source, scratch)
+        target = Path(scratch) / mutant.file
+        text = target.read_text()
+        if text.count(mutant.old) != 1:
+            raise SystemExit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}")
+        target.write_text(text.replace(mutant.old, mutant.new))
+        # PYTHONPATH comes before the editable install: the copy is what is imported, in every process.
+        paths = [scratch, *(os.path.join(scratch, p) for p in ("kernels", "evals"))]
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:warnings",
+                *mutant.tests.split(),
+            ],
+            cwd=scratch,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+            timeout=1200,
+        )
+    last = (done.stdout.strip().splitlines() or [done.stderr[-200:]])[-1]
+    return done.returncode == 1, last
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="name")
+    names = parser.parse_args().names
+    unknown = set(names) - {m.name for m in MUTANTS}
+    if unknown:
+        parser.error(f"unknown mutant {', '.join(sorted(unknown))}; known: {', '.join(m.name for m in MUTANTS)}")
+    survivors = []
+    for mutant in MUTANTS:
+        if names and mutant.name not in names:
+            continue
+        start = time.monotonic()
+        killed, last = run(mutant)
+        verdict = "killed" if killed else "SURVIVED"
+        print(f"{verdict:9} {mutant.name:32} {time.monotonic() - start:5.0f} s  {last}", flush=True)
+        if not killed:
+            survivors.append(mutant.name)
+    if survivors:
+        raise SystemExit(f"survivors: {', '.join(survivors)}")
+
+
+if __name__ == "__main__":
+    main()

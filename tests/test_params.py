@@ -1,0 +1,107 @@
+import pytest
+
+from sglang_soft import config, params
+from sglang_soft.params import Sampling, SoftParams
+
+OWN = Sampling(temperature=0.6, top_p=0.9, top_k=20, min_p=0.1)
+GREEDY = Sampling(temperature=1.0, top_p=1.0, top_k=1, min_p=0.0)  # as SGLang stores temperature 0
+
+
+def resolve(raw, *, request=OWN, default=None, max_k=32):
+    return params.resolve(raw, request=request, default=default, max_k=max_k)
+
+
+@pytest.mark.parametrize("raw", [None, False])
+def test_a_request_that_does_not_opt_in_is_hard(raw):
+    assert resolve(raw) is None
+
+
+def test_false_opts_out_of_a_server_default_and_nothing_takes_it():
+    assert resolve(False, default={}) is None
+    assert resolve(None, default={"max_topk": 5})[0]["max_topk"] == 5
+
+
+def test_true_and_an_empty_object_are_the_defaults():
+    assert resolve(True) == resolve({})
+    values, thinking, answer = resolve({})
+    assert values["max_topk"] == 10 and values["cold_stop_entropy"] == 0
+    assert thinking == answer == OWN
+
+
+def test_a_request_overrides_the_server_default_key_by_key():
+    values, *_ = resolve({"max_topk": 3}, default={"max_topk": 5, "return_concepts": True})
+    assert values["max_topk"] == 3 and values["return_concepts"]
+
+
+def test_phases_have_their_own_sampling():
+    _, thinking, answer = resolve({"temperature": 0.9, "answer_temperature": 0, "answer_top_p": 0.5})
+    assert thinking == OWN._replace(temperature=0.9)
+    assert answer == Sampling(temperature=1.0, top_p=0.5, top_k=1, min_p=0.1)
+
+
+def test_a_temperature_of_its_own_undoes_a_greedy_request_in_that_phase_only():
+    _, thinking, answer = resolve({"temperature": 0.7}, request=GREEDY)
+    assert thinking == Sampling(temperature=0.7, top_p=1.0, top_k=-1, min_p=0.0)
+    assert answer == GREEDY
+
+
+def test_names_of_the_authors_fork():
+    fork = {"after_thinking_temperature": 0.3, "early_stopping_entropy_threshold": 0.05,
+            "early_stopping_length_threshold": 64}  # fmt: skip
+    ours = {"answer_temperature": 0.3, "cold_stop_entropy": 0.05, "cold_stop_steps": 64}
+    assert resolve(fork) == resolve(ours)
+
+
+def test_null_is_the_default():
+    assert resolve({"max_topk": None, "top_p": None}) == resolve({})
+
+
+def test_default_k_respects_a_smaller_server_bound():
+    assert resolve({}, max_k=4)[0]["max_topk"] == 4
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"topk": 3}, ["'topk'", "max_topk"]),
+        ({"max_topk": 33}, ["max_topk", "33", "[1, 32]"]),
+        ({"max_topk": True}, ["max_topk", "True", "int"]),
+        ({"top_p": float("nan")}, ["top_p", "nan"]),
+        ({"temperature": float("inf")}, ["temperature", "inf"]),
+        ({"top_p": 0.5, "cold_stop_steps": 0}, ["cold_stop_steps", "0", ">= 1"]),
+        ("soft", ["soft_thinking", "'soft'"]),
+    ],
+)
+def test_errors_name_key_value_and_range(raw, words):
+    with pytest.raises(ValueError) as error:
+        resolve(raw)
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_wire_form_is_flat_and_comes_back_equal():
+    soft = SoftParams("soft", 10, OWN, 0.1, 12, None, True, 7, 8, True)
+    wire = soft.to_wire()
+    assert all(value is None or isinstance(value, (str, int, float)) for value in wire.values())
+    assert SoftParams.from_wire(wire) == soft
+
+
+def test_table_has_every_field_once():
+    keys = [row["key"] for row in params.table()]
+    assert keys == [f.name for f in params.FIELDS] and len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("text", ["0", "65", "ten", "-1", "1.5", ""])
+def test_max_k_bounds(text):
+    with pytest.raises(ValueError, match="soft-max-k"):
+        config.parse_max_k(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", {}), ("false", None), ('{"max_topk": 4}', {"max_topk": 4})])
+def test_server_default(text, value):
+    assert config.parse_default(text, 32) == value
+
+
+@pytest.mark.parametrize("text", ["{", "3", '"soft"', '{"max_topk": 64}', '{"nope": 1}'])
+def test_bad_server_default(text):
+    with pytest.raises(ValueError):
+        config.parse_default(text, 32)
