@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench bench-gpu mutants model eval kernels-check docs clean
+.PHONY: run test lint bench mutants model kernels-check clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -17,11 +17,13 @@ run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up
 
 test: $(READY)  ## lint, then every test; needs no GPU
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench: $(READY)  ## CPU: tokens per second, soft / hard / hard without the plugin, in one run
 	$(BIN)/python launch/bench.py

@@ -4,6 +4,7 @@ One thinking step is one record: n (1 byte), entropy (float32), n ids (24 bits e
 entries that carry weight: 5 + 7 n bytes, at most 75 at K = 10. The weights are the very bits that the device mixed.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
@@ -32,7 +33,7 @@ def pack(ids: bytes, weights: bytes, entropy: bytes) -> bytes:
 
 def unpack(record: bytes) -> Concept:
     n = record[0]
-    ids = np.zeros((n, 4), np.uint8)
+    ids: np.ndarray = np.zeros((n, 4), np.uint8)
     ids[:, :3] = np.frombuffer(record, np.uint8, 3 * n, 5).reshape(n, 3)
     return Concept(
         ids=ids.view("<i4")[:, 0],
@@ -89,7 +90,7 @@ class ConceptLog:
     def records(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
         """Records [start, stop), in order."""
         stop = self._len if stop is None else min(stop, self._len)
-        at = int(np.searchsorted(self._firsts, start, side="right")) - 1 if self._firsts else 0
+        at = bisect_right(self._firsts, start) - 1
         blocks = [*zip(self._firsts, self._blocks), (self._tail_first, self._tail)][max(at, 0) :]
         for index, block in blocks:
             if index >= stop:

@@ -124,6 +124,14 @@ RECORDS: tuple[HookRecord, ...] = (
         "plugin fields of ForwardBatch that survive its copies",
     ),
     HookRecord(
+        f"{_SRT}.model_executor.runner.prefill_cuda_graph_runner.PrefillCudaGraphRunner.can_run_graph",
+        "after",
+        "sglang_soft.hooks.model_runner:prefill_can_run_graph",
+        ("self", "forward_batch"),
+        "keep a prefill that replays concept tokens out of graphs that were captured with plain ones",
+        "input embeddings chosen on the device in prefill",
+    ),
+    HookRecord(
         f"{_SRT}.model_executor.model_runner.ModelRunner.init_cuda_graphs",
         "before",
         "sglang_soft.hooks.model_runner:before_init_cuda_graphs",

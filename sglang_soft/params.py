@@ -136,9 +136,8 @@ def _convert(field: Field, key: str, value: Any, max_k: int) -> Any:
     kinds = (int, float) if field.kind is float else (field.kind,)
     typed = isinstance(value, kinds) and (field.kind is bool or not isinstance(value, bool))
     if not typed:
-        raise ValueError(
-            f"{KEY}.{key} must be {_article(field.kind.__name__)}, in {allowed}; got {value!r} ({type(value).__name__})."
-        )
+        wanted, got = _article(field.kind.__name__), type(value).__name__
+        raise ValueError(f"{KEY}.{key} must be {wanted}, in {allowed}; got {value!r} ({got}).")
     finite = not isinstance(value, float) or math.isfinite(value)
     if not finite or not field.ok(value) or (field.name == "max_topk" and value > max_k):
         raise ValueError(f"{KEY}.{key} must be in {allowed}; got {value!r}.")

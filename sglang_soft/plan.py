@@ -27,5 +27,7 @@ class ForwardPlan(NamedTuple):
     """[B] int64"""
     requests: list[SoftRequest | None]
     """[B]; None: hard."""
+    width: int
+    """K of this batch: the largest max_topk of its requests."""
     max_top_k: int
     """Upper bound of the enabled thinking-phase top_k, known to the host."""

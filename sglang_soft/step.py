@@ -39,11 +39,14 @@ class ConceptStep(NamedTuple):
         tokens.copy_(torch.where(self.thinking, self.token.to(tokens.dtype), tokens))
 
 
-def concept_step(pool: ConceptPool, rows: torch.Tensor, logits: torch.Tensor, max_top_k: int | None) -> ConceptStep:
+def concept_step(
+    pool: ConceptPool, rows: torch.Tensor, logits: torch.Tensor, *, width: int, max_top_k: int
+) -> ConceptStep:
     """Make the concept tokens of the thinking rows.
 
-    rows: [B] int64. logits: [B, V] float32, after penalties, bias and grammar mask; not modified. max_top_k: upper
-    bound of the enabled thinking-phase top_k in the batch (0: none enabled).
+    rows: [B] int64. logits: [B, V] float32, after penalties, bias and grammar mask; not modified. width: K of
+    this batch, at least the max_topk of every row. max_top_k: upper bound of the enabled thinking-phase top_k in the
+    batch (0: none enabled).
     """
     floats, ints = pool.floats[rows], pool.ints[rows]
     sample = soft_sample(
@@ -53,7 +56,7 @@ def concept_step(pool: ConceptPool, rows: torch.Tensor, logits: torch.Tensor, ma
         floats[:, columns.TOP_P],
         floats[:, columns.MIN_P],
         ints[:, columns.WIDTH],
-        K=pool.width,
+        K=width,
         max_top_k=max_top_k,
     )
     think_end = ints[:, columns.THINK_END]
@@ -87,9 +90,10 @@ def advance(pool: ConceptPool, rows: torch.Tensor, step: ConceptStep, tokens: to
     """Write what the rows feed next and their new state. tokens: [B], the tokens that were really emitted."""
     ints = step.ints
     concept = step.kind == Step.CONCEPT
-    pool.ids[rows] = step.ids
+    width = step.ids.shape[1]  # slots beyond a row's own max_topk carry no weight since `ConceptPool.start`
+    pool.ids[rows, :width] = step.ids
     # Think-end and every token outside thinking are fed as plain tokens: their rows carry no weight.
-    pool.weights[rows] = torch.where(concept[:, None], step.weights, 0.0)
+    pool.weights[rows, :width] = torch.where(concept[:, None], step.weights, 0.0)
 
     phase = ints[:, columns.PHASE]
     starts = (phase == Phase.WAIT) & (tokens == ints[:, columns.THINK_START])

@@ -38,19 +38,26 @@ class HostConcepts:
 
     def consume(self, batch, commits: Sequence) -> None:
         """Append what became visible to the histories; a step whose token was discarded leaves no trace."""
-        width = self._plan.pool.width
+        width = self._plan.width
         packed = self._packed.numpy()
         weights = packed[:, width : 2 * width].view("<f4")
         entropy = packed[:, 2 * width].view("<f4")
+        entropies = entropy.tolist()
         kind, low = packed[:, 2 * width + 1].tolist(), packed[:, 2 * width + 2].tolist()
         used = (weights > 0).sum(1).tolist()
         # 24-bit ids: the low three bytes of little-endian int32
-        id_bytes = np.ascontiguousarray(packed[:, :width]).view(np.uint8).reshape(len(packed), width, 4)[:, :, :3]
+        ids = np.ascontiguousarray(packed[:, :width]).view(np.uint8).reshape(len(packed), width, 4)[:, :, :3].tobytes()
+        bits, entropy_bits = weights.tobytes(), entropy.tobytes()
         for i, (request, commit) in enumerate(zip(self._plan.requests, commits, strict=True)):
             if request is None or commit is None:
                 continue
             record = b""
             if kind[i] != Step.PLAIN:
-                n = used[i]
-                record = bytes((n,)) + entropy[i].tobytes() + id_bytes[i, :n].tobytes() + weights[i, :n].tobytes()
-            request.commit(commit.token_ids[0], kind[i], record, float(entropy[i]), low[i])
+                n, id_at, weight_at = used[i], 3 * width * i, 4 * width * i
+                record = (
+                    bytes((n,))
+                    + entropy_bits[4 * i : 4 * i + 4]
+                    + ids[id_at : id_at + 3 * n]
+                    + bits[weight_at : weight_at + 4 * n]
+                )
+            request.commit(commit.token_ids[0], kind[i], record, entropies[i], low[i])

@@ -158,14 +158,7 @@ def run(mutant: Mutant) -> tuple[bool, str]:
         done = subprocess.run(
             [
                 sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-x",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:warnings",
+                *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
                 *mutant.tests.split(),
             ],
             cwd=scratch,

@@ -4,6 +4,7 @@ SGLang's own CPU engine needs a build of sglang-kernel that its wheel does not h
 (sglang.srt.platforms) need nothing but this class.
 """
 
+from sglang.srt.model_executor.cuda_graph_config import Backend, Phase, with_phase
 from sglang.srt.platforms.cpu import CpuDeviceMixin
 from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import SRTPlatform
@@ -21,9 +22,13 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
         """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang allows it."""
         attention.register()
         server_args.device = "cpu"
-        server_args.disable_cuda_graph = True
-        if server_args.attention_backend is None:
-            server_args.attention_backend = self.get_default_attention_backend()
+        # "intel_amx" is what SGLang assumes on a CPU when nothing was asked for; this platform is for CPUs without it.
+        if server_args.attention_backend in (None, "intel_amx"):
+            server_args.attention_backend = attention.NAME
+        graphs = server_args.cuda_graph_config
+        for phase in (Phase.DECODE, Phase.PREFILL):
+            graphs = with_phase(graphs, phase, backend=Backend.DISABLED)
+        server_args.cuda_graph_config = graphs
         if server_args.dtype == "auto":
             server_args.dtype = "float32"
         # SGLang sizes the KV cache to fill the accelerator's memory. Here that is the machine's own memory.

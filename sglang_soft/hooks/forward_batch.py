@@ -18,16 +18,17 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         return
     pool = concept_pool(model_runner)
     rows = forward_batch.req_pool_indices
+    width = max((s.params.max_topk for s in soft if s), default=1)
     if extend:
         decoding = {id(req) for req in batch.decoding_reqs or ()}
         fresh = [i for i, req in enumerate(reqs) if id(req) not in decoding]
         _start_rows(pool, batch, soft, fresh)
         forward_batch.soft_embed = _extend_plan(pool, batch, soft, set(fresh), rows)
     elif forward_batch.forward_mode.is_decode():
-        forward_batch.soft_embed = EmbedPlan(rows, pool.ids, pool.weights)
+        forward_batch.soft_embed = EmbedPlan(rows, pool.ids[:, :width], pool.weights[:, :width])
     if any(soft):
         top_ks = [s.params.thinking.top_k for s in soft if s and s.phase != Phase.ANSWER]
-        forward_batch.soft = ForwardPlan(pool, rows, soft, max([0, *top_ks]))
+        forward_batch.soft = ForwardPlan(pool, rows, soft, width, max([0, *top_ks]))
 
 
 def _start_rows(pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh: list[int]) -> None:
@@ -46,14 +47,15 @@ def _extend_plan(
     tails = []  # batch indices of decode rows
     at = 0
     for i, (req, prefix, length) in enumerate(zip(batch.reqs, batch.prefix_lens, batch.extend_lens)):
-        if soft[i] and i in fresh:
+        request = soft[i]
+        if request and i in fresh:
             prompt = len(req.origin_input_ids)
-            outputs = soft[i].named_by_concept(prefix - prompt, prefix + length - prompt)
-            for index, concept in zip(outputs, soft[i].concepts(outputs)):
+            outputs = request.named_by_concept(prefix - prompt, prefix + length - prompt)
+            for index, concept in zip(outputs, request.concepts(outputs)):
                 ids.append(torch.from_numpy(concept.ids.copy()))
                 weights.append(torch.from_numpy(concept.weights.copy()))
                 token_rows[at + prompt + index - prefix] = len(ids)
-        elif soft[i]:
+        elif request:
             tails.append((at, i))
         at += length
     if not ids and not tails:

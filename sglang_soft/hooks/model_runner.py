@@ -46,12 +46,19 @@ def forward(original, self, forward_batch, *args, **kwargs):
         output = original(self, forward_batch, *args, **kwargs)
     finally:
         embed_scope.reset(token)
-    if scope.plan is not None and not scope.mixed and not output.can_run_graph:
+    replayed = output.can_run_graph and forward_batch.forward_mode.is_decode()  # the captured graph holds the mixing
+    if scope.plan is not None and not scope.mixed and not replayed:
         raise RuntimeError(
             f"{type(self.model).__name__} did not read its concept tokens: its input embedding was not called. "
             "Serve this model without Soft Thinking."
         )
     return output
+
+
+def prefill_can_run_graph(result: bool, _runner, forward_batch) -> bool:
+    """Captured prefill graphs embed plain tokens: a forward that replays concept tokens runs eagerly."""
+    scope = embed_scope.get()
+    return result and (scope is None or scope.plan is None)
 
 
 def before_init_cuda_graphs(self, *args, **kwargs) -> None:

@@ -1,7 +1,5 @@
 """SchedulerOutputStreamer: trace deltas and the summary travel with the tokens (SGLang's own extension point)."""
 
-import functools
-
 from sglang.srt.managers.scheduler_components.output_streamer import SchedulerOutputStreamer
 
 from sglang_soft import params
@@ -9,11 +7,6 @@ from sglang_soft.trace import Payload
 
 
 def output_streamer_class(base: type[SchedulerOutputStreamer], _scheduler) -> type[SchedulerOutputStreamer]:
-    return _soft_class(base)
-
-
-@functools.cache
-def _soft_class(base: type[SchedulerOutputStreamer]) -> type[SchedulerOutputStreamer]:
     class SoftOutputStreamer(base):
         has_additional_customized_info = True
 

@@ -62,14 +62,16 @@ class SoftSampler(Sampler):
 
     def forward(self, *args, **kwargs) -> torch.Tensor:
         tokens = super().forward(*args, **kwargs)
-        if self._plan is not None:
+        if self._plan is not None and self._step is not None:
             advance(self._plan.pool, self._plan.rows, self._step, tokens)
         return tokens
 
     def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:
         logits = super()._preprocess_logits(logits, sampling_info)
         if self._plan is not None and self._step is None:
-            self._step = concept_step(self._plan.pool, self._plan.rows, logits, self._plan.max_top_k)
+            self._step = concept_step(
+                self._plan.pool, self._plan.rows, logits, width=self._plan.width, max_top_k=self._plan.max_top_k
+            )
         return logits
 
     def merge(self, tokens: torch.Tensor) -> None:

@@ -19,7 +19,7 @@ def after_init(_result, self, server_args, *args, **kwargs) -> None:
     """Resolve what all requests share. A server that cannot think softly says so now where Soft Thinking was asked
     for (our launch_server, or a server-wide default), and at the first soft request otherwise."""
     config = get_config()
-    self.soft_think_tokens: ThinkTokens | None = None
+    self.soft_think_tokens = None
     self.soft_unsupported = unsupported_server(server_args)
     if self.soft_unsupported is None:
         try:

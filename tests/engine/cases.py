@@ -17,7 +17,6 @@ class Case:
     prompt: str
     soft: dict | None = field(default_factory=dict)
     max_new_tokens: int = 48
-    sampling: dict = field(default_factory=dict)
 
 
 SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001}
@@ -40,6 +39,7 @@ CASES: tuple[Case, ...] = (
     Case("one-hot", "digits", SOFT | {"max_topk": 1}),
     Case("never thinks", "plain", SOFT),
     Case("closed block", "closed", SOFT),
+    Case("opens its own block", "opens", SOFT, max_new_tokens=60),
     Case("hard", "sum", None),
     Case("hard, long", "long", None),
     Case("hard, plain", "plain", None),
@@ -47,7 +47,7 @@ CASES: tuple[Case, ...] = (
 
 
 def sampling_params(case: Case, **soft) -> dict:
-    params = ANSWER | {"max_new_tokens": case.max_new_tokens} | case.sampling
+    params = ANSWER | {"max_new_tokens": case.max_new_tokens}
     if case.soft is not None:
         params["custom_params"] = {"soft_thinking": {"return_concepts": True} | case.soft | soft}
     return params
@@ -56,24 +56,26 @@ def sampling_params(case: Case, **soft) -> dict:
 _ORACLE: dict[tuple, Trace] = {}
 
 
+def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
+    """The case as the oracle is asked."""
+    soft = {key: value for key, value in (case.soft or {}).items() if key != "return_concepts"}
+    tau = soft.pop("cold_stop_entropy", None)
+    defaults = {"temperature": 0.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
+    return Request(
+        think_start_id=under_test.token_id("<think>"),
+        think_end_id=under_test.token_id("</think>"),
+        method="hard" if case.soft is None else "soft",
+        max_new_tokens=case.max_new_tokens,
+        cold_stop_threshold=tau,
+        **(defaults | soft),
+    )
+
+
 def expected(under_test: EngineUnderTest, case: Case) -> Trace:
     """What the oracle says; computed once for each model and case."""
     key = (under_test.setup.family, case.name)
     if key not in _ORACLE:
-        soft = dict(case.soft or {})
-        soft.pop("return_concepts", None)
-        tau = soft.pop("cold_stop_entropy", None)
-        defaults = {"temperature": 0.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
-        request = Request(
-            think_start_id=under_test.token_id("<think>"),
-            think_end_id=under_test.token_id("</think>"),
-            method="hard" if case.soft is None else "soft",
-            max_new_tokens=case.max_new_tokens,
-            cold_stop_threshold=tau,
-            **(defaults | soft),
-            **{k: v for k, v in case.sampling.items() if k.endswith("penalty") or k == "logit_bias"},
-        )
-        _ORACLE[key] = run(under_test.hf_model, prompt_ids(under_test, case), request)
+        _ORACLE[key] = run(under_test.hf_model, prompt_ids(under_test, case), oracle_request(under_test, case))
     return _ORACLE[key]
 
 

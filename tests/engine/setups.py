@@ -31,14 +31,13 @@ class Setup:
 
 SETUPS: dict[str, Setup] = {
     "default": Setup(),
-    "no-overlap": Setup(args={"disable_overlap_schedule": True}),
-    "chunked": Setup(args={"chunked_prefill_size": 8}),
+    "no-overlap": Setup(args={"disable_overlap_schedule": True, "chunked_prefill_size": 8}),
     "mixed-chunk": Setup(args={"chunked_prefill_size": 8, "enable_mixed_chunk": True}),
     "retract": Setup(env=RETRACT),
-    "retract-chunked-no-overlap": Setup(
-        args={"disable_overlap_schedule": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True}, env=RETRACT
+    "retract-no-radix": Setup(
+        args={"disable_radix_cache": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True}, env=RETRACT
     ),
-    "retract-no-radix": Setup(args={"disable_radix_cache": True}, env=RETRACT),
+    "retract-no-overlap": Setup(args={"disable_overlap_schedule": True}, env=RETRACT),
     "tp2": Setup(args={"tp_size": 2}, env=RETRACT | {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}),
     "llama": Setup("llama", env=RETRACT),
     "qwen2": Setup("qwen2", env=RETRACT),

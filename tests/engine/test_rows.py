@@ -16,24 +16,18 @@ def test_a_hard_request_in_a_row_that_ended_while_thinking(engine):
     the plugin does not touch, and is then joined by a soft request, in a batch whose decode steps read the pool."""
 
     async def scenario() -> dict:
+        ask = engine.engine.async_generate
         soft_prompt, hard_prompt = prompt_ids(engine, SOFT), prompt_ids(engine, HARD)
-        (ended,) = await asyncio.gather(
-            engine.engine.async_generate(
-                input_ids=soft_prompt, sampling_params=sampling_params(SOFT) | {"max_new_tokens": 5}
-            )
-        )
+        short = sampling_params(SOFT) | {"max_new_tokens": 5}
+        ended = await ask(input_ids=soft_prompt, sampling_params=short)
         assert ended["meta_info"]["soft_thinking"]["how_ended"] == "length", "the row was not left while thinking"
-        hard = await engine.engine.async_generate(
-            input_ids=hard_prompt, sampling_params=sampling_params(HARD), stream=True
-        )
-        chunk = await anext(hard)
-        joining = asyncio.create_task(
-            engine.engine.async_generate(input_ids=soft_prompt, sampling_params=sampling_params(SOFT))
-        )
+        hard = await ask(input_ids=hard_prompt, sampling_params=sampling_params(HARD), stream=True)
+        last = await anext(hard)
+        joining = asyncio.create_task(ask(input_ids=soft_prompt, sampling_params=sampling_params(SOFT)))
         async for chunk in hard:
-            pass
+            last = chunk
         compare(observed(await joining), expected(engine, SOFT))
-        return chunk
+        return last
 
     engine.flush()
     last = engine.engine.loop.run_until_complete(scenario())

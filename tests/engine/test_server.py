@@ -1,16 +1,13 @@
 """The HTTP server as a user starts it: the bundled model, every endpoint, and what is refused."""
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import openai
 import pytest
 import requests
 
-from launch.demo import wait_until_healthy
+from tests.engine.http import serve
 
 QUESTION = [{"role": "user", "content": "What is 43*34?"}]
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -19,23 +16,8 @@ PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<th
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    with log.open("w") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "sglang_soft.launch_server", "--port", str(port)],
-            stdout=sink,
-            stderr=subprocess.STDOUT,
-        )
-        base = f"http://127.0.0.1:{port}"
-        try:
-            wait_until_healthy(base, process)
-            yield base
-        finally:
-            process.terminate()
-            process.wait(timeout=60)
+    with serve(["sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log") as base:
+        yield base
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ class Family:
     layer_std: float = 0.095
     lookup: float = 0.1
     norm_offset: float = 1.0
+    head_dim: int = 32
     gain: dict[str, float] = field(default_factory=dict)
     config: dict = field(default_factory=dict)
 
@@ -74,7 +75,8 @@ class Family:
 # test_oracle checks all three; `describe` shows them.
 FAMILIES = {
     "llama": Family("llama", seed=2, layer_std=0.088, gain={"</think>": 1.65, "<think>": 1.06}),
-    "qwen2": Family("qwen2", seed=9, gain={"</think>": 1.23, "<think>": 1.4}),
+    # SGLang's Qwen2 derives head_dim from the hidden size, whatever the config says.
+    "qwen2": Family("qwen2", seed=9, head_dim=16, gain={"</think>": 1.23, "<think>": 1.4}),
     "qwen3": Family("qwen3", seed=14, gain={"</think>": 1.03, "<think>": 1.16}),
     # SGLang's Gemma 1 has the exact GELU whatever the config says; transformers rewrites "gelu" to its tanh
     # form, but not this name.
@@ -171,7 +173,7 @@ def build_model(family: Family, tokenizer: PreTrainedTokenizerFast):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=32,
+        head_dim=family.head_dim,
         max_position_embeddings=4096,
         tie_word_embeddings=family.tied,
         eos_token_id=eos,

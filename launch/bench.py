@@ -1,0 +1,136 @@
+"""`make bench`: what Soft Thinking costs on this machine, on the bundled model, in one run.
+
+Two engines are alive at once, one with the plugin and one without it, and take turns, so that noise of the machine
+falls on all alike. Throughput: 32 requests at once, 64 output tokens each. Below it, the time that our own code adds to
+a decode step, and the host memory of the concept history.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+from measuring import BUNDLED_MODEL, Worker, machine, paired_ratio, take_turns
+
+ENGINE = {
+    "model_path": str(BUNDLED_MODEL),
+    "random_seed": 0,
+    "log_level": "error",
+    "sleep_on_idle": True,
+    "disable_radix_cache": True,
+}
+PROMPT = "<|im_start|>user\nWhat is {}*{}?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001, "max_topk": 10}
+
+
+def batch(requests: int, tokens: int, soft: bool) -> dict:
+    prompts = [PROMPT.format(11 + i, 97 - i) for i in range(requests)]
+    sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "max_new_tokens": tokens, "ignore_eos": True}
+    if soft:
+        sampling["custom_params"] = {"soft_thinking": SOFT}
+    return {"prompt": prompts, "sampling_params": sampling}
+
+
+def throughput(requests: int, tokens: int, rounds: int) -> None:
+    with_plugin, without = Worker(plugin=True, engine=ENGINE), Worker(plugin=False, engine=ENGINE)
+
+    def rate(worker: Worker, soft: bool) -> float:
+        result = worker.run(**batch(requests, tokens, soft))
+        return result.tokens / result.seconds
+
+    runs: dict[str, Callable[[], float]] = {
+        "soft": lambda: rate(with_plugin, soft=True),
+        "hard": lambda: rate(with_plugin, soft=False),
+        "hard without plugin": lambda: rate(without, soft=False),
+    }
+    measured = take_turns(runs, rounds)
+    with_plugin.close()
+    without.close()
+    print(f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds}:")
+    print("| | median | min | max |\n| --- | --- | --- | --- |")
+    for name, values in measured.items():
+        print(f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |")
+    for top, bottom in (("soft", "hard"), ("hard", "hard without plugin")):
+        ratio = paired_ratio(measured[top], measured[bottom])
+        print(f"{top} / {bottom}: {ratio} (median of paired rounds; quartiles)")
+
+
+def microseconds(run: Callable[[], object], repeats: int = 300) -> tuple[float, float]:
+    """(median, 90th percentile) of one call, in microseconds."""
+    for _ in range(20):
+        run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e6)
+    return statistics.median(times), statistics.quantiles(times, n=10)[8]
+
+
+def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
+    """Device part: step, state and mixture; host part: records, histories, names. CPU tensors, one thread."""
+    from types import SimpleNamespace
+
+    import torch
+    from sglang_soft_kernels import embedding_mixture
+
+    from sglang_soft.params import Sampling, SoftParams
+    from sglang_soft.plan import ForwardPlan
+    from sglang_soft.pool import ConceptPool
+    from sglang_soft.request import SoftRequest
+    from sglang_soft.step import advance, concept_step
+    from sglang_soft.transfer import DeviceConcepts
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    params = SoftParams("soft", 10, Sampling(1.0, 1.0, -1, 0.0), 0.0, 256, None, False, 4, 5, True)
+    pool = ConceptPool(rows + 1, 32, "cpu")
+    requests = [SoftRequest(params) for _ in range(rows)]
+    pool.start(range(1, rows + 1), requests)
+    index = torch.arange(1, rows + 1)
+    logits, table = torch.randn(rows, vocabulary), torch.randn(vocabulary, hidden)
+    tokens = torch.zeros(rows, dtype=torch.int64)
+    plan = ForwardPlan(pool, index, requests, 10, 0)
+    commits = [SimpleNamespace(token_ids=(1,))] * rows
+
+    def device() -> DeviceConcepts:
+        step = concept_step(pool, index, logits, width=10, max_top_k=0)
+        step.merge(tokens)
+        advance(pool, index, step, tokens)
+        return DeviceConcepts.of(step, plan)
+
+    def host() -> None:
+        device_output.copy_to_host(lambda t: t).consume(None, commits)
+
+    device_output = device()
+    print(f"\nOur own code in a decode step of {rows} soft rows, V = {vocabulary}, K = 10, one thread:")
+    print("| part | us a step, median (p90) | us a row |\n| --- | --- | --- |")
+    plain = microseconds(lambda: torch.nn.functional.embedding(tokens, table))[0]
+    for name, run in (
+        ("device: sampling step and state", device),
+        (
+            "device: embedding mixture",
+            lambda: embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10]),
+        ),
+        ("host: history", host),
+    ):
+        median, p90 = microseconds(run)
+        print(f"| {name} | {median:.0f} ({p90:.0f}) | {median / rows:.1f} |")
+    print(f"(a plain embedding look-up: {plain:.0f} us a step)")
+    log = requests[0].log
+    print(f"\nHost history at K = 10, every slot in use: {log.nbytes / len(log):.1f} bytes a thinking token")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=15)
+    args = parser.parse_args()
+    print(machine())
+    own_code(args.requests)
+    throughput(args.requests, args.tokens, args.rounds)
+
+
+if __name__ == "__main__":
+    main()

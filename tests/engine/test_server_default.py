@@ -1,0 +1,37 @@
+"""A server-wide default, for clients that cannot send parameters; here with SGLang's own `sglang serve`."""
+
+import requests
+import sglang as sgl
+
+from sglang_soft.launch_server import BUNDLED_MODEL
+from tests.engine.http import serve
+from tests.engine.test_server import PROMPT, QUESTION
+
+
+@sgl.function
+def multiply(s, prompt: str):
+    s += prompt
+    s += sgl.gen("thinking", max_tokens=200, temperature=0.6, stop="</think>")
+    s += "</think>\n" + sgl.gen("answer", max_tokens=16, temperature=0.0)
+
+
+def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
+    env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8"}
+    command = ["sglang.cli.main", "serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
+    with serve(command, tmp_path / "log", env) as base:
+        body = {"text": PROMPT, "sampling_params": {"temperature": 0.6, "max_new_tokens": 200}}
+        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"]["soft_thinking"]
+        assert soft["thinking_tokens"] > 10 and max(map(len, soft["concepts"]["ids"])) == 5
+
+        state = multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))
+        assert "1462" in state["answer"] and state["thinking"]
+        info = state.get_meta_info("thinking")["soft_thinking"]
+        assert info["thinking_tokens"] > 10 and info["how_ended"] == "stop"
+
+        off = body | {"sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}}
+        hard = requests.post(f"{base}/generate", json=off, timeout=120).json()
+        assert "soft_thinking" not in hard["meta_info"]
+
+        chat = {"model": "default", "messages": QUESTION, "custom_params": {"soft_thinking": {"max_topk": 9}}}
+        refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
+        assert refused.status_code == 400 and "[1, 8]" in refused.text

@@ -1,0 +1,127 @@
+"""Is an engine's bfloat16 trace what the float32 oracle says, rounding aside?
+
+Teacher-forced: the oracle is fed what the engine really fed, concept tokens included, so that the rounding of one step
+does not add up over the next ones, and every step is judged, not only those before the first difference. A step is as
+it should be if its distribution is near the oracle's, and its token is the oracle's unless the two best logits are
+nearer than `TIE`.
+
+Tolerances: bfloat16 has 8 bits, 2**-8 of a logit of 16 is 0.06. `python -m tests.gpu.rounding` measures what bfloat16
+alone does to the bundled model on a CPU; a GPU's kernels sum in another order, so about three times that is allowed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from tests.oracle import Observed, Request, thinking_step
+from tests.oracle.loop import embed_mixture, embed_tokens, first_phase
+from tests.oracle.steps import argmax, argmax_margin
+
+
+class Tolerance(NamedTuple):
+    weights: float = 0.15
+    """Total variation between two concept tokens, in [0, 1]."""
+    entropy: float = 0.2
+    """Nats."""
+    tie: float = 0.25
+    """Difference of the two best logits below which either may win."""
+
+
+TOLERANCE = Tolerance()
+
+
+class Judged(NamedTuple):
+    steps: int
+    """Output positions that were judged."""
+    weights: float
+    """Largest total variation found, and so on."""
+    entropy: float
+    tie: float
+    """Largest margin at which the token differs; 0 if none does."""
+
+
+def total_variation(ids: Sequence[int], weights: Sequence[float], step) -> float:
+    ours = dict(zip(step.ids, step.weights, strict=True))
+    theirs = {i: w for i, w in zip(ids, weights, strict=True) if w}
+    return sum(abs(ours.get(i, 0.0) - theirs.get(i, 0.0)) for i in ours.keys() | theirs.keys()) / 2
+
+
+@torch.inference_mode()
+def oracle_logits(model, prompt_ids: Sequence[int], observed: Observed, first_step: int) -> torch.Tensor:
+    """[outputs, V]: the oracle's logits at every output position, after the engine's own inputs."""
+    inputs = [embed_tokens(model, prompt_ids)]
+    for position, token in enumerate(observed.output_ids[:-1]):
+        index = position - first_step
+        if 0 <= index < len(observed.concepts):
+            concept = observed.concepts[index]
+            used = [(i, w) for i, w in zip(concept[0], concept[1], strict=True) if w]
+            inputs.append(embed_mixture(model, *zip(*used, strict=True)))
+        else:
+            inputs.append(embed_tokens(model, [token]))
+    logits = model(inputs_embeds=torch.cat(inputs)[None]).logits[0]
+    return logits[len(prompt_ids) - 1 :].float()
+
+
+def until_eos(observed: Observed, eos: int) -> Observed:
+    """Without what `ignore_eos` made of the request behind its end: that is no text, and the model knows none."""
+    ids = list(observed.output_ids)
+    return replace(observed, output_ids=ids[: ids.index(eos) + 1]) if eos in ids else observed
+
+
+def judge(
+    model, prompt_ids: Sequence[int], observed: Observed, request: Request, allowed: Tolerance = TOLERANCE
+) -> Judged:
+    """Raises AssertionError at the first step outside the tolerances. The request's thinking, if any, begins with the
+    prompt; Cold Stop and bounds are not judged."""
+    thinks = request.method == "soft"
+    assert not thinks or first_phase(prompt_ids, request) == "thinking", "the prompt must end inside a think block"
+    every = oracle_logits(model, prompt_ids, observed, first_step=0)
+    assert len(every) == len(observed.output_ids)
+    worst = Judged(len(every), 0.0, 0.0, 0.0)
+    for position, (token, logits) in enumerate(zip(observed.output_ids, every, strict=True)):
+        margin = argmax_margin(logits) if token != argmax(logits) else 0.0
+        assert margin < allowed.tie, f"position {position}: token {token}, oracle {argmax(logits)}, margin {margin:.3g}"
+        worst = worst._replace(tie=max(worst.tie, margin))
+        if position >= len(observed.concepts):
+            continue
+        step = thinking_step(
+            logits, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, min_p=request.min_p,
+            max_topk=request.max_topk,
+        )  # fmt: skip
+        ids, weights, entropy = observed.concepts[position]
+        apart = abs(entropy - step.entropy)
+        assert apart < allowed.entropy, f"position {position}: entropy {entropy:.4f}, oracle {step.entropy:.4f}"
+        worst = worst._replace(entropy=max(worst.entropy, apart))
+        if request.think_end_id in (token, argmax(logits)):
+            continue  # plain think-end is fed, or would have been: one-hot by rule, not by the logits
+        distance = total_variation(ids, weights, step)
+        assert distance < allowed.weights, f"position {position}: concept tokens {distance:.3g} apart"
+        worst = worst._replace(weights=max(worst.weights, distance))
+    return worst
+
+
+def first_difference(a: Observed, b: Observed) -> int | None:
+    """First output position with different tokens, or None."""
+    pairs = zip(a.output_ids, b.output_ids, strict=False)
+    return next((position for position, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
+
+
+def main() -> None:
+    """What bfloat16 alone does: Hugging Face's bfloat16 as the engine, its float32 as the oracle."""
+    from tests.gpu import requests
+    from tests.models import tiny
+    from tests.oracle import run
+
+    exact, tokenizer = tiny.load(requests.MODEL)
+    rounded, _ = tiny.load(requests.MODEL, dtype=torch.bfloat16)
+    for case in requests.CASES:
+        prompt, request = case.prompt_ids(tokenizer), case.request(tokenizer)
+        observed = until_eos(Observed.of(run(rounded, prompt, request)), tokenizer.eos_token_id)
+        loose = Tolerance(*[float("inf")] * 3)
+        print(case.question, case.soft, judge(exact, prompt, observed, request, loose))
+
+
+if __name__ == "__main__":
+    main()
