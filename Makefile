@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench mutants model kernels-check clean
+.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -27,6 +27,15 @@ lint: $(READY)
 
 bench: $(READY)  ## CPU: tokens per second, soft / hard / hard without the plugin, in one run
 	$(BIN)/python launch/bench.py
+
+bench-gpu: $(READY)  ## CUDA: soft / hard / no plugin at the shapes of Qwen3-8B and QwQ-32B; ARGS=--dry-run shows it
+	$(BIN)/python launch/bench_gpu.py $(ARGS)
+
+gpu-check: $(READY)  ## CUDA: tests, kernels and a short benchmark on this machine; writes GPU_REPORT.md
+	$(BIN)/python launch/gpu_check.py $(ARGS)
+
+bundle: $(READY)  ## offline bundle for a GPU host without network; HAVE=list of what it has (pip freeze)
+	$(BIN)/python launch/bundle.py $(if $(HAVE),--have $(HAVE)) $(ARGS)
 
 mutants: $(READY)  ## break each promise on purpose; its test has to fail
 	$(BIN)/python tests/mutants.py

@@ -9,8 +9,10 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
-from measuring import BUNDLED_MODEL, Worker, machine, paired_ratio, take_turns
+from hardware import machine
+from measuring import BUNDLED_MODEL, Worker, paired_ratio, take_turns
 
 ENGINE = {
     "model_path": str(BUNDLED_MODEL),
@@ -25,7 +27,13 @@ SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001, "max_top
 
 def batch(requests: int, tokens: int, soft: bool) -> dict:
     prompts = [PROMPT.format(11 + i, 97 - i) for i in range(requests)]
-    sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "max_new_tokens": tokens, "ignore_eos": True}
+    sampling: dict[str, Any] = {
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "top_k": 30,
+        "max_new_tokens": tokens,
+        "ignore_eos": True,
+    }
     if soft:
         sampling["custom_params"] = {"soft_thinking": SOFT}
     return {"prompt": prompts, "sampling_params": sampling}
@@ -85,7 +93,7 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
     torch.manual_seed(0)
     params = SoftParams("soft", 10, Sampling(1.0, 1.0, -1, 0.0), 0.0, 256, None, False, 4, 5, True)
     pool = ConceptPool(rows + 1, 32, "cpu")
-    requests = [SoftRequest(params) for _ in range(rows)]
+    requests: list[SoftRequest | None] = [SoftRequest(params) for _ in range(rows)]
     pool.start(range(1, rows + 1), requests)
     index = torch.arange(1, rows + 1)
     logits, table = torch.randn(rows, vocabulary), torch.randn(vocabulary, hidden)
@@ -117,6 +125,7 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
         median, p90 = microseconds(run)
         print(f"| {name} | {median:.0f} ({p90:.0f}) | {median / rows:.1f} |")
     print(f"(a plain embedding look-up: {plain:.0f} us a step)")
+    assert requests[0]
     log = requests[0].log
     print(f"\nHost history at K = 10, every slot in use: {log.nbytes / len(log):.1f} bytes a thinking token")
 

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gpu_plan import PROMPT_TOKENS, SHORT, Plan, make_plan, request
-from measuring import BUNDLED_MODEL, ROOT, Worker, gpus, machine, paired_ratio, take_turns, write_section
+from gpu_plan import PROMPT_TOKENS, SHORT, SPARE_TOKENS, Plan, make_plan, request
+from hardware import gpus, machine
+from measuring import BUNDLED_MODEL, ROOT, Worker, paired_ratio, take_turns, write_section
 from shapes import SHAPES, THINK_END, THINK_START
 
 THINK = {"SGLANG_SOFT_THINK_START": str(THINK_START), "SGLANG_SOFT_THINK_END": str(THINK_END)}
@@ -39,7 +40,14 @@ def decode_rate(worker: Worker, plan: Plan, batch: int, soft: bool) -> float:
 
 def measure(plan: Plan, path: Path, rounds: int) -> dict[int, dict[str, list[float]]]:
     """[rounds] figures by batch size and kind."""
-    start = partial(Worker, engine=plan.engine(path), env=THINK)
+
+    def start(plugin: bool) -> Worker:
+        worker = Worker(plugin=plugin, engine=plan.engine(path), env=THINK)
+        if worker.cache_tokens < plan.cache_tokens - SPARE_TOKENS:  # requests would wait for each other
+            raise SystemExit(
+                f"{plan.model}: room for {worker.cache_tokens} tokens of {plan.cache_tokens}; fewer --batches"
+            )
+        return worker
 
     def take(workers: dict[str, Worker]) -> dict[int, dict[str, list[float]]]:
         found = {}
@@ -133,7 +141,7 @@ def main() -> None:
         for model in args.model:
             plan = make_plan(model, args.batches, args.tokens, args.device)
             path = SHAPES[model].write(Path(scratch) / model) if model in SHAPES else BUNDLED_MODEL
-            if args.dry_run:
+            if args.dry_run and plan.batches:
                 print(f"\n{model}:")
                 show(plan)
             figures = None if args.dry_run or not plan.batches else measure(plan, path, args.rounds)

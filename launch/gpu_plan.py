@@ -4,12 +4,14 @@ import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import gpus
+from hardware import gpus
 from shapes import SHAPES, THINK_START
 
 PROMPT_TOKENS = 32
 SHORT = 8
 """Output tokens of the short run, which is taken off the long one."""
+SPARE_TOKENS = 4096
+"""Of the KV cache, so that SGLang never has to hold a request back."""
 ROOM_GIB = 8
 """Of one engine beside weights and cache: CUDA context, graphs, activations, logits."""
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "ignore_eos": True}
@@ -31,7 +33,8 @@ class Plan(NamedTuple):
 
     @property
     def cache_tokens(self) -> int:
-        return max(self.batches, default=0) * (PROMPT_TOKENS + SHORT + self.tokens) + 4096
+        """Of the largest batch at its full length, with room to spare."""
+        return max(self.batches, default=0) * (PROMPT_TOKENS + SHORT + self.tokens) + SPARE_TOKENS
 
     def engine(self, path: Path) -> dict[str, Any]:
         """Arguments of the engine. The cache gets what is needed, so that a second engine finds room."""
@@ -49,7 +52,8 @@ class Plan(NamedTuple):
             arguments["load_format"] = "dummy"
         if self.device == "cpu":
             return arguments | {"device": "cpu"}
-        return arguments | {"attention_backend": "flashinfer", "cuda_graph_max_bs_decode": largest}
+        cuda = {"attention_backend": "flashinfer", "cuda_graph_max_bs_decode": largest, "mem_fraction_static": 0.9}
+        return arguments | cuda
 
 
 def make_plan(model: str, batches: list[int], tokens: int, device: str) -> Plan:

@@ -1,17 +1,15 @@
-"""What the benchmarks share: an engine in a process of its own, statistics, and a description of the machine.
+"""What the benchmarks share: an engine in a process of its own, and statistics.
 
 Run as a script, this file is the engine process: it reads one batch a line and answers with one result a line.
 """
 
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +45,8 @@ class Worker:
             stderr=self._log,
             env=os.environ | {"OMP_NUM_THREADS": "1"} | plugins | dict(env or {}),
         )
-        self._reply()  # ready
+        self.cache_tokens: int = self._reply()
+        """Room of the KV cache, which SGLang makes smaller than asked where memory is short."""
 
     def _reply(self) -> Any:
         assert self._process.stdout
@@ -77,7 +76,7 @@ def serve_lines(arguments: dict[str, Any]) -> None:
     import sglang
 
     engine = sglang.Engine(**arguments)
-    print(REPLY + "0", flush=True)
+    print(f"{REPLY}{engine._scheduler_init_result.scheduler_infos[0]['max_total_num_tokens']}", flush=True)
     for line in sys.stdin:
         request = orjson.loads(line)
         start = time.perf_counter()
@@ -121,36 +120,6 @@ def paired_ratio(top: Sequence[float], bottom: Sequence[float]) -> Ratio:
     ratios = [a / b for a, b in zip(top, bottom, strict=True)]
     low, _, high = statistics.quantiles(ratios, n=4)
     return Ratio(statistics.median(ratios), low, high)
-
-
-def gpus() -> list[tuple[str, int, str]]:
-    """(name, memory in MiB, driver) of each NVIDIA GPU; empty without one. Asks the driver: no import of torch."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    fields = [[part.strip() for part in line.split(",")] for line in lines if line.strip()]
-    return [(name, int(memory), driver) for name, memory, driver in fields]
-
-
-def machine() -> str:
-    """Hardware and versions in one line."""
-    cards = gpus()
-    hardware = f"{platform.machine()}, {os.cpu_count()} cores"
-    if cards:
-        name, memory, driver = cards[0]
-        hardware = f"{len(cards)} x {name} ({memory} MiB, driver {driver}), {hardware}"
-    packages = ("sglang", "torch", "triton", "sglang-kernel", "flashinfer-python", "sglang-soft")
-    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
-    return f"{hardware}, Python {platform.python_version()}, {versions}"
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "absent"
 
 
 def write_section(path: Path, name: str, text: str) -> None:

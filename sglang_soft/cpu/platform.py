@@ -31,6 +31,8 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
         server_args.cuda_graph_config = graphs
         if server_args.dtype == "auto":
             server_args.dtype = "float32"
+        # An idle scheduler polls; here it would take a core from the requests' other processes.
+        server_args.sleep_on_idle = True
         # SGLang sizes the KV cache to fill the accelerator's memory. Here that is the machine's own memory.
         if server_args.max_total_tokens is None:
             server_args.max_total_tokens = DEFAULT_KV_TOKENS

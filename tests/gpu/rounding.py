@@ -2,8 +2,7 @@
 
 Teacher-forced: the oracle is fed what the engine really fed, concept tokens included, so that the rounding of one step
 does not add up over the next ones, and every step is judged, not only those before the first difference. A step is as
-it should be if its distribution is near the oracle's, and its token is the oracle's unless the two best logits are
-nearer than `TIE`.
+it should be if its distribution is near the oracle's, and its token's logit is the oracle's best, or hardly less.
 
 Tolerances: bfloat16 has 8 bits, 2**-8 of a logit of 16 is 0.06. `python -m tests.gpu.rounding` measures what bfloat16
 alone does to the bundled model on a CPU; a GPU's kernels sum in another order, so about three times that is allowed.
@@ -17,16 +16,16 @@ import torch
 
 from tests.oracle import Observed, Request, thinking_step
 from tests.oracle.loop import embed_mixture, embed_tokens, first_phase
-from tests.oracle.steps import argmax, argmax_margin
+from tests.oracle.steps import argmax
 
 
 class Tolerance(NamedTuple):
-    weights: float = 0.15
+    weights: float = 0.08
     """Total variation between two concept tokens, in [0, 1]."""
-    entropy: float = 0.2
+    entropy: float = 0.05
     """Nats."""
-    tie: float = 0.25
-    """Difference of the two best logits below which either may win."""
+    tie: float = 0.2
+    """How far the emitted token's logit may be below the best one, for the oracle."""
 
 
 TOLERANCE = Tolerance()
@@ -39,7 +38,7 @@ class Judged(NamedTuple):
     """Largest total variation found, and so on."""
     entropy: float
     tie: float
-    """Largest margin at which the token differs; 0 if none does."""
+    """Largest distance of an emitted token's logit from the best one."""
 
 
 def total_variation(ids: Sequence[int], weights: Sequence[float], step) -> float:
@@ -81,7 +80,7 @@ def judge(
     assert len(every) == len(observed.output_ids)
     worst = Judged(len(every), 0.0, 0.0, 0.0)
     for position, (token, logits) in enumerate(zip(observed.output_ids, every, strict=True)):
-        margin = argmax_margin(logits) if token != argmax(logits) else 0.0
+        margin = float(logits.max() - logits[token])
         assert margin < allowed.tie, f"position {position}: token {token}, oracle {argmax(logits)}, margin {margin:.3g}"
         worst = worst._replace(tie=max(worst.tie, margin))
         if position >= len(observed.concepts):

@@ -48,6 +48,8 @@ PROMPTS = {
     "plain": "Name three colours.",
     "opens": "Let us see, then:",
 }
+NEVER_OPENS = ("gemma", "qwen2")
+"""Families that emit `<think>` for none of the prompts."""
 OPEN_PROMPTS = [name for name in PROMPTS if name not in ("closed", "plain", "opens")]
 
 
@@ -76,7 +78,7 @@ class Family:
 FAMILIES = {
     "llama": Family("llama", seed=2, layer_std=0.088, gain={"</think>": 1.65, "<think>": 1.06}),
     # SGLang's Qwen2 derives head_dim from the hidden size, whatever the config says.
-    "qwen2": Family("qwen2", seed=9, head_dim=16, gain={"</think>": 1.23, "<think>": 1.4}),
+    "qwen2": Family("qwen2", seed=9, head_dim=16, gain={"</think>": 1.08, "<think>": 1.4}),
     "qwen3": Family("qwen3", seed=14, gain={"</think>": 1.03, "<think>": 1.16}),
     # SGLang's Gemma 1 has the exact GELU whatever the config says; transformers rewrites "gelu" to its tanh
     # form, but not this name.

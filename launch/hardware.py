@@ -1,0 +1,36 @@
+"""The machine that a figure comes from. Asks the driver, not PyTorch: a dry run must not wait for its import."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+
+
+def gpus() -> list[tuple[str, int, str]]:
+    """(name, memory in MiB, driver) of each NVIDIA GPU; empty without one."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    fields = [[part.strip() for part in line.split(",")] for line in lines if line.strip()]
+    return [(name, int(memory), driver) for name, memory, driver in fields]
+
+
+def machine() -> str:
+    """Hardware and versions in one line."""
+    cards = gpus()
+    hardware = f"{platform.machine()}, {os.cpu_count()} cores"
+    if cards:
+        name, memory, driver = cards[0]
+        hardware = f"{len(cards)} x {name} ({memory} MiB, driver {driver}), {hardware}"
+    packages = ("sglang", "torch", "triton", "sglang-kernel", "flashinfer-python", "sglang-soft")
+    versions = ", ".join(f"{name} {_version(name)}" for name in packages)
+    return f"{hardware}, Python {platform.python_version()}, {versions}"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"

@@ -1,0 +1,52 @@
+"""Every flag that a preset, the launch README or a dry run names is one of SGLang's or of ours, spelled in full."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+import gpu_plan
+import presets
+import pytest
+
+from sglang_soft.launch_server import parse
+
+README = Path(presets.__file__).with_name("README.md")
+PREFIX = "python -m sglang_soft.launch_server "
+LINES = [shlex.join(preset.command()) for preset in presets.PRESETS] + [
+    line.strip() for line in README.read_text().splitlines() if line.strip().startswith(PREFIX)
+]
+
+
+@pytest.fixture(scope="module")
+def sglang_parser() -> argparse.ArgumentParser:
+    from sglang.srt.server_args import ServerArgs
+
+    # Without allow_abbrev=False the parser would take a shortened name, which the next release may make ambiguous.
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    ServerArgs.add_cli_args(parser)
+    return parser
+
+
+def test_the_readme_has_commands():
+    assert len(LINES) >= len(presets.PRESETS) + 5
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(LINES))
+def test_flags(sglang_parser, line):
+    _, rest = parse(shlex.split(line)[3:])
+    args = sglang_parser.parse_args(rest)
+    assert args.model_path and args.pp_size == 1
+    if "--model-path" in line:
+        assert args.attention_backend == "flashinfer" and args.reasoning_parser
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_engine_arguments_of_bench_gpu(sglang_parser, device):
+    plan = gpu_plan.Plan("qwq-32b", [1, 8], 16, device, True, [])
+    known = {action.dest for action in sglang_parser._actions}
+    assert plan.engine(Path("model")).keys() <= known
+
+
+def test_unknown_preset_is_named():
+    with pytest.raises(ValueError, match="qwq-33b.*qwq-32b-h200"):
+        presets.find("qwq-33b")
