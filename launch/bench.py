@@ -39,8 +39,9 @@ def batch(requests: int, tokens: int, soft: bool) -> dict:
     return {"prompt": prompts, "sampling_params": sampling}
 
 
-def throughput(requests: int, tokens: int, rounds: int) -> None:
-    with_plugin, without = Worker(plugin=True, engine=ENGINE), Worker(plugin=False, engine=ENGINE)
+def throughput(requests: int, tokens: int, rounds: int, attention_backend: str) -> None:
+    engine = ENGINE | {"attention_backend": attention_backend}
+    with_plugin, without = Worker(plugin=True, engine=engine), Worker(plugin=False, engine=engine)
 
     def rate(worker: Worker, soft: bool) -> float:
         result = worker.run(**batch(requests, tokens, soft))
@@ -54,7 +55,8 @@ def throughput(requests: int, tokens: int, rounds: int) -> None:
     measured = take_turns(runs, rounds)
     with_plugin.close()
     without.close()
-    print(f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds}:")
+    print(f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds},", end=" ")
+    print(f"attention backend {attention_backend}:")
     print("| | median | min | max |\n| --- | --- | --- | --- |")
     for name, values in measured.items():
         print(f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |")
@@ -135,10 +137,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=32)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--attention-backend", nargs="+", default=["soft_cpu", "torch_native"])
     args = parser.parse_args()
     print(machine())
     own_code(args.requests)
-    throughput(args.requests, args.tokens, args.rounds)
+    for attention_backend in args.attention_backend:
+        throughput(args.requests, args.tokens, args.rounds, attention_backend)
 
 
 if __name__ == "__main__":

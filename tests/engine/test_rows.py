@@ -41,3 +41,22 @@ def test_many_requests_through_few_rows(engine):
     outs = engine.generate([prompt_ids(engine, c) for c in cases], [sampling_params(c) for c in cases])
     for case, out in zip(cases, outs):
         compare(observed(out), expected(engine, case))
+
+
+@on("default", "no-overlap")
+def test_a_soft_request_that_is_aborted_while_thinking(engine):
+    async def scenario() -> dict:
+        ask = engine.engine.async_generate
+        params = sampling_params(SOFT) | {"max_new_tokens": 2000}
+        stream = await ask(input_ids=prompt_ids(engine, SOFT), sampling_params=params, stream=True, rid="aborted")
+        last = await anext(stream)
+        engine.engine.abort_request(rid="aborted")
+        async for chunk in stream:
+            last = chunk
+        return last
+
+    last = engine.engine.loop.run_until_complete(scenario())
+    assert last["meta_info"]["finish_reason"]["type"] == "abort"
+    assert last["meta_info"]["soft_thinking"]["how_ended"] == "abort"
+    (out,) = engine.generate([prompt_ids(engine, SOFT)], [sampling_params(SOFT)])
+    compare(observed(out), expected(engine, SOFT))

@@ -115,6 +115,11 @@ def test_parallel_samples(server):
     assert len({tuple(o["output_ids"]) for o in outs}) == 1, "without noise Soft Thinking is deterministic"
 
 
+def test_a_sampling_seed_is_accepted_and_changes_nothing_while_thinking(server):
+    texts = [generate(server, sampling={"sampling_seed": seed}).json()["text"].split("</think>")[0] for seed in (1, 2)]
+    assert texts[0] == texts[1]
+
+
 def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
     chat = client.chat.completions.create(
         model="default", messages=QUESTION, temperature=0.6, max_tokens=64,
