@@ -13,13 +13,13 @@ from launch.demo import wait_until_healthy
 
 @contextmanager
 def serve(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[str]:
-    """Run `python -m command... --port P` until the block ends; yields its base address."""
+    """Run `python command... --port P` until the block ends; yields its base address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with log.open("w") as sink:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", *command, "--port", str(port)],
+            [sys.executable, "-W", "ignore", *command, "--port", str(port)],
             stdout=sink,
             stderr=subprocess.STDOUT,
             env=os.environ | (env or {}),

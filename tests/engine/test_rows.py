@@ -50,7 +50,7 @@ def test_a_soft_request_that_is_aborted_while_thinking(engine):
         params = sampling_params(SOFT) | {"max_new_tokens": 2000}
         stream = await ask(input_ids=prompt_ids(engine, SOFT), sampling_params=params, stream=True, rid="aborted")
         last = await anext(stream)
-        engine.engine.abort_request(rid="aborted")
+        engine.engine.tokenizer_manager.abort_request(rid="aborted")
         async for chunk in stream:
             last = chunk
         return last

@@ -16,7 +16,7 @@ PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<th
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
-    with serve(["sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log") as base:
+    with serve(["-m", "sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log") as base:
         yield base
 
 

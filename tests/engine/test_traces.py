@@ -76,13 +76,12 @@ def test_streamed(engine):
     compare(observed(last), expected(engine, case))
 
 
-@on("default", "no-overlap")
+@on("default")
 def test_penalties_act_on_the_readable_tokens(engine):
     """SGLang's penalties lag one token under the overlap schedule; a soft request is penalised as a hard one is."""
-    history = "overlap" if engine.setup.overlap else "output"
     penalties = {"frequency_penalty": 0.4, "presence_penalty": 0.2, "repetition_penalty": 1.1}
     for case in (BY_NAME["soft, chat"], BY_NAME["hard, long"]):
-        request = replace(oracle_request(engine, case), penalty_history=history, **penalties)
+        request = replace(oracle_request(engine, case), penalty_history="overlap", **penalties)
         trace = run(engine.hf_model, prompt_ids(engine, case), request)
         assert trace.output_ids != expected(engine, case).output_ids, "the penalties change nothing"
         (out,) = engine.generate([prompt_ids(engine, case)], [sampling_params(case) | penalties])
