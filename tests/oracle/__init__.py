@@ -4,7 +4,8 @@ float32.
 It shares no code with the plugin and imports neither it nor SGLang.
 """
 
-from .loop import Request, run
+from .loop import run
+from .request import Request
 from .steps import ThinkingStep, thinking_step
 from .trace import Concept, Observed, Trace, TraceMismatch, compare
 

@@ -5,21 +5,28 @@ size. Every quantity keeps the dtype of the logits, so the same code runs in flo
 also says how close its decisions were (its margins), so that a difference can be told from a tie.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 
 @dataclass(frozen=True, kw_only=True)
 class ThinkingStep:
-    """One concept token. `ids` and `weights` hold the used slots only, largest weight first."""
+    """One concept token: what is fed, sum of weights[k] * E[ids[k]] plus `vector`, and what is read. `ids` and
+    `weights` hold the used slots only, largest weight first."""
 
+    token: int
+    """The readable one. Not always the first slot."""
     ids: list[int]
     weights: list[float]
     entropy: float
     """Nats, over the whole vocabulary, after temperature and before the filter."""
+    vector: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    """[hidden] added to the mixture, before the model's own scaling of embeddings."""
+    concludes: bool = False
+    """The method itself wants the thinking to end here."""
     forced: str | None = None
-    """None, "cold_stop" or "bound": why think-end was put in place of what the logits said."""
+    """None, "method", "cold_stop" or "bound": why think-end was put in place of what the logits said."""
     margins: dict[str, float] = field(default_factory=dict)
     """How far each decision was from going the other way: see `margins`."""
 
@@ -52,13 +59,13 @@ def thinking_step(
     asked."""
     if temperature == 0:
         entropy = entropy_of(torch.softmax(logits, 0))
-        return ThinkingStep(
-            ids=[argmax(logits)], weights=[1.0], entropy=entropy, margins={"argmax": argmax_margin(logits)}
-        )
+        token, found = argmax(logits), {"argmax": argmax_margin(logits)}
+        return ThinkingStep(token=token, ids=[token], weights=[1.0], entropy=entropy, margins=found)
     probs = torch.softmax(logits / temperature, 0)
     left, ids = filter_probs(probs, top_k, top_p, min_p)
     left, ids = left[:max_topk], ids[:max_topk]
     return ThinkingStep(
+        token=int(ids[0]),
         ids=ids.tolist(),
         weights=(left / left.sum()).tolist(),
         entropy=entropy_of(probs),
@@ -68,7 +75,7 @@ def thinking_step(
 
 def think_end_step(step: ThinkingStep, think_end_id: int, forced: str | None) -> ThinkingStep:
     """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy stays."""
-    return ThinkingStep(ids=[think_end_id], weights=[1.0], entropy=step.entropy, forced=forced, margins=step.margins)
+    return replace(step, token=think_end_id, ids=[think_end_id], weights=[1.0], vector=None, forced=forced)
 
 
 def argmax(logits: torch.Tensor) -> int:
@@ -89,7 +96,7 @@ def margins(
 
     argmax, order, min_p: in units of logits (argmax), of log-probability (order, min_p); top_p: in
     probability mass. `order` is the smallest gap between neighbouring ranks that are in the concept token,
-    its last one and the first one left out by rank included. A decision that cannot show (a cut among ranks
+    its last one and the first one left out included. A decision that cannot show (a cut among ranks
     beyond `max_topk`) is not counted.
     """
     if 0 < top_k < len(logits):
@@ -112,8 +119,7 @@ def margins(
         if len(above):
             found["min_p"] = float(above.min())
         kept = 1 + int((log_probs[1:kept] >= threshold).sum())
-    by_rank = kept == min(limit, max_topk) and kept < len(logits)
-    gaps = log_probs[: kept + by_rank].diff().abs()
+    gaps = log_probs[: kept + 1].diff().abs()
     gaps = gaps[~gaps.isnan()]
     if len(gaps):
         found["order"] = float(gaps.min())

@@ -1,23 +1,19 @@
-"""The oracle is tested too: by hand-computed steps, scripted logits, a second way to compute a trace, and
-wrong data."""
+"""The oracle is tested too: one step by hand, whole requests of scripted logits, penalties, independence."""
 
 import ast
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.models import tiny
-from tests.models.describe import drift
-from tests.models.describe import traces as traces_of
-from tests.oracle import Observed, Request, TraceMismatch, compare, loop, run, thinking_step
+from tests.oracle import Request, loop, thinking_step
+from tests.oracle.scripted import ANSWER, END, EOS, FINISH, START, STOP, SURE, TWO, ask
 from tests.oracle.steps import argmax, margins
 
 ALL = {"top_k": -1, "top_p": 1.0, "min_p": 0.0, "max_topk": 10, "temperature": 1.0}
-START, END, EOS = 8, 9, 7  # of the scripted model, whose vocabulary is 0..9
 
 
 def log(*probs: float) -> torch.Tensor:
@@ -120,40 +116,6 @@ def test_margins_by_hand():
 
 
 # --- a whole request, scripted ------------------------------------------------------------------------------
-
-
-class Scripted:
-    """A "model" whose logits at output step i are `script[i]`; the last one repeats. Records what it was
-    fed."""
-
-    def __init__(self, *script: dict[int, float]):
-        self.script = script
-        self.table = torch.nn.Embedding(10, 10, _weight=torch.eye(10))
-        self.fed = []
-
-    def get_input_embeddings(self):
-        return self.table
-
-    def __call__(self, inputs_embeds, past_key_values, use_cache, logits_to_keep):
-        probs = torch.full((10,), 1e-30)
-        for token, p in self.script[min(len(self.fed), len(self.script) - 1)].items():
-            probs[token] = p
-        self.fed.append(inputs_embeds[0])
-        return SimpleNamespace(logits=probs.log()[None, None], past_key_values="cache")
-
-
-def ask(*script: dict[int, float], prompt=(1, START), **changes):
-    model = Scripted(*script)
-    changes = {"max_new_tokens": 6, "temperature": 1.0, "top_p": 1.0, "eos_ids": frozenset([EOS])} | changes
-    trace = run(model, list(prompt), Request(think_start_id=START, think_end_id=END, **changes))
-    return trace, model
-
-
-TWO = {2: 0.75, 3: 0.25}  # entropy 0.5623
-SURE = {2: 1.0}
-FINISH = {END: 1.0}
-ANSWER = {5: 0.6, 4: 0.4}
-STOP = {EOS: 1.0}
 
 
 def test_think_end_of_its_own_and_what_is_fed():
@@ -291,268 +253,6 @@ def test_penalties_under_the_overlap_schedule_are_one_token_behind():
 def test_penalties_change_concept_tokens_and_count_readable_ones():
     trace, _ = ask(TWO, TWO, frequency_penalty=10.0, max_new_tokens=3)
     assert [s.ids[0] for s in trace.steps] == [2, 3, 2] == trace.output_ids
-
-
-# --- against transformers -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny matrices gain nothing from threads, and lose much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    models = {}
-
-    def get(family):
-        if family not in models:
-            models[family] = tiny.load(tiny.build(family, directory))
-        return models[family]
-
-    return get
-
-
-def request_for(tokenizer, **changes) -> Request:
-    start, end = tokenizer.convert_tokens_to_ids(tiny.THINK)
-    changes = {"max_new_tokens": 80, "eos_ids": frozenset([tokenizer.eos_token_id])} | changes
-    return Request(think_start_id=start, think_end_id=end, **changes)
-
-
-families = pytest.mark.parametrize("family", tiny.FAMILIES)
-
-
-@families
-@torch.inference_mode()
-def test_one_hot_embedding_is_the_token(loaded, family):
-    model, tokenizer = loaded(family)
-    ids = tiny.prompt_ids(tokenizer, "chat")
-    by_ids = model(input_ids=torch.tensor([ids])).logits
-    one_hot = torch.cat([loop.embed_mixture(model, [i, 0, 1], [1.0, 0.0, 0.0]) for i in ids])
-    assert torch.equal(model(inputs_embeds=one_hot[None]).logits, by_ids)
-    assert torch.equal(model(inputs_embeds=loop.embed_tokens(model, ids)[None]).logits, by_ids)
-
-
-@torch.inference_mode()
-def test_gemma_mixture_is_scaled_once(loaded):
-    model, _ = loaded("gemma")
-    table = model.get_input_embeddings().weight
-    expected = (0.75 * table[5] + 0.25 * table[9]) * model.config.hidden_size**0.5
-    assert torch.allclose(loop.embed_mixture(model, [5, 9], [0.75, 0.25])[0], expected, atol=1e-6)
-
-
-@families
-def test_hard_request_is_greedy_generate(loaded, family):
-    model, tokenizer = loaded(family)
-    for name in ("tiny", "plain"):
-        ids = tiny.prompt_ids(tokenizer, name)
-        trace = run(model, ids, request_for(tokenizer, method="hard"))
-        generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[0, len(ids) :].tolist()
-        assert trace.output_ids == generated
-
-
-@families
-def test_temperature_zero_thinks_the_hard_tokens(loaded, family):
-    model, tokenizer = loaded(family)
-    ids = tiny.prompt_ids(tokenizer, "sum")
-    hard = run(model, ids, request_for(tokenizer, method="hard"))
-    soft = run(model, ids, request_for(tokenizer, temperature=0.0))
-    assert soft.output_ids == hard.output_ids
-    assert soft.thinking_tokens > 0 and all(s.weights == [1.0] for s in soft.steps)
-
-
-def positions_fed(model, ids, trace, readable: bool):
-    """[n, hidden] everything a trace feeds but its last token; `readable`: with the argmax ids in place of
-    mixtures."""
-    rows = [loop.embed_tokens(model, ids)]
-    for position, token in enumerate(trace.output_ids[:-1]):
-        index = position - trace.first_step
-        if readable or not 0 <= index < len(trace.steps):
-            rows.append(loop.embed_tokens(model, [token]))
-        else:
-            rows.append(loop.embed_mixture(model, trace.steps[index].ids, trace.steps[index].weights))
-    return torch.cat(rows)
-
-
-@families
-@torch.inference_mode()
-def test_trace_again_in_one_pass_without_a_cache(loaded, family):
-    """What the trace says was fed, in a single forward, gives the trace; the readable ids in its place do
-    not."""
-    model, tokenizer = loaded(family)
-    ids = tiny.prompt_ids(tokenizer, "digits")
-    request = request_for(tokenizer)
-    trace = run(model, ids, request)
-    knobs = {name: getattr(request, name) for name in ALL}
-    worst = {}
-    for readable in (False, True):
-        logits = model(inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False).logits[0]
-        errors = [0.0]
-        for step_, row in zip(trace.steps, logits[len(ids) - 1 :], strict=False):
-            again = thinking_step(row, **knobs)
-            errors.append(abs(again.entropy - step_.entropy))
-            if not readable and step_.ids != [request.think_end_id]:
-                assert again.ids == step_.ids
-                errors += [abs(a - b) for a, b in zip(again.weights, step_.weights, strict=True)]
-        worst[readable] = max(errors)
-    assert worst[False] < 1e-5
-    assert worst[True] > 1e-2
-
-
-@families
-def test_feeding_the_argmax_in_place_of_the_mixture_is_seen(loaded, family, monkeypatch):
-    model, tokenizer = loaded(family)
-    ids = tiny.prompt_ids(tokenizer, "chat")
-    right = run(model, ids, request_for(tokenizer))
-    monkeypatch.setattr(loop, "embed_mixture", lambda model, ids, weights: loop.embed_tokens(model, ids[:1]))
-    wrong = run(model, ids, request_for(tokenizer))
-    with pytest.raises(TraceMismatch) as caught:
-        compare(Observed.of(wrong), right, atol=1e-3, tie=1e-5)
-    assert caught.value.position <= 10 and not caught.value.tie
-
-
-# --- the models ---------------------------------------------------------------------------------------------
-
-
-WIDE = {"temperature": 1.0, "max_topk": 20, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
-
-
-@families
-def test_traces_are_varied_and_the_same_in_float64(loaded, family):
-    """Rounding does not decide: a comparison of engine and oracle on these prompts means something."""
-    model, tokenizer = loaded(family)
-    double = tiny.load(model.name_or_path, torch.float64)[0]
-    for knobs in ({}, WIDE):
-        traces, exact = traces_of(model, tokenizer, **knobs), traces_of(double, tokenizer, **knobs)
-        assert max(drift(traces[name], exact[name]) for name in traces) < 5e-6
-        for name, trace in traces.items():
-            compare(Observed.of(trace), exact[name])
-            assert len(trace.output_ids) < 60 or len(set(trace.output_ids)) >= 15
-        entropies = [e for t in traces.values() for e in t.entropies]
-        assert max(entropies) - min(entropies) > 0.5
-        ended = [traces[name].ended for name in tiny.OPEN_PROMPTS]
-        assert "length" in ended and traces["plain"].ended is None
-        assert "think_end" in ended or family == "gemma"
-        opens = traces["opens"].first_step
-        assert (opens is None) == (family in tiny.NEVER_OPENS), "the model opens the thinking itself"
-
-
-@families
-def test_a_build_is_deterministic(tmp_path, family):
-    first, second = tiny.build(family, tmp_path / "a"), tiny.build(family, tmp_path / "b")
-    assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
-    assert tiny.build(family, tmp_path / "a") == first
-
-
-def test_tokenizer(loaded):
-    _, tokenizer = loaded("llama")
-    text = "hi é\n<think>a</think>b<|im_end|>"
-    ids = tokenizer(text)["input_ids"]
-    assert tokenizer.decode(ids) == text
-    assert tokenizer.decode(ids, skip_special_tokens=True) == text.removesuffix("<|im_end|>")
-    assert len(tokenizer) == 261 and tokenizer.eos_token == "<|im_end|>"
-    message = [{"role": "user", "content": "hi"}]
-    assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).endswith("\n<think>")
-    lengths = [len(tiny.prompt_ids(tokenizer, name)) for name in tiny.PROMPTS]
-    assert min(lengths) <= 5 and max(lengths) >= 55
-
-
-# --- the comparison, with wrong data ------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def pair():
-    trace, _ = ask(TWO, {2: 0.5, 3: 0.3, 4: 0.2}, TWO, FINISH, ANSWER, STOP, max_new_tokens=9)
-    return trace, Observed.of(trace)
-
-
-def concept(observed: Observed, index: int, **changes) -> Observed:
-    concepts = list(observed.concepts)
-    concepts[index] = concepts[index]._replace(**changes)
-    return replace(observed, concepts=concepts)
-
-
-def test_equal_traces_compare_equal(pair):
-    trace, observed = pair
-    assert compare(observed, trace) is None
-    assert compare(replace(observed, finish=None), trace) is None
-    assert compare(replace(observed, concepts=[tuple(c) for c in observed.concepts]), trace) is None
-
-
-def test_unused_slots_and_rounding_are_ignored(pair):
-    trace, observed = pair
-    assert compare(concept(observed, 0, ids=[2, 3, 2, 2], weights=[0.750004, 0.249996, 0.0, 0.0]), trace) is None
-    assert compare(concept(observed, 0, entropy=observed.concepts[0].entropy + 4e-6), trace) is None
-
-
-@pytest.mark.parametrize(
-    ("change", "position", "words"),
-    [
-        (lambda o: concept(o, 1, ids=[3, 2, 4]), 1, "ids differ"),
-        (lambda o: concept(o, 1, ids=[2, 4, 3]), 1, "ids differ"),
-        (lambda o: concept(o, 1, ids=[2, 3], weights=[0.625, 0.375]), 1, "ids differ"),
-        (lambda o: concept(o, 1, weights=[0.5, 0.30002, 0.2]), 1, "weight of slot 1"),
-        (lambda o: concept(o, 1, weights=[0.5, math.nan, 0.2]), 1, "weight of slot 1"),
-        (lambda o: concept(o, 1, weights=[0.5, 0.3]), 1, "3 ids but 2 weights"),
-        (lambda o: concept(o, 2, entropy=o.concepts[2].entropy + 2e-5), 2, "entropy"),
-        (lambda o: concept(o, 2, entropy=math.nan), 2, "entropy"),
-        (lambda o: concept(o, 3, ids=[2]), 3, "ids differ"),
-        (lambda o: replace(o, concepts=o.concepts[1:]), 0, "entropy|ids differ"),
-        (lambda o: replace(o, concepts=o.concepts[:-1]), 3, "missing in the engine"),
-        (lambda o: replace(o, concepts=[*o.concepts, o.concepts[0]]), 4, "missing in the oracle"),
-        (lambda o: replace(o, concepts=[]), 0, "missing in the engine"),
-        (lambda o: replace(o, output_ids=[2, 2, 2, END, 4, EOS]), 4, "token: engine 4, oracle 5"),
-        (lambda o: replace(o, output_ids=o.output_ids[:-1]), 5, "token: engine None, oracle 7"),
-        (lambda o: replace(o, output_ids=[*o.output_ids, 2]), 6, "token: engine 2, oracle None"),
-        (lambda o: replace(o, thinking_tokens=4), None, "thinking_tokens: engine 4, oracle 3"),
-        (lambda o: replace(o, ended="cold_stop"), None, "ended: engine 'cold_stop', oracle 'think_end'"),
-        (lambda o: replace(o, finish="length"), None, "finish: engine 'length', oracle 'stop'"),
-    ],
-)
-def test_wrong_data_is_detected(pair, change, position, words):
-    trace, observed = pair
-    with pytest.raises(TraceMismatch, match=words) as caught:
-        compare(change(observed), trace)
-    assert caught.value.position == position
-    assert not caught.value.tie
-
-
-def test_concepts_of_a_request_that_never_thinks_are_detected(pair):
-    trace, _ = ask(ANSWER, prompt=[1])
-    with pytest.raises(TraceMismatch, match="the oracle does not"):
-        compare(replace(Observed.of(trace), concepts=pair[1].concepts), trace)
-
-
-def test_a_tie_is_a_mismatch_that_says_so():
-    trace, _ = ask({2: 0.500001, 3: 0.499999}, max_new_tokens=1)
-    wrong = replace(concept(Observed.of(trace), 0, ids=[3, 2]), output_ids=[3])
-    with pytest.raises(TraceMismatch, match="a tie") as caught:
-        compare(wrong, trace)
-    assert caught.value.tie
-    with pytest.raises(TraceMismatch, match="a true mismatch") as caught:
-        compare(wrong, trace, tie=1e-7)
-    assert not caught.value.tie
-
-
-def test_the_message_shows_both_sides_and_the_margins(pair):
-    trace, observed = pair
-    with pytest.raises(TraceMismatch) as caught:
-        compare(concept(observed, 1, ids=[9, 3, 4]), trace)
-    for words in (
-        "output position 1 of 6",
-        "engine: token 2",
-        "oracle: token 2",
-        "[9, 3, 4]",
-        "[2, 3, 4]",
-        "argmax",
-        "order",
-    ):
-        assert words in str(caught.value)
 
 
 # --- independence -------------------------------------------------------------------------------------------

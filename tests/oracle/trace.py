@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from .steps import ThinkingStep
 
+SMALLEST = 2.0**-126
+"""Smallest normal number of float32."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
@@ -17,7 +20,7 @@ class Trace:
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """think_end, cold_stop, bound; or length, stop: the request finished while thinking; None: it never
+    """think_end, method, cold_stop, bound; or length, stop: the request finished while thinking; None: it never
     thought."""
     finish: str
     """length or stop."""
@@ -27,7 +30,7 @@ class Trace:
     @property
     def thinking_tokens(self) -> int:
         """Thinking steps without think-end."""
-        return len(self.steps) - (self.ended in ("think_end", "cold_stop", "bound"))
+        return len(self.steps) - (self.ended in ("think_end", "method", "cold_stop", "bound"))
 
     @property
     def answer_tokens(self) -> int:
@@ -53,10 +56,9 @@ class Trace:
 
     def margins_at(self, position: int) -> dict[str, float]:
         """Margins of the decisions behind `output_ids[position]`."""
-        found = {"argmax": self.token_margins[position]}
         if self.first_step is not None and 0 <= position - self.first_step < len(self.steps):
-            found |= self.steps[position - self.first_step].margins
-        return found
+            return self.steps[position - self.first_step].margins
+        return {"argmax": self.token_margins[position]}
 
     @property
     def smallest_margin(self) -> tuple[float, str, int]:
@@ -66,7 +68,8 @@ class Trace:
 
 
 class Concept(NamedTuple):
-    """A concept token as an engine reports it. Slots of weight 0 are unused, their ids mean nothing."""
+    """A concept token as an engine reports it. Slots of weight 0 are unused, their ids mean nothing; so are those
+    below the smallest normal float32, which a device may flush to 0."""
 
     ids: Sequence[int]
     weights: Sequence[float]
@@ -144,8 +147,8 @@ def _concept_problem(observed: Observed, oracle: Trace, position: int, atol: flo
     ids, weights, entropy = concept
     if len(ids) != len(weights):
         return f"concept {index}: {len(ids)} ids but {len(weights)} weights"
-    used = [(i, w) for i, w in zip(ids, weights, strict=True) if w != 0]
-    expected = [(i, w) for i, w in zip(step.ids, step.weights, strict=True) if w != 0]
+    used = [(i, w) for i, w in zip(ids, weights, strict=True) if not abs(w) < SMALLEST]
+    expected = [(i, w) for i, w in zip(step.ids, step.weights, strict=True) if not abs(w) < SMALLEST]
     if [i for i, _ in used] != [i for i, _ in expected]:
         return f"concept {index}: ids differ"
     for slot, ((_, theirs), (_, ours)) in enumerate(zip(used, expected, strict=True)):

@@ -1,0 +1,87 @@
+"""What a client asks for, as the oracle is asked: every parameter of the method is given, none has a default."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "hard": (),
+    "soft": (),
+    "cot": ("seed",),
+    "soft_gumbel": ("seed", "gumbel_temperature"),
+    "soft_dirichlet": ("seed", "dirichlet_gamma"),
+    "moi": ("seed", "moi_beta"),
+    "multiplex": ("seed", "multiplex_weighting"),
+    "average": (),
+    "thinkrouter": ("seed", "router_threshold"),
+    "selar": ("seed", "selar_threshold"),
+    "swireasoning": ("seed", "swi_window", "swi_alpha", "swi_beta"),
+    "soft_noise": ("seed", "noise_scale"),
+    "coconut_tf": (),
+}
+"""The methods, and the fields that each needs besides those of all thinking."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a client asks for. The answer, and everything of a hard request, is decoded greedily."""
+
+    think_start_id: int
+    think_end_id: int
+    method: str = "soft"
+    """A key of `NEEDS`."""
+    max_new_tokens: int = 64
+    eos_ids: frozenset[int] = frozenset()
+    """EOS and stop tokens; empty: ignore_eos."""
+
+    # all thinking (every method but hard); temperature 0: the filter leaves the argmax alone
+    max_topk: int = 10
+    temperature: float = 0.6
+    top_k: int = 30
+    top_p: float = 0.95
+    min_p: float = 0.001
+    cold_stop_threshold: float | None = None
+    """Nats. None: no Cold Stop."""
+    cold_stop_steps: int = 256
+    max_thinking_tokens: int | None = None
+
+    # one method each; None: not given
+    seed: int | None = None
+    """Signed 64-bit, of every method that draws."""
+    gumbel_temperature: float | None = None
+    dirichlet_gamma: float | None = None
+    moi_beta: float | None = None
+    multiplex_weighting: Literal["mean", "prob"] | None = None
+    router_threshold: float | None = None
+    selar_threshold: float | None = None
+    swi_window: int | None = None
+    swi_alpha: float | None = None
+    swi_beta: float | None = None
+    swi_max_switches: int | None = None
+    """None: any number."""
+    noise_scale: float | None = None
+
+    # logits
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    min_new_tokens: int = 0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    penalty_history: Literal["output", "overlap"] = "output"
+    """Which tokens the penalties count at output step i (SGLang 0.5.23,
+    `ScheduleBatch.cumulate_penalty_output_tokens`): "output", overlap schedule off: the i tokens before it.
+    "overlap": one behind, the last prompt token and the first i - 1 outputs (nothing at step 0)."""
+
+    def __post_init__(self):
+        if self.method not in NEEDS or self.penalty_history not in ("output", "overlap"):
+            raise ValueError(f"{self.method=} {self.penalty_history=}")
+        if self.max_topk < 1 or self.temperature < 0 or self.max_new_tokens < 1:
+            raise ValueError(f"{self.max_topk=} {self.temperature=} {self.max_new_tokens=}")
+        missing = [name for name in NEEDS[self.method] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"method {self.method!r} needs {', '.join(missing)}")
+        positive = ("gumbel_temperature", "dirichlet_gamma")
+        if any(value is not None and value <= 0 for value in map(self.__getattribute__, positive)):
+            raise ValueError(f"{self.gumbel_temperature=} {self.dirichlet_gamma=}: must be above 0")
+        if self.multiplex_weighting not in (None, "mean", "prob"):
+            raise ValueError(f"{self.multiplex_weighting=}: mean or prob")
