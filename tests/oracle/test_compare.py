@@ -97,3 +97,58 @@ def test_the_message_shows_both_sides_and_the_margins(pair):
         "order",
     ):
         assert words in str(caught.value)
+
+
+# --- what the other methods add -----------------------------------------------------------------------------
+
+FLAT = {2: 0.25, 3: 0.25, 4: 0.25, 6: 0.25}
+SELAR = {"method": "selar", "seed": 1, "selar_threshold": 0.5, "max_topk": 4, "max_new_tokens": 1}
+
+
+def test_wrong_negative_weights_and_ids_are_detected():
+    trace, _ = ask(FLAT, **SELAR)
+    right = Observed.of(trace)
+    assert right.concepts[0].weights[-1] == pytest.approx(-0.5) and right.output_ids == [2]
+    assert compare(right, trace) is None
+    ids, weights = [3, 4, 6, 2], list(right.concepts[0].weights)
+    for changes, words in (
+        ({"weights": [*weights[:-1], 0.5]}, "weight of slot 3"),
+        ({"weights": [*weights[:-1], 0.0]}, "ids differ"),
+        ({"weights": [weights[0], weights[1] + 2e-5, *weights[2:]]}, "weight of slot 1"),
+        ({"ids": [3, 4, 5, 2]}, "ids differ"),
+        ({"ids": [ids[-1], *ids[:-1]], "weights": [weights[-1], *weights[:-1]]}, "ids differ"),
+    ):
+        with pytest.raises(TraceMismatch, match=words):
+            compare(concept(right, 0, **changes), trace)
+
+
+def test_a_concept_without_slots():
+    """coconut_tf: nothing but the readable token and the entropy can be compared."""
+    trace, _ = ask(TWO, method="coconut_tf", max_new_tokens=2)
+    right = Observed.of(trace)
+    assert compare(right, trace) is None
+    assert compare(concept(right, 1, ids=[5], weights=[0.0]), trace) is None
+    with pytest.raises(TraceMismatch, match="ids differ"):
+        compare(concept(right, 1, ids=[2], weights=[1.0]), trace)
+
+
+def test_weights_too_small_for_float32_are_unused_slots(pair):
+    trace, observed = pair
+    assert compare(concept(observed, 0, ids=[2, 3, 5], weights=[0.75, 0.25, 1e-39]), trace) is None
+    with pytest.raises(TraceMismatch, match="ids differ"):
+        compare(concept(observed, 0, ids=[2, 3, 5], weights=[0.75, 0.25, 1e-37]), trace)
+
+
+def test_another_token_drawn_is_a_mismatch_and_at_a_boundary_a_tie():
+    """The margins are the draw's: a near tie of the two largest logits means nothing to a draw far from it."""
+    probs = {2: 0.400001, 3: 0.399999, 4: 0.2}
+    cot = {"method": "cot", "max_new_tokens": 1, "top_k": 3}
+    seeds = {ask(probs, seed=s, **cot)[0].output_ids[0]: s for s in range(40)}
+    trace, _ = ask(probs, seed=seeds[4], **cot)
+    wrong = replace(concept(Observed.of(trace), 0, ids=[2]), output_ids=[2])
+    with pytest.raises(TraceMismatch, match="draw") as caught:
+        compare(wrong, trace)
+    assert not caught.value.tie
+    with pytest.raises(TraceMismatch) as caught:
+        compare(wrong, trace, tie=trace.steps[0].margins["draw"] * 1.01)
+    assert caught.value.tie
