@@ -84,27 +84,32 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
     import torch
     from sglang_soft_kernels import embedding_mixture
 
-    from sglang_soft.params import Sampling, SoftParams
-    from sglang_soft.plan import ForwardPlan
+    from sglang_soft.params import Sampling
+    from sglang_soft.plan import plan_forward
     from sglang_soft.pool import ConceptPool
     from sglang_soft.request import SoftRequest
     from sglang_soft.step import advance, concept_step
     from sglang_soft.transfer import DeviceConcepts
+    from sglang_soft.wire import SoftParams
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    params = SoftParams("soft", 10, Sampling(1.0, 1.0, -1, 0.0), 0.0, 256, None, False, 4, 5, True)
+    params = SoftParams(
+        method="soft", args=(), seed=0, sample=0, max_topk=10, thinking=Sampling(1.0, 1.0, -1, 0.0),
+        cold_stop_entropy=0.0, cold_stop_steps=256, max_thinking_tokens=None, max_new_tokens=64, return_concepts=False,
+        think_start_id=4, think_end_id=5, starts_thinking=True,
+    )  # fmt: skip
     pool = ConceptPool(rows + 1, 32, "cpu")
     requests: list[SoftRequest | None] = [SoftRequest(params) for _ in range(rows)]
     pool.start(range(1, rows + 1), requests)
     index = torch.arange(1, rows + 1)
     logits, table = torch.randn(rows, vocabulary), torch.randn(vocabulary, hidden)
     tokens = torch.zeros(rows, dtype=torch.int64)
-    plan = ForwardPlan(pool, index, requests, 10, 0)
+    plan = plan_forward(pool, index, requests)
     commits = [SimpleNamespace(token_ids=(1,))] * rows
 
     def device() -> DeviceConcepts:
-        step = concept_step(pool, index, logits, width=10, max_top_k=0)
+        step = concept_step(plan, logits)
         step.merge(tokens)
         advance(pool, index, step, tokens)
         return DeviceConcepts.of(step, plan)

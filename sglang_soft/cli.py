@@ -1,6 +1,7 @@
 """`sglang-soft`: explain the plugin from its own tables.
 
-sglang-soft params      the request parameters of Soft Thinking
+sglang-soft params      the request parameters of Soft Thinking that every method has
+sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every hook on SGLang: target, kind, why, and when it can be deleted
 """
 
@@ -21,6 +22,25 @@ def params_table() -> str:
     return markdown(params.table())
 
 
+def methods_table() -> str:
+    from sglang_soft import params
+
+    rows, own = [], []
+    for m in params.methods_table():
+        defaults = ", ".join(f"{key} {value}" for key, value in m["defaults"].items())
+        rows.append(
+            {
+                "method": f"`{m['method']}`",
+                "feeds": m["feeds"],
+                "other defaults": defaults,
+                "seeded": "yes" if m["random"] else "",
+                "source": m["source"],
+            }
+        )
+        own += [{"method": f"`{m['method']}`", **row} for row in m["parameters"]]
+    return f"{markdown(rows)}\n\n{markdown(own)}"
+
+
 def hooks_table() -> str:
     from sglang_soft.ledger import RECORDS
 
@@ -32,7 +52,7 @@ def hooks_table() -> str:
     )
 
 
-_TABLES = {"params": params_table, "hooks": hooks_table}
+_TABLES = {"params": params_table, "methods": methods_table, "hooks": hooks_table}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,6 +23,10 @@ class SoftConfig(NamedTuple):
     """Think-start token, as text or id; None: from the reasoning parser. SGLANG_SOFT_THINK_START."""
     think_end: str | None = None
     """Think-end token, as text or id; None: from the reasoning parser. SGLANG_SOFT_THINK_END."""
+    max_vector_mb: int = 256
+    """MiB of host memory that the vectors of one request may take. SGLANG_SOFT_MAX_VECTOR_MB."""
+    methods: str | None = None
+    """Modules that register thinking methods, comma-separated. SGLANG_SOFT_METHODS."""
     required: bool = False
     """Refuse to start where Soft Thinking cannot work (set by our launch_server). SGLANG_SOFT_REQUIRED."""
 
@@ -35,6 +39,9 @@ def to_env(config: SoftConfig) -> dict[str, str]:
         env["SGLANG_SOFT_THINK_START"] = config.think_start
     if config.think_end is not None:
         env["SGLANG_SOFT_THINK_END"] = config.think_end
+    env["SGLANG_SOFT_MAX_VECTOR_MB"] = str(config.max_vector_mb)
+    if config.methods is not None:
+        env["SGLANG_SOFT_METHODS"] = config.methods
     if config.required:
         env["SGLANG_SOFT_REQUIRED"] = "1"
     return env
@@ -44,6 +51,13 @@ def parse_max_k(text: str) -> int:
     """Raises ValueError for anything but a whole number in [1, 64]."""
     if not text.isdecimal() or not 1 <= int(text) <= MAX_K_LIMIT:
         raise ValueError(f"--soft-max-k (SGLANG_SOFT_MAX_K) must be in [1, {MAX_K_LIMIT}]; got {text!r}.")
+    return int(text)
+
+
+def parse_max_vector_mb(text: str) -> int:
+    """Raises ValueError for anything but a whole number."""
+    if not text.isdecimal():
+        raise ValueError(f"--soft-max-vector-mb (SGLANG_SOFT_MAX_VECTOR_MB) must be a whole number >= 0; got {text!r}.")
     return int(text)
 
 
@@ -73,5 +87,7 @@ def get_config() -> SoftConfig:
         default=None if default is None else parse_default(default, max_k),
         think_start=env.get("SGLANG_SOFT_THINK_START"),
         think_end=env.get("SGLANG_SOFT_THINK_END"),
+        max_vector_mb=parse_max_vector_mb(env.get("SGLANG_SOFT_MAX_VECTOR_MB", str(SoftConfig().max_vector_mb))),
+        methods=env.get("SGLANG_SOFT_METHODS"),
         required=env.get("SGLANG_SOFT_REQUIRED") == "1",
     )

@@ -2,6 +2,7 @@
 
 One thinking step is one record: n (1 byte), entropy (float32), n ids (24 bits each), n weights (float32), for the n
 entries that carry weight: 5 + 7 n bytes, at most 75 at K = 10. The weights are the very bits that the device mixed.
+Vectors, which few methods feed, are kept beside the records (`SoftRequest.vectors`).
 """
 
 from bisect import bisect_right
@@ -13,6 +14,7 @@ import numpy as np
 
 _CHUNK = 4096  # records are packed into blocks, so that neither growth nor per-object overhead doubles their size
 _KEY_BIT = 1 << 62
+_ONE = np.float32(1).tobytes()
 
 
 class Concept(NamedTuple):
@@ -42,12 +44,15 @@ def unpack(record: bytes) -> Concept:
     )
 
 
-def concept_key(record: bytes) -> int:
-    """64-bit name of a concept token's KV: a hash of ids and weights, above every token id, below 2**63.
+def concept_key(record: bytes, vector: bytes = b"") -> int:
+    """64-bit name of a concept token's KV: a hash of ids, weights and vector, above every token id, below 2**63.
 
-    It depends on content alone, so that tensor-parallel ranks agree and equal concept tokens share their KV.
+    It depends on content alone, so that tensor-parallel ranks agree and equal concept tokens share their KV. One token
+    of weight 1 and no vector is that token: its KV has the token's own name, as SGLang itself would call it.
     """
-    return _key(record[5:])
+    if not vector and record[0] == 1 and record[8:12] == _ONE:
+        return int.from_bytes(record[5:8], "little")
+    return _key(record[5:] + vector)
 
 
 def private_key(rid: str, index: int) -> int:

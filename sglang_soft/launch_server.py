@@ -43,6 +43,15 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="TOKEN",
         help="think-end token, as text or id (default: the reasoning parser's, else </think>)",
     )
+    group.add_argument(
+        "--soft-max-vector-mb",
+        metavar="MIB",
+        default=str(SoftConfig().max_vector_mb),
+        help="host memory that one request of a method that feeds vectors may take (default: %(default)s)",
+    )
+    group.add_argument(
+        "--soft-methods", metavar="MODULES", help="modules that register thinking methods of your own, comma-separated"
+    )
     return parser
 
 
@@ -53,9 +62,11 @@ def parse(argv: Sequence[str]) -> tuple[SoftConfig, list[str]]:
     if unknown:
         raise ValueError(
             f"unknown flag {unknown[0]}; Soft Thinking has --soft-default, --soft-method, --soft-max-k, "
-            "--soft-think-start and --soft-think-end."
+            "--soft-think-start, --soft-think-end, --soft-max-vector-mb and --soft-methods."
         )
     max_k = config.parse_max_k(own.soft_max_k)
+    if own.soft_methods is not None:  # read where methods are looked up, from here on
+        os.environ["SGLANG_SOFT_METHODS"] = own.soft_methods
     default = own.soft_default
     if own.soft_method is not None:
         given = orjson.loads(default) if default not in (None, "true") else {}
@@ -65,6 +76,8 @@ def parse(argv: Sequence[str]) -> tuple[SoftConfig, list[str]]:
         default=None if default is None else config.parse_default(default, max_k),
         think_start=own.soft_think_start,
         think_end=own.soft_think_end,
+        max_vector_mb=config.parse_max_vector_mb(own.soft_max_vector_mb),
+        methods=own.soft_methods,
         required=True,
     )
     if not any(arg.split("=")[0] in ("--model-path", "--model", "--config") for arg in rest):

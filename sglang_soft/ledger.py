@@ -60,6 +60,14 @@ RECORDS: tuple[HookRecord, ...] = (
         "a validator registry for custom_params",
     ),
     HookRecord(
+        f"{_SRT}.managers.tokenizer_manager.TokenizerManager._send_one_request",
+        "before",
+        "sglang_soft.hooks.tokenizer_manager:before_send_one_request",
+        ("self", "tokenized_obj"),
+        "give each of n > 1 parallel samples its own noise",
+        "the index of a parallel sample on the request",
+    ),
+    HookRecord(
         f"{_SRT}.managers.tokenizer_manager.TokenizerManager.update_request_meta_info",
         "around",
         "sglang_soft.hooks.tokenizer_manager:update_request_meta_info",

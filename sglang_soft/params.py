@@ -1,33 +1,21 @@
 """Request parameters of Soft Thinking: one table that parses, validates and explains them.
 
 A request opts in with `custom_params={"soft_thinking": {...}}`, or `true` for the defaults; `false` opts out of a
-server-wide default. The table below is the only place where a key, its type, its range and its default are written.
+server-wide default. Common parameters are in the table below, each method's own in its file (`methods/`): nowhere else
+is a key, its type, its range or its default written.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+
+from sglang_soft import methods
+from sglang_soft.fields import Field
+from sglang_soft.methods.base import Method
 
 KEY = "soft_thinking"
 """The key inside SGLang's `SamplingParams.custom_params`."""
 
-METHODS = ("soft",)
-
-
-class Field(NamedTuple):
-    """One request parameter."""
-
-    name: str
-    kind: type
-    """bool, int, float or str; an int is accepted where a float is asked for, a bool never stands for a number."""
-    default: Any
-    """None: not set; what that means is said in `doc`."""
-    allowed: str
-    """The range in words, as an error message and the docs show it."""
-    ok: Callable[[Any], bool]
-    doc: str
-    aliases: tuple[str, ...] = ()
-    """Names of the same parameter in the paper authors' fork."""
+DEFAULT_METHOD = "soft"
 
 
 def _sampling_fields(prefix: str, phase: str, fork: str | None) -> tuple[Field, ...]:
@@ -45,26 +33,27 @@ def _sampling_fields(prefix: str, phase: str, fork: str | None) -> tuple[Field, 
     )
 
 
-FIELDS: tuple[Field, ...] = (
-    Field("method", str, "soft", "one of " + ", ".join(METHODS), lambda v: v in METHODS,
-          "How the next concept token is made from the logits"),
-    Field("max_topk", int, 10, "[1, {max_k}] (--soft-max-k)", lambda v: v >= 1,
-          "K: the largest number of tokens in one concept token"),
-    *_sampling_fields("", "thinking phase", None),
-    *_sampling_fields("answer_", "text outside the thinking phase", "after_thinking_"),
-    Field("cold_stop_entropy", float, 0.0, "a finite number >= 0 (nats; 0: off)", lambda v: v >= 0,
-          "Cold Stop: entropy below which a thinking step counts as confident",
-          ("early_stopping_entropy_threshold",)),
-    Field("cold_stop_steps", int, 256, ">= 1", lambda v: 1 <= v < 2**31,
-          "Cold Stop: consecutive confident steps after which think-end is forced",
-          ("early_stopping_length_threshold",)),
-    Field("max_thinking_tokens", int, None, ">= 0", lambda v: 0 <= v < 2**31,
-          "Upper bound on thinking tokens; think-end is forced behind the last one; default: none"),
-    Field("return_concepts", bool, False, "true or false", lambda v: True,
-          "Return ids, weights and entropy of every thinking step"),
-)  # fmt: skip
-
-_BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.aliases)}
+def common_fields(max_k: int | str) -> tuple[Field, ...]:
+    """Parameters of every method. max_k: the largest `max_topk` of this server, or what stands for it in the docs."""
+    largest = max_k if isinstance(max_k, int) else 0
+    return (
+        Field("method", str, DEFAULT_METHOD, "one of " + ", ".join(methods.names()), lambda v: v in methods.names(),
+              "How the next concept token is made from the logits; see the methods"),
+        Field("max_topk", int, 10, f"[1, {max_k}] (--soft-max-k)", lambda v: 1 <= v <= largest,
+              "K: the largest number of tokens in one concept token"),
+        *_sampling_fields("", "thinking phase", None),
+        *_sampling_fields("answer_", "text outside the thinking phase", "after_thinking_"),
+        Field("cold_stop_entropy", float, 0.0, "a finite number >= 0 (nats; 0: off)", lambda v: v >= 0,
+              "Cold Stop: entropy below which a thinking step counts as confident",
+              ("early_stopping_entropy_threshold",)),
+        Field("cold_stop_steps", int, 256, ">= 1", lambda v: 1 <= v < 2**31,
+              "Cold Stop: consecutive confident steps after which think-end is forced",
+              ("early_stopping_length_threshold",)),
+        Field("max_thinking_tokens", int, None, ">= 0", lambda v: 0 <= v < 2**31,
+              "Upper bound on thinking tokens; think-end is forced behind the last one; default: none"),
+        Field("return_concepts", bool, False, "true or false", lambda v: True,
+              "Return ids, weights and entropy of every thinking step"),
+    )  # fmt: skip
 
 
 class Sampling(NamedTuple):
@@ -77,81 +66,62 @@ class Sampling(NamedTuple):
     min_p: float
 
 
-class SoftParams(NamedTuple):
-    """A validated soft request, with nothing left to default. Travels to the scheduler as a flat dict."""
-
-    method: str
-    max_topk: int
-    thinking: Sampling
-    cold_stop_entropy: float
-    cold_stop_steps: int
-    max_thinking_tokens: int | None
-    return_concepts: bool
-    think_start_id: int | None
-    think_end_id: int
-    starts_thinking: bool
-    """The prompt ends inside an open think block."""
-
-    def to_wire(self) -> dict[str, Any]:
-        """A flat dict of scalars: what `SamplingParams.custom_params` can carry across processes."""
-        flat = self._asdict()
-        flat.update(flat.pop("thinking")._asdict())
-        return flat
-
-    @classmethod
-    def from_wire(cls, flat: Mapping[str, Any]) -> "SoftParams":
-        thinking = Sampling(*(flat[name] for name in Sampling._fields))
-        return cls(thinking=thinking, **{k: flat[k] for k in cls._fields if k != "thinking"})
-
-
-def check(values: Mapping[str, Any], max_k: int) -> dict[str, Any]:
+def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> dict[str, Any]:
     """Validate the dict that a request (or --soft-default) gave.
 
     Args:
-        values: keys of `FIELDS` or their aliases; a null value means the default.
+        values: names or aliases of parameters; a null value means the default.
         max_k: the largest `max_topk` that this server allows.
+        method: the method where `values` does not name one.
 
     Returns:
         The given values that are not null, by canonical name.
 
     Raises:
-        ValueError: unknown key, a key given twice, wrong type or out of range; names key, value and range.
+        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of range; names key,
+            value and range.
     """
+    fields = {name: (f, None) for f in common_fields(max_k) for name in (f.name, *f.aliases)}
+    owned = {name: (f, m) for m in methods.registry().values() for f in m.fields for name in (f.name, *f.aliases)}
     result: dict[str, Any] = {}
+    owners: dict[str, Method] = {}
     for key, value in values.items():
-        field = _BY_NAME.get(key)
+        field, owner = fields.get(key) or owned.get(key) or (None, None)
         if field is None:
-            known = ", ".join(f.name for f in FIELDS)
-            raise ValueError(f"{KEY}: unknown key {key!r}; known keys: {known}.")
+            known = ", ".join(f.name for f in common_fields(max_k))
+            raise ValueError(f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods.")
         if value is None:
             continue
         if field.name in result:
             raise ValueError(f"{KEY}.{key}: {field.name} is given twice (aliases: {', '.join(field.aliases)}).")
-        result[field.name] = _convert(field, key, value, max_k)
+        result[field.name] = field.check(f"{KEY}.{key}", value)
+        if owner is not None:
+            owners[key] = owner
+    chosen = methods.get(result.get("method", method or DEFAULT_METHOD))
+    for key, owner in owners.items():
+        if owner is not chosen:
+            raise ValueError(f"{KEY}.{key} is a parameter of method {owner.name}; got it with method {chosen.name!r}.")
+    widest = max_k - chosen.extra_slots
+    if result.get("max_topk", 1) > widest:
+        raise ValueError(
+            f"{KEY}.max_topk must be in [1, {widest}] with method {chosen.name} (--soft-max-k, less the slots that the "
+            f"method needs); got {result['max_topk']!r}."
+        )
     return result
 
 
-def _convert(field: Field, key: str, value: Any, max_k: int) -> Any:
-    allowed = field.allowed.format(max_k=max_k)
-    kinds = (int, float) if field.kind is float else (field.kind,)
-    typed = isinstance(value, kinds) and (field.kind is bool or not isinstance(value, bool))
-    if not typed:
-        wanted, got = _article(field.kind.__name__), type(value).__name__
-        raise ValueError(f"{KEY}.{key} must be {wanted}, in {allowed}; got {value!r} ({got}).")
-    finite = not isinstance(value, float) or math.isfinite(value)
-    if not finite or not field.ok(value) or (field.name == "max_topk" and value > max_k):
-        raise ValueError(f"{KEY}.{key} must be in {allowed}; got {value!r}.")
-    return field.kind(value)
+class Resolved(NamedTuple):
+    """What a request asks for, with nothing left to default."""
+
+    method: Method
+    values: dict[str, Any]
+    """By field name, the method's own included."""
+    thinking: Sampling
+    answer: Sampling
 
 
-def _article(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-def resolve(
-    raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int
-) -> tuple[dict[str, Any], Sampling, Sampling] | None:
-    """What a request asks for, once the server-wide default and the request's own sampling are filled in.
+def resolve(raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int) -> Resolved | None:
+    """What a request asks for, once defaults and the request's own sampling are filled in.
 
     Args:
         raw: the request's `custom_params["soft_thinking"]`: absent (None), a bool or a dict.
@@ -160,7 +130,7 @@ def resolve(
         max_k: the largest `max_topk` that this server allows.
 
     Returns:
-        None for a hard request; else (values by field name, thinking-phase sampling, answer-phase sampling).
+        None for a hard request.
 
     Raises:
         ValueError: as `check`, or `raw` is neither a bool nor a dict.
@@ -176,11 +146,20 @@ def resolve(
     else:
         raise ValueError(f"{KEY} must be true, false or an object; got {raw!r} ({type(raw).__name__}).")
 
-    values = {f.name: f.default for f in FIELDS}
-    values["max_topk"] = min(values["max_topk"], max_k)
-    values.update(default or {})
-    values.update(check(given, max_k))
-    return values, _sampling(values, "", request), _sampling(values, "answer_", request)
+    server = dict(default or {})
+    checked = check(given, max_k, server.get("method"))
+    method = methods.get(checked.get("method", server.get("method", DEFAULT_METHOD)))
+    if method.name != server.get("method", DEFAULT_METHOD):
+        # The server-wide default is about another method: its own parameters mean nothing here.
+        common = {f.name for f in common_fields(max_k)}
+        server = {key: value for key, value in server.items() if key in common}
+    values = {f.name: f.default for f in (*common_fields(max_k), *method.fields)}
+    values |= method.defaults
+    values["max_topk"] = min(values["max_topk"], max_k - method.extra_slots)
+    values |= server | checked | {"method": method.name}
+    if values["max_topk"] > max_k - method.extra_slots:  # from a server-wide default for another method
+        values["max_topk"] = max_k - method.extra_slots
+    return Resolved(method, values, _sampling(values, "", request), _sampling(values, "answer_", request))
 
 
 def _sampling(values: Mapping[str, Any], prefix: str, request: Sampling) -> Sampling:
@@ -194,16 +173,32 @@ def _sampling(values: Mapping[str, Any], prefix: str, request: Sampling) -> Samp
     return sampling
 
 
+def _row(field: Field) -> dict[str, str]:
+    return {
+        "key": field.name,
+        "type": field.kind.__name__,
+        "range": field.allowed,
+        "default": "" if field.default is None else str(field.default),
+        "meaning": field.doc,
+        "alias": ", ".join(field.aliases),
+    }
+
+
 def table() -> list[dict[str, str]]:
-    """The parameters as rows of text, for the command line and the docs."""
+    """The common parameters as rows of text, for the command line, the endpoint and the docs."""
+    return [_row(f) for f in common_fields("max K")]
+
+
+def methods_table() -> list[dict[str, Any]]:
+    """The methods: what each feeds, its source, the defaults that it changes, and its own parameters."""
     return [
         {
-            "key": f.name,
-            "type": f.kind.__name__,
-            "range": f.allowed.format(max_k="max K"),
-            "default": "" if f.default is None else str(f.default),
-            "meaning": f.doc,
-            "alias": ", ".join(f.aliases),
+            "method": m.name,
+            "feeds": m.describe(),
+            "defaults": dict(m.defaults),
+            "parameters": [_row(f) for f in m.fields],
+            "random": m.random,
+            "source": m.source,
         }
-        for f in FIELDS
+        for m in methods.registry().values()
     ]

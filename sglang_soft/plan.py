@@ -4,23 +4,28 @@ from typing import NamedTuple
 
 import torch
 
+from sglang_soft.methods import Method
 from sglang_soft.pool import ConceptPool
-from sglang_soft.request import SoftRequest
+from sglang_soft.request import Phase, SoftRequest
 
 
 class EmbedPlan(NamedTuple):
-    """Input embeddings of one forward; T input tokens, R rows of the table, K slots."""
+    """Input embeddings of one forward; T input tokens, R rows of the table, K slots, H hidden size."""
 
     rows: torch.Tensor
     """[T] int64: row of each input token. Row 0 is always a plain token, so padding may point at it."""
     ids: torch.Tensor
     """[R, K] int32"""
     weights: torch.Tensor
-    """[R, K] float32; weights[r, 0] == 0: a plain token."""
+    """[R, K] float32; weights[r, 0] == 0 and no vector: a plain token."""
+    vectors: torch.Tensor | None = None
+    """[R, H] model dtype: added to the mixture where `has_vector`. None: nothing has one."""
+    has_vector: torch.Tensor | None = None
+    """[R] bool"""
 
 
 class ForwardPlan(NamedTuple):
-    """Sampling of one forward with at least one soft request; B requests."""
+    """Sampling of one forward with at least one soft request; B requests. All of it is known to the host."""
 
     pool: ConceptPool
     rows: torch.Tensor
@@ -28,6 +33,41 @@ class ForwardPlan(NamedTuple):
     requests: list[SoftRequest | None]
     """[B]; None: hard."""
     width: int
-    """K of this batch: the largest max_topk of its requests."""
-    max_top_k: int
-    """Upper bound of the enabled thinking-phase top_k, known to the host."""
+    """K: slots of this batch, enough for each of its requests."""
+    methods: tuple[Method, ...]
+    """The methods of its requests, each once."""
+    max_top_k: int | None
+    """Upper bound of the enabled thinking-phase top_k; 0: none is enabled; None: whole rows are sorted."""
+    candidates: int | None
+    """W: candidates that the methods of this batch need; None: the whole vocabulary."""
+
+    @property
+    def feeds_vector(self) -> bool:
+        return any(m.feeds_vector for m in self.methods)
+
+    @property
+    def reads_hidden(self) -> bool:
+        return any(m.reads_hidden for m in self.methods)
+
+    @property
+    def state_size(self) -> int:
+        return max((len(m.state) for m in self.methods), default=0)
+
+
+def plan_forward(pool: ConceptPool, rows: torch.Tensor, requests: list[SoftRequest | None]) -> ForwardPlan:
+    """The plan of a batch that has a soft request."""
+    soft = [r for r in requests if r]
+    active = [r for r in soft if r.phase != Phase.ANSWER]
+    top_ks = [r.params.thinking.top_k for r in active]
+    width = max(r.slots for r in soft)
+    drawing = [r.params.thinking.top_k for r in active if r.method.draws]
+    everything = any(k == -1 for k in drawing)
+    return ForwardPlan(
+        pool=pool,
+        rows=rows,
+        requests=requests,
+        width=width,
+        methods=tuple({r.params.method: r.method for r in soft}.values()),
+        max_top_k=None if everything else max([0, *top_ks]),
+        candidates=None if everything else max([width, *drawing]),
+    )

@@ -12,33 +12,56 @@ from collections.abc import Sequence
 
 import torch
 
+from sglang_soft import methods
 from sglang_soft.request import Phase, SoftRequest
 
 # Columns of `floats`
 TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
 # Columns of `ints`; the last three change at every step
-TOP_K, WIDTH, COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(9)
+TOP_K, CANDIDATES, MAX_TOPK, METHOD, HORIZON = range(5)
+COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
 STATE = slice(PHASE, THOUGHT + 1)
 
 _NEVER = 2**31 - 1
 _IDLE_FLOATS = (1.0, 1.0, 0.0, 0.0)
-_IDLE_INTS = (1, 1, _NEVER, _NEVER, -1, 0, int(Phase.OFF), 0, 0)
+_IDLE_INTS = (1, 1, 1, -1, 1, _NEVER, _NEVER, -1, 0, int(Phase.OFF), 0, 0)
 
 
 class ConceptPool:
     """Device tensors of all rows, and the host's knowledge of which rows are in soft use."""
 
-    def __init__(self, rows: int, width: int, device: torch.device | str) -> None:
+    def __init__(
+        self,
+        rows: int,
+        width: int,
+        device: torch.device | str,
+        *,
+        hidden_size: int = 0,
+        dtype: torch.dtype = torch.float32,
+        embedding_rms: float = 1.0,
+    ) -> None:
+        """hidden_size, dtype: of the model's input embedding; embedding_rms: of its table."""
         self.width = width
         """K: slots of a row."""
+        self.hidden_size, self.dtype, self.embedding_rms = hidden_size, dtype, embedding_rms
         self.ids = torch.zeros((rows, width), dtype=torch.int32, device=device)
         """[R, K] token ids of the row's next input."""
         self.weights = torch.zeros((rows, width), dtype=torch.float32, device=device)
         """[R, K]; weights[r, 0] == 0: the next input of row r is a plain token."""
         self.floats = torch.tensor(_IDLE_FLOATS, device=device).repeat(rows, 1)
         """[R, 4] float32 request parameters."""
+        every = methods.registry().values()
+        self.args = torch.zeros((rows, max(1, *(len(m.fields) for m in every))), device=device)
+        """[R, A] float32: parameters of the row's method."""
+        self.method_state = torch.zeros((rows, max(1, *(len(m.state) for m in every))), device=device)
+        """[R, S] float32: state of the row's method."""
+        self.seeds = torch.zeros(rows, dtype=torch.int64, device=device)
+        self.has_vector = torch.zeros(rows, dtype=torch.bool, device=device)
+        """[R]: the row's next input has a vector."""
+        self.vectors: torch.Tensor | None = None
+        """[R, H] model dtype; there from `with_vectors` on."""
         self.ints = torch.tensor(_IDLE_INTS, dtype=torch.int32, device=device).repeat(rows, 1)
-        """[R, 9] int32 request parameters and state."""
+        """[R, 12] int32 request parameters and state."""
         self.dirty: set[int] = set()
         """Rows that a soft request used last; a hard request that gets one must find it clean."""
         self._pin = torch.device(device).type == "cuda"
@@ -53,20 +76,35 @@ class ConceptPool:
             return
         floats = [_floats(r) if r else _IDLE_FLOATS for r in requests]
         ints = [_ints(r) if r else _IDLE_INTS for r in requests]
-        device = self.ids.device
-        index = self._upload(torch.tensor(rows, dtype=torch.int64), device)
-        self.floats.index_copy_(0, index, self._upload(torch.tensor(floats, dtype=torch.float32), device))
-        self.ints.index_copy_(0, index, self._upload(torch.tensor(ints, dtype=torch.int32), device))
+        index = self.upload(torch.tensor(rows, dtype=torch.int64))
+        self.floats.index_copy_(0, index, self.upload(torch.tensor(floats, dtype=torch.float32)))
+        self.ints.index_copy_(0, index, self.upload(torch.tensor(ints, dtype=torch.int32)))
         self.weights.index_fill_(0, index, 0.0)
+        self.has_vector.index_fill_(0, index, False)
+        if any(r and (r.method.random or r.method.fields or r.method.state) for r in requests):
+            seeds = [r.noise_seed if r else 0 for r in requests]
+            args = [_padded(r.params.args if r else (), self.args.shape[1]) for r in requests]
+            state = [_padded(r.method_state if r else (), self.method_state.shape[1]) for r in requests]
+            self.seeds.index_copy_(0, index, self.upload(torch.tensor(seeds, dtype=torch.int64)))
+            self.args.index_copy_(0, index, self.upload(torch.tensor(args, dtype=torch.float32)))
+            self.method_state.index_copy_(0, index, self.upload(torch.tensor(state, dtype=torch.float32)))
         for row, request in zip(rows, requests):
             (self.dirty.add if request else self.dirty.discard)(row)
 
+    def with_vectors(self) -> torch.Tensor:
+        """`vectors`, made at the first call: by a method that feeds one, or before CUDA graphs are captured."""
+        if self.vectors is None:
+            shape = (len(self.ids), self.hidden_size)
+            self.vectors = torch.zeros(shape, dtype=self.dtype, device=self.ids.device)
+        return self.vectors
+
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """Host tensor -> device, without blocking."""
-        return self._upload(tensor, self.ids.device)
+        return (tensor.pin_memory() if self._pin else tensor).to(self.ids.device, non_blocking=True)
 
-    def _upload(self, tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-        return (tensor.pin_memory() if self._pin else tensor).to(device, non_blocking=True)
+
+def _padded(values: Sequence[float], width: int) -> list[float]:
+    return [*values, *[0.0] * (width - len(values))]
 
 
 def _floats(request: SoftRequest) -> tuple[float, ...]:
@@ -78,7 +116,11 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
     p = request.params
     bound = _NEVER if p.max_thinking_tokens is None else p.max_thinking_tokens
     start = -1 if p.think_start_id is None else p.think_start_id
+    top_k = min(p.thinking.top_k, _NEVER)
+    # All of Filter(p) where the method draws from it: at most top_k of the order, if that is enabled.
+    candidates = (top_k if top_k > 0 else _NEVER) if request.method.draws else p.max_topk
     return (
-        min(p.thinking.top_k, _NEVER), p.max_topk, p.cold_stop_steps, bound, start, p.think_end_id,
+        top_k, candidates, p.max_topk, methods.names().index(p.method), max(1, p.max_new_tokens),
+        p.cold_stop_steps, bound, start, p.think_end_id,
         int(request.phase), request.low, request.thinking_tokens,
     )  # fmt: skip

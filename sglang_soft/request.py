@@ -5,14 +5,16 @@ restarts from.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from sglang_soft import methods
 from sglang_soft.history import Concept, ConceptLog, concept_key, private_key, unpack
-from sglang_soft.params import SoftParams
+from sglang_soft.methods.noise import sample_seed
+from sglang_soft.wire import SoftParams
 
 
 class Phase(IntEnum):
@@ -38,9 +40,13 @@ class Step(IntEnum):
     """Think-end was forced by Cold Stop."""
     BOUND = 4
     """Think-end was forced by max_thinking_tokens."""
+    METHOD = 5
+    """Think-end was forced by the method itself."""
 
 
-HOW_ENDED = {Step.THINK_END: "think_end", Step.COLD_STOP: "cold_stop", Step.BOUND: "bound"}
+HOW_ENDED = {
+    Step.THINK_END: "think_end", Step.COLD_STOP: "cold_stop", Step.BOUND: "bound", Step.METHOD: "method",
+}  # fmt: skip
 
 
 class SoftRequest:
@@ -48,6 +54,10 @@ class SoftRequest:
 
     def __init__(self, params: SoftParams) -> None:
         self.params = params
+        self.method = methods.get(params.method)
+        self.noise_seed = sample_seed(params.seed, params.sample)
+        self.method_state: tuple[float, ...] = self.method.state
+        """The method's state behind the last committed step."""
         self.phase = Phase.THINK if params.starts_thinking else Phase.WAIT
         self.first = 0 if params.starts_thinking else None
         """Output index of the first thinking step."""
@@ -58,6 +68,8 @@ class SoftRequest:
         self.how_ended: str | None = None
         self.log = ConceptLog()
         """One record a thinking step, the step that emitted think-end included."""
+        self.vectors: list[bytes] = []
+        """Of a method that feeds vectors: one for each concept token, in the model's dtype."""
         self.named = 0
         """Output tokens that carry their final name in SGLang's fill ids."""
         self.replayed = {Phase.WAIT: 0, Phase.THINK: 0, Phase.ANSWER: 0}
@@ -72,8 +84,25 @@ class SoftRequest:
         """Concept tokens emitted: think-end is not counted."""
         return len(self.log) - (self.how_ended is not None)
 
-    def commit(self, token: int, step: int, record: bytes, entropy: float, low: int) -> None:
-        """One output token became visible. `record` counts for thinking steps only."""
+    @property
+    def slots(self) -> int:
+        """Slots that its concept tokens may use."""
+        return self.params.max_topk + self.method.extra_slots
+
+    def commit(
+        self,
+        token: int,
+        step: int,
+        record: bytes,
+        entropy: float,
+        low: int,
+        state: Sequence[float] = (),
+        vector: bytes = b"",
+    ) -> None:
+        """One output token became visible. What stands behind `step` counts for thinking steps only.
+
+        state: [S] of this batch, of which the method's own part is kept. vector: [H] in the model's dtype.
+        """
         self.committed += 1
         if step == Step.PLAIN:
             if self.phase == Phase.WAIT and token == self.params.think_start_id:
@@ -82,6 +111,9 @@ class SoftRequest:
         assert self.phase == Phase.THINK, f"thinking step in phase {self.phase}"
         self.log.append(record)
         self.low = low
+        self.method_state = tuple(state[: len(self.method.state)])
+        if step == Step.CONCEPT and self.method.feeds_vector:
+            self.vectors.append(vector)
         self._entropy_sum += entropy
         self._entropy_last = entropy
         if step != Step.CONCEPT:
@@ -107,15 +139,20 @@ class SoftRequest:
         stop = len(fill_ids) - prompt_len
         outputs = self.named_by_concept(self.named, stop)
         for index, record in zip(outputs, self._records(outputs)):
-            fill_ids[prompt_len + index] = concept_key(record)
+            fill_ids[prompt_len + index] = concept_key(record, self._vector(index))
         if self.phase == Phase.THINK:
             for index in range(self.committed, stop):
                 fill_ids[prompt_len + index] = private_key(rid, index)
         self.named = min(self.committed, stop)
 
-    def concepts(self, outputs: range) -> Iterator[Concept]:
-        """Concept tokens at a range of output indices from `named_by_concept`."""
-        return map(unpack, self._records(outputs))
+    def concepts(self, outputs: range) -> Iterator[tuple[Concept, bytes]]:
+        """Concept tokens, and their vectors, at a range of output indices from `named_by_concept`."""
+        for index, record in zip(outputs, self._records(outputs)):
+            yield unpack(record), self._vector(index)
+
+    def _vector(self, output: int) -> bytes:
+        """Vector of the concept token at an output index; empty where the method feeds none."""
+        return self.vectors[output - (self.first or 0)] if self.method.feeds_vector else b""
 
     def _records(self, outputs: range) -> Iterator[bytes]:
         if not outputs:
@@ -137,8 +174,10 @@ class SoftRequest:
         thinking = self.thinking_tokens
         before = 0 if self.first is None else self.first
         steps = len(self.log)
+        seed = {"seed": self.noise_seed} if self.method.random else {}
         return {
             "method": self.params.method,
+            **seed,
             "thinking_tokens": thinking,
             "answer_tokens": output_tokens - before - steps,
             "how_ended": how,

@@ -7,6 +7,8 @@ dataclass fields. So what the embedding needs is kept beside the forward, in con
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import torch
+
 from sglang_soft.config import get_config
 from sglang_soft.plan import EmbedPlan
 from sglang_soft.pool import ConceptPool
@@ -29,6 +31,15 @@ class DirectForward(NamedTuple):
     model_runner: Any
 
 
+class EmbeddingFacts(NamedTuple):
+    """What methods may know of the model's input embedding."""
+
+    hidden_size: int
+    dtype: torch.dtype
+    rms: float
+    """Root mean square of the table's elements, over the whole vocabulary, padding left out."""
+
+
 embed_scope: ContextVar[EmbedScope | None] = ContextVar("sglang_soft_embed_scope", default=None)
 direct_forward: ContextVar[DirectForward | None] = ContextVar("sglang_soft_direct_forward", default=None)
 
@@ -38,7 +49,15 @@ def concept_pool(model_runner) -> ConceptPool:
     pool = model_runner.__dict__.get("soft_pool")
     if pool is None:
         rows = model_runner.req_to_token_pool.req_to_token.shape[0]
-        pool = model_runner.soft_pool = ConceptPool(rows, get_config().max_k, model_runner.device)
+        embedding: EmbeddingFacts = model_runner.soft_embedding
+        pool = model_runner.soft_pool = ConceptPool(
+            rows,
+            get_config().max_k,
+            model_runner.device,
+            hidden_size=embedding.hidden_size,
+            dtype=embedding.dtype,
+            embedding_rms=embedding.rms,
+        )
     return pool
 
 
@@ -63,3 +82,20 @@ def input_embedding(model):
     if not isinstance(module.quant_method, UnquantizedEmbeddingMethod):
         raise LookupError(f"the input embedding of {name} is quantised ({type(module.quant_method).__name__})")
     return module
+
+
+def measure_embedding(module) -> EmbeddingFacts:
+    """Facts of a `VocabParallelEmbedding`; every tensor-parallel rank gets the same ones."""
+    table = module.weight
+    shard = module.shard_indices
+    squares = torch.zeros(1, dtype=torch.float64, device=table.device)
+    for first, count in (
+        (0, shard.num_org_elements),
+        (shard.num_org_elements + shard.num_org_vocab_padding, shard.num_added_elements),
+    ):
+        for block in table[first : first + count].split(4096):  # a float32 copy of the whole table may not fit
+            squares += block.float().square().sum(dtype=torch.float64)
+    if module.tp_size > 1:
+        torch.distributed.all_reduce(squares, group=module.tp_group.device_group)
+    count = module.num_embeddings * table.shape[1]
+    return EmbeddingFacts(table.shape[1], module.output_dtype or table.dtype, float((squares / count).sqrt()))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sglang_soft.cli import params_table
+from sglang_soft.cli import methods_table, params_table
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -15,3 +15,7 @@ def between(text: str, name: str) -> str:
 
 def test_parameter_table_is_what_the_command_prints():
     assert between(README.read_text(), "params") == params_table()
+
+
+def test_methods_tables_are_what_the_command_prints():
+    assert between(README.read_text(), "methods") == methods_table()

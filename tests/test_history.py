@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sglang_soft.history import ConceptLog, concept_key, unpack
-from sglang_soft.params import Sampling, SoftParams
 from sglang_soft.request import Phase, SoftRequest, Step
+from tests.soft_params import soft_params
 
 
 def record(ids, weights, entropy=0.5) -> bytes:
@@ -17,8 +17,7 @@ def random_record(rng, n) -> bytes:
 
 
 def request(**changes) -> SoftRequest:
-    params = SoftParams("soft", 10, Sampling(0.6, 1.0, -1, 0.0), 0.1, 12, None, True, 7, 8, True)
-    return SoftRequest(params._replace(**changes))
+    return SoftRequest(soft_params(**changes))
 
 
 def test_records_come_back_bit_for_bit():
@@ -55,6 +54,14 @@ def test_keys_name_content_and_are_no_token_ids():
     assert all(2**62 <= concept_key(r) < 2**63 for r in (a, b))
 
 
+def test_one_token_of_weight_one_has_the_tokens_own_name():
+    assert concept_key(record([70000], [1.0])) == 70000
+    assert concept_key(record([7, 9], [0.5, 0.5])) >= 2**62
+    assert concept_key(record([7], [0.5])) >= 2**62
+    assert concept_key(record([7], [1.0]), b"vector") >= 2**62
+    assert concept_key(record([], []), b"vector") != concept_key(record([], []), b"other")
+
+
 def test_names_cover_concepts_only_and_thinking_tokens_do_not_count_think_end():
     from array import array
 
@@ -75,11 +82,11 @@ def test_a_token_that_may_be_a_concept_is_named_by_nothing_else_until_it_is_know
     from array import array
 
     soft = request()
-    soft.commit(5, Step.CONCEPT, record([5], [1.0]), 0.5, 0)
+    soft.commit(5, Step.CONCEPT, record([5, 6], [0.5, 0.5]), 0.5, 0)
     fill = array("q", [1, 5, 6])
     soft.name(fill, 1, "a")
     known, unknown = fill[1], fill[2]
-    assert known == concept_key(record([5], [1.0])) and unknown >= 2**62
+    assert known == concept_key(record([5, 6], [0.5, 0.5])) and unknown >= 2**62
     other = array("q", [1, 5, 6])
     soft.named = 0
     soft.name(other, 1, "b")

@@ -46,19 +46,23 @@ class Resources(NamedTuple):
 def variants() -> Iterator[Variant]:
     """What the launchers ask for at the sizes of real models, and the extremes of K."""
     index_types = {"input_ids_ptr": "*i64", "rows_ptr": "*i64", "ids_ptr": "*i32", "weights_ptr": "*fp32"}
-    for dtype, out, K, H, shard in [
-        ("bf16", "bf16", 10, 5120, False),
-        ("bf16", "bf16", 64, 5120, False),
-        ("bf16", "bf16", 1, 896, False),
-        ("bf16", "fp32", 10, 5120, True),
-        ("fp16", "fp16", 10, 5120, False),
-        ("fp32", "fp32", 64, 4096, True),
+    index_types["has_vector_ptr"] = "*i8"
+    for dtype, out, K, H, shard, vectors in [
+        ("bf16", "bf16", 10, 5120, False, False),
+        ("bf16", "bf16", 64, 5120, False, False),
+        ("bf16", "bf16", 32, 5120, False, True),  # what a captured decode graph holds
+        ("bf16", "bf16", 1, 896, False, False),
+        ("bf16", "fp32", 10, 5120, True, False),
+        ("bf16", "fp32", 32, 5120, True, True),
+        ("fp16", "fp16", 10, 5120, False, False),
+        ("fp32", "fp32", 64, 4096, True, True),
     ]:
         config = mixture_triton.launch_config(H, K)
         num_warps = config.pop("num_warps")
-        types = index_types | {"table_ptr": f"*{dtype}", "out_ptr": f"*{out}"}
-        label = f"mixture {dtype}->{out} K={K} H={H}{' shard' if shard else ''}"
-        yield Variant(label, mixture_triton.mixture_kernel, types, config | {"K": K, "SHARD": shard}, num_warps)
+        types = index_types | {f"{name}_ptr": f"*{dtype}" for name in ("table", "vectors")} | {"out_ptr": f"*{out}"}
+        label = f"mixture {dtype}->{out} K={K} H={H}{' shard' if shard else ''}{' vectors' if vectors else ''}"
+        values = config | {"K": K, "SHARD": shard, "VECTORS": vectors, "ADD_VECTORS": vectors}
+        yield Variant(label, mixture_triton.mixture_kernel, types, values, num_warps)
     row_types = {"temperature_ptr": "*fp32", "maxima_ptr": "*fp32", "shares_ptr": "*fp32"}
     for dtype in ("fp32", "bf16"):
         types = row_types | {"logits_ptr": f"*{dtype}"}
@@ -97,7 +101,7 @@ def compile_variant(variant: Variant, sm: int) -> Resources:
     return Resources(registers, compiled.metadata.shared, stack + local)
 
 
-_ALIGNED = ("H", "V", "table_stride", "out_stride", "logits_stride")
+_ALIGNED = ("H", "V", "table_stride", "vectors_stride", "out_stride", "logits_stride")
 
 
 def _usage(cubin: bytes) -> tuple[int, int, int]:

@@ -24,6 +24,9 @@ def embedding_mixture(
     ids: torch.Tensor,
     weights: torch.Tensor,
     *,
+    vectors: torch.Tensor | None = None,
+    has_vector: torch.Tensor | None = None,
+    add_vectors: bool = True,
     shard: VocabShard | None = None,
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
@@ -33,7 +36,10 @@ def embedding_mixture(
         from .mixture_triton import embedding_mixture as run
     else:
         run = mixture_reference.embedding_mixture
-    return run(table, input_ids, rows, ids, weights, shard=shard, out_dtype=out_dtype, out=out)
+    return run(
+        table, input_ids, rows, ids, weights,
+        vectors=vectors, has_vector=has_vector, add_vectors=add_vectors, shard=shard, out_dtype=out_dtype, out=out,
+    )  # fmt: skip
 
 
 def soft_sample(

@@ -51,6 +51,9 @@ def embedding_mixture(
     ids: torch.Tensor,
     weights: torch.Tensor,
     *,
+    vectors: torch.Tensor | None = None,
+    has_vector: torch.Tensor | None = None,
+    add_vectors: bool = True,
     shard: VocabShard | None = None,
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
@@ -60,15 +63,20 @@ def embedding_mixture(
     table: [Vs, H] float32, float16 or bfloat16. input_ids: [T] int. rows: [T] int, index into the pool.
     ids: [R, K] int. weights: [R, K] float32. Returns [T, H] in `out_dtype` (default: the table's dtype).
 
-    With r = rows[t], token t is plain where weights[r, 0] == 0: out[t] = table[input_ids[t]], bit for bit.
-    Otherwise it is soft: out[t] = sum_k weights[r, k] * table[ids[r, k]], accumulated in float32 and rounded
-    once. A slot of weight 0 contributes nothing, whatever the table holds there. The input id of a soft token
-    is never read. Ids of other ranks contribute zero; to add partial sums up without rounding them
-    first, ask for `out_dtype=torch.float32` and round after the all-reduce.
+    With r = rows[t], token t is plain where weights[r, 0] == 0 and it has no vector: out[t] =
+    table[input_ids[t]], bit for bit. Otherwise it is soft: out[t] = sum_k weights[r, k] * table[ids[r, k]],
+    accumulated in float32 and rounded once. A slot of weight 0 contributes nothing, whatever the table holds
+    there. The input id of a soft token is never read. Ids of other ranks contribute zero; to add partial sums
+    up without rounding them first, ask for `out_dtype=torch.float32` and round after the all-reduce.
+
+    vectors: [R, H], has_vector: [R] bool (both or neither): where has_vector[r], vectors[r] is added to the
+    sum, in float32; add_vectors False: it counts as 0 here (all tensor-parallel ranks but one).
     """
     rows = rows.long()
     w = weights[rows]
     soft = w[:, :1] != 0
+    if has_vector is not None:
+        soft = soft | has_vector[rows][:, None]
 
     plain_ids, plain_here = localize(torch.where(soft[:, 0], _any_local_id(shard), input_ids.long()), shard)
     plain = table[plain_ids]
@@ -81,6 +89,8 @@ def embedding_mixture(
     terms = torch.where(used[..., None], w[..., None] * table[local].float(), 0.0)
     # Not bmm: its blocking may depend on T, and a token's embedding may not depend on the batch.
     mixed = terms.sum(1)
+    if vectors is not None and has_vector is not None and add_vectors:
+        mixed = mixed + torch.where(has_vector[rows][:, None], vectors[rows].float(), 0.0)
 
     result_dtype = out_dtype or (out.dtype if out is not None else table.dtype)
     result = torch.where(soft, mixed.to(result_dtype), plain.to(result_dtype))

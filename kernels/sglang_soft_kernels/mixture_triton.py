@@ -34,11 +34,14 @@ def mixture_kernel(
     rows_ptr,  # [T]
     ids_ptr,  # [R, K]
     weights_ptr,  # [R, K] float32
+    vectors_ptr,  # [R, H], read if VECTORS
+    has_vector_ptr,  # [R] int8, read if VECTORS
     out_ptr,  # [T, H]
     H,
     table_stride,
     ids_stride,
     weights_stride,
+    vectors_stride,
     out_stride,
     org_start,
     org_end,
@@ -49,6 +52,8 @@ def mixture_kernel(
     SLOTS: tl.constexpr,
     BLOCK_H: tl.constexpr,
     SHARD: tl.constexpr,
+    VECTORS: tl.constexpr,
+    ADD_VECTORS: tl.constexpr,
 ):
     token = tl.program_id(0).to(tl.int64)
     cols = tl.program_id(1) * BLOCK_H + tl.arange(0, BLOCK_H)
@@ -57,7 +62,12 @@ def mixture_kernel(
     # Read before the branch, so that a plain token waits for one load less.
     plain_id = tl.load(input_ids_ptr + token).to(tl.int64)
 
-    if tl.load(weights_ptr + row * weights_stride) == 0.0:
+    plain = tl.load(weights_ptr + row * weights_stride) == 0.0
+    vector = False
+    if VECTORS:
+        vector = tl.load(has_vector_ptr + row) != 0
+        plain = plain & ~vector
+    if plain:
         local, here = _local_row(plain_id, org_start, org_end, added_start, added_end, added_offset, SHARD)
         # Stored without arithmetic: bit for bit the table's row.
         e = tl.load(table_ptr + local * table_stride + cols, mask=in_row & here, other=0.0)
@@ -75,6 +85,9 @@ def mixture_kernel(
             used = (here & (w != 0.0))[:, None] & in_row[None, :]
             e = tl.load(table_ptr + (local * table_stride)[:, None] + cols[None, :], mask=used, other=0.0)
             acc += tl.sum(w[:, None] * e.to(tl.float32), axis=0)
+        if VECTORS and ADD_VECTORS:
+            v = tl.load(vectors_ptr + row * vectors_stride + cols, mask=in_row & vector, other=0.0)
+            acc += v.to(tl.float32)
         tl.store(out_ptr + token * out_stride + cols, acc.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
@@ -93,6 +106,9 @@ def embedding_mixture(
     ids: torch.Tensor,
     weights: torch.Tensor,
     *,
+    vectors: torch.Tensor | None = None,
+    has_vector: torch.Tensor | None = None,
+    add_vectors: bool = True,
     shard: VocabShard | None = None,
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
@@ -117,9 +133,14 @@ def embedding_mixture(
             shard.added_vocab_end_index,
             shard.added_offset,
         )
+    if vectors is None or has_vector is None:
+        vectors = flags = weights  # not read
+    else:
+        assert vectors.shape[1] == H and vectors.stride(1) == 1
+        flags = has_vector.view(torch.int8)
     mixture_kernel[(T, triton.cdiv(H, config["BLOCK_H"]))](
-        table, input_ids, rows, ids, weights, out,
-        H, table.stride(0), ids.stride(0), weights.stride(0), out.stride(0),
-        *bounds, K=K, SHARD=shard is not None, **config,
+        table, input_ids, rows, ids, weights, vectors, flags, out,
+        H, table.stride(0), ids.stride(0), weights.stride(0), vectors.stride(0), out.stride(0),
+        *bounds, K=K, SHARD=shard is not None, VECTORS=has_vector is not None, ADD_VECTORS=add_vectors, **config,
     )  # fmt: skip
     return out

@@ -16,7 +16,7 @@ def embed_local_shard(original, self, input_: torch.Tensor) -> torch.Tensor:
     plan = _plan() if getattr(self, "soft_input_embedding", False) else None
     if plan is None:
         return original(self, input_)
-    shard = None
+    shard, first_rank = None, True
     if self.tp_size > 1:
         s = self.shard_indices
         shard = VocabShard(
@@ -26,12 +26,24 @@ def embed_local_shard(original, self, input_: torch.Tensor) -> torch.Tensor:
             s.added_vocab_start_index,
             s.added_vocab_end_index,
         )
+        first_rank = s.org_vocab_start_index == 0
     rows = plan.rows
     if len(rows) < len(input_):  # SGLang padded the batch; row 0 is a plain token
         rows = torch.nn.functional.pad(rows, (0, len(input_) - len(rows)))
     # Partial sums stay in float32 until the all-reduce has added them (after_forward).
     out_dtype = torch.float32 if self.tp_size > 1 else self.output_dtype
-    return embedding_mixture(self.weight, input_, rows, plan.ids, plan.weights, shard=shard, out_dtype=out_dtype)
+    return embedding_mixture(
+        self.weight,
+        input_,
+        rows,
+        plan.ids,
+        plan.weights,
+        vectors=plan.vectors,
+        has_vector=plan.has_vector,
+        add_vectors=first_rank,
+        shard=shard,
+        out_dtype=out_dtype,
+    )
 
 
 def after_forward(output: torch.Tensor, self, input_: torch.Tensor) -> torch.Tensor | None:
@@ -52,5 +64,7 @@ def _plan() -> EmbedPlan | None:
     call = direct_forward.get()
     if call is not None and get_is_capture_mode() and call.forward_batch.forward_mode.is_decode():
         pool = concept_pool(call.model_runner)
-        return EmbedPlan(call.forward_batch.req_pool_indices, pool.ids, pool.weights)
+        return EmbedPlan(
+            call.forward_batch.req_pool_indices, pool.ids, pool.weights, pool.with_vectors(), pool.has_vector
+        )
     return None

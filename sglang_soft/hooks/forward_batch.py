@@ -1,10 +1,11 @@
 """ForwardBatch: which rows are soft in this forward, and which of its input embeddings are mixtures."""
 
 import torch
+from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
 
-from sglang_soft.plan import EmbedPlan, ForwardPlan
+from sglang_soft.plan import EmbedPlan, plan_forward
 from sglang_soft.pool import ConceptPool
-from sglang_soft.request import Phase, SoftRequest
+from sglang_soft.request import SoftRequest
 from sglang_soft.runner import concept_pool
 
 
@@ -18,17 +19,23 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         return
     pool = concept_pool(model_runner)
     rows = forward_batch.req_pool_indices
-    width = max((s.params.max_topk for s in soft if s), default=1)
+    plan = plan_forward(pool, rows, soft) if any(soft) else None
+    if plan and plan.feeds_vector:
+        pool.with_vectors()
     if extend:
         decoding = {id(req) for req in batch.decoding_reqs or ()}
         fresh = [i for i, req in enumerate(reqs) if id(req) not in decoding]
         _start_rows(pool, batch, soft, fresh)
         forward_batch.soft_embed = _extend_plan(pool, batch, soft, set(fresh), rows)
     elif forward_batch.forward_mode.is_decode():
-        forward_batch.soft_embed = EmbedPlan(rows, pool.ids[:, :width], pool.weights[:, :width])
-    if any(soft):
-        top_ks = [s.params.thinking.top_k for s in soft if s and s.phase != Phase.ANSWER]
-        forward_batch.soft = ForwardPlan(pool, rows, soft, width, max([0, *top_ks]))
+        assert plan is not None
+        vectors = (pool.vectors, pool.has_vector) if plan.feeds_vector else (None, None)
+        forward_batch.soft_embed = EmbedPlan(rows, pool.ids[:, : plan.width], pool.weights[:, : plan.width], *vectors)
+    forward_batch.soft = plan
+    if plan and plan.reads_hidden:
+        # A decode graph that was captured without hidden states is not used then; --return-hidden-states-mode last
+        # has it captured with them.
+        forward_batch.capture_hidden_mode = max(forward_batch.capture_hidden_mode, CaptureHiddenMode.LAST)
 
 
 def _start_rows(pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh: list[int]) -> None:
@@ -44,6 +51,7 @@ def _extend_plan(
     rows of a mixed chunked prefill, which read the pool. None: every input is a plain token."""
     token_rows = torch.zeros(sum(batch.extend_lens), dtype=torch.int64)
     ids, weights = [], []  # replayed concept tokens; row 0 of the plan's table is the plain token
+    vectors = {}  # slot -> vector
     tails = []  # batch indices of decode rows
     at = 0
     for i, (req, prefix, length) in enumerate(zip(batch.reqs, batch.prefix_lens, batch.extend_lens)):
@@ -51,10 +59,12 @@ def _extend_plan(
         if request and i in fresh:
             prompt = len(req.origin_input_ids)
             outputs = request.named_by_concept(prefix - prompt, prefix + length - prompt)
-            for index, concept in zip(outputs, request.concepts(outputs)):
+            for index, (concept, vector) in zip(outputs, request.concepts(outputs)):
                 ids.append(torch.from_numpy(concept.ids.copy()))
                 weights.append(torch.from_numpy(concept.weights.copy()))
                 token_rows[at + prompt + index - prefix] = len(ids)
+                if vector:
+                    vectors[len(ids)] = torch.frombuffer(bytearray(vector), dtype=pool.dtype)
         elif request:
             tails.append((at, i))
         at += length
@@ -67,9 +77,16 @@ def _extend_plan(
         table_ids[slot, : len(i)], table_weights[slot, : len(w)] = i, w
     for slot, (position, _) in enumerate(tails, len(ids) + 1):
         token_rows[position] = slot
-    plan_ids, plan_weights = pool.upload(table_ids), pool.upload(table_weights)
+    table = [pool.upload(table_ids), pool.upload(table_weights)]
+    live = [pool.ids, pool.weights]
+    if pool.vectors is not None:
+        table_vectors = torch.zeros((len(ids) + 1, pool.hidden_size), dtype=pool.dtype)
+        has_vector = torch.zeros(len(ids) + 1, dtype=torch.bool)
+        for slot, vector in vectors.items():
+            table_vectors[slot], has_vector[slot] = vector, True
+        table += [pool.upload(table_vectors), pool.upload(has_vector)]
+        live += [pool.vectors, pool.has_vector]
     if tails:
         tail_rows = rows[pool.upload(torch.tensor([i for _, i in tails]))]
-        plan_ids = torch.cat([plan_ids, pool.ids[tail_rows]])
-        plan_weights = torch.cat([plan_weights, pool.weights[tail_rows]])
-    return EmbedPlan(pool.upload(token_rows), plan_ids, plan_weights)
+        table = [torch.cat([replayed, state[tail_rows]]) for replayed, state in zip(table, live)]
+    return EmbedPlan(pool.upload(token_rows), *table)

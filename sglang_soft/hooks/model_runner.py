@@ -2,6 +2,7 @@
 
 import functools
 
+import torch
 from sglang.srt.managers.auxiliary_output import append_auxiliary_output
 
 from sglang_soft.runner import (
@@ -11,16 +12,20 @@ from sglang_soft.runner import (
     direct_forward,
     embed_scope,
     input_embedding,
+    measure_embedding,
 )
 from sglang_soft.transfer import DeviceConcepts
 
 
 def after_load_model(_result, self) -> None:
-    """Mark the input embedding, and make calls of `model.forward` visible: CUDA-graph capture makes them itself."""
+    """Mark the input embedding and measure its table, and make calls of `model.forward` visible: CUDA-graph capture
+    makes them itself."""
     if not self.is_generation or self.is_draft_worker:
         return
     try:
-        input_embedding(self.model).soft_input_embedding = True
+        embedding = input_embedding(self.model)
+        embedding.soft_input_embedding = True
+        self.soft_embedding = measure_embedding(embedding)
     except LookupError as error:
         raise SystemExit(
             f"sglang-soft cannot mix concept tokens here: {error}. Run without the plugin: SGLANG_PLUGINS=none."
@@ -63,8 +68,8 @@ def prefill_can_run_graph(result: bool, _runner, forward_batch) -> bool:
 
 def before_init_cuda_graphs(self, *args, **kwargs) -> None:
     """A captured graph reads the pool, so the pool has to be there, at its final address."""
-    if self.is_generation and not self.is_draft_worker:
-        concept_pool(self)
+    if self.is_generation and not self.is_draft_worker and not self.server_args.disable_cuda_graph:
+        concept_pool(self).with_vectors()
 
 
 def sample(original, self, logits_output, forward_batch):
@@ -72,9 +77,18 @@ def sample(original, self, logits_output, forward_batch):
     plan = getattr(forward_batch, "soft", None)
     if plan is None:
         return original(self, logits_output, forward_batch)
-    with self.sampler.stepping(plan) as outcome:
+    hidden = _last_hidden(logits_output, forward_batch) if plan.reads_hidden else None
+    with self.sampler.stepping(plan, hidden) as outcome:
         tokens = original(self, logits_output, forward_batch)
     logits_output.auxiliary_device_output = append_auxiliary_output(
         logits_output.auxiliary_device_output, DeviceConcepts.of(outcome.step, plan)
     )
     return tokens
+
+
+def _last_hidden(logits_output, forward_batch) -> torch.Tensor:
+    """[B, H]: hidden states at the positions that gave the logits. In a prefill SGLang may return all positions."""
+    hidden = logits_output.hidden_states
+    if len(hidden) != len(logits_output.next_token_logits):
+        hidden = hidden[torch.cumsum(forward_batch.extend_seq_lens, 0) - 1]
+    return hidden

@@ -1,8 +1,8 @@
 """Req: host-side state of a soft request, and the names of its KV."""
 
 from sglang_soft import params
-from sglang_soft.params import SoftParams
 from sglang_soft.request import SoftRequest
+from sglang_soft.wire import SoftParams
 
 
 def after_init(_result, self, *args, **kwargs) -> None:

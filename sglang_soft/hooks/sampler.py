@@ -46,19 +46,20 @@ class SoftSampler(Sampler):
         super().__init__()
         self.output_logprob_processor = _LogprobsOfEmitted(self)
         self._plan: ForwardPlan | None = None
+        self._hidden: torch.Tensor | None = None
         self._step: ConceptStep | None = None
 
     @contextmanager
-    def stepping(self, plan: ForwardPlan) -> Iterator[_Outcome]:
-        """Within this context the next call of the sampler is a soft step."""
+    def stepping(self, plan: ForwardPlan, hidden: torch.Tensor | None) -> Iterator[_Outcome]:
+        """Within this context the next call of the sampler is a soft step. hidden: [B, H], where a method reads it."""
         outcome = _Outcome()
-        self._plan, self._step = plan, None
+        self._plan, self._hidden, self._step = plan, hidden, None
         try:
             yield outcome
             assert self._step is not None, "the sampler did not run"
             outcome.step = self._step
         finally:
-            self._plan = self._step = None
+            self._plan = self._hidden = self._step = None
 
     def forward(self, *args, **kwargs) -> torch.Tensor:
         tokens = super().forward(*args, **kwargs)
@@ -69,9 +70,7 @@ class SoftSampler(Sampler):
     def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:
         logits = super()._preprocess_logits(logits, sampling_info)
         if self._plan is not None and self._step is None:
-            self._step = concept_step(
-                self._plan.pool, self._plan.rows, logits, width=self._plan.width, max_top_k=self._plan.max_top_k
-            )
+            self._step = concept_step(self._plan, logits, self._hidden)
         return logits
 
     def merge(self, tokens: torch.Tensor) -> None:

@@ -17,6 +17,7 @@ class Case:
     prompt: str
     soft: dict | None = field(default_factory=dict)
     max_new_tokens: int = 48
+    seed: int | None = None
 
 
 SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001}
@@ -48,6 +49,8 @@ CASES: tuple[Case, ...] = (
 
 def sampling_params(case: Case, **soft) -> dict:
     params = ANSWER | {"max_new_tokens": case.max_new_tokens}
+    if case.seed is not None:
+        params["sampling_seed"] = case.seed
     if case.soft is not None:
         params["custom_params"] = {"soft_thinking": {"return_concepts": True} | case.soft | soft}
     return params
@@ -60,11 +63,12 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     """The case as the oracle is asked."""
     soft = {key: value for key, value in (case.soft or {}).items() if key != "return_concepts"}
     tau = soft.pop("cold_stop_entropy", None)
-    defaults = {"temperature": 0.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
+    defaults = {"method": "soft", "temperature": 0.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0, "seed": case.seed}
+    if case.soft is None:
+        defaults["method"] = "hard"
     return Request(
         think_start_id=under_test.token_id("<think>"),
         think_end_id=under_test.token_id("</think>"),
-        method="hard" if case.soft is None else "soft",
         max_new_tokens=case.max_new_tokens,
         cold_stop_threshold=tau,
         **(defaults | soft),

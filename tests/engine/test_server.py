@@ -7,7 +7,9 @@ import openai
 import pytest
 import requests
 
+from sglang_soft import methods
 from tests.engine.http import serve
+from tests.engine.malformed import MALFORMED
 
 QUESTION = [{"role": "user", "content": "What is 43*34?"}]
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -135,40 +137,32 @@ def test_stop_string_while_thinking_ends_the_request(server):
     assert out["meta_info"]["soft_thinking"]["how_ended"] == "stop"
 
 
+def test_the_endpoint_lists_methods_parameters_and_settings(server):
+    told = requests.get(f"{server}/soft_thinking", timeout=60).json()
+    assert [m["method"] for m in told["methods"]] == list(methods.names())
+    assert {"method", "max_topk"} <= {row["key"] for row in told["parameters"]}
+    assert told["server"]["max_k"] == 32 and told["server"]["unsupported"] is None
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_every_method_answers(server, method):
+    """On the chat endpoint's server, with defaults; whether the answer is right is a matter for evals."""
+    out = generate(server, {"method": method}, sampling={"sampling_seed": 1, "max_new_tokens": 64}).json()
+    soft = out["meta_info"]["soft_thinking"]
+    assert soft["method"] == method and soft["thinking_tokens"] > 0
+
+
 def test_opting_out(server):
     assert "soft_thinking" not in generate(server, False).json()["meta_info"]
 
 
-BAD = [
-    ({"max_top_k": 10}, "max_top_k"), ({"": 1}, "''"), ({"max_topk": 0}, "max_topk"), ({"max_topk": -1}, "max_topk"),
-    ({"max_topk": 33}, "max_topk"), ({"max_topk": 10**9}, "max_topk"), ({"max_topk": 2.5}, "max_topk"),
-    ({"max_topk": "10"}, "max_topk"), ({"max_topk": True}, "max_topk"), ({"max_topk": [10]}, "max_topk"),
-    ({"temperature": -0.1}, "temperature"), ({"temperature": "hot"}, "temperature"),
-    ({"temperature": True}, "temperature"), ({"temperature": [0.5]}, "temperature"), ({"top_p": 0}, "top_p"),
-    ({"top_p": 1.01}, "top_p"), ({"top_p": -1}, "top_p"), ({"top_p": "0.9"}, "top_p"), ({"top_k": 0}, "top_k"),
-    ({"top_k": -2}, "top_k"), ({"top_k": 1.5}, "top_k"), ({"top_k": "30"}, "top_k"), ({"min_p": -0.01}, "min_p"),
-    ({"min_p": 1.5}, "min_p"), ({"min_p": False}, "min_p"), ({"answer_temperature": -1}, "answer_temperature"),
-    ({"answer_top_p": 2}, "answer_top_p"), ({"answer_top_k": 0}, "answer_top_k"), ({"answer_min_p": 2}, "answer_min_p"),
-    ({"after_thinking_temperature": -1}, "after_thinking_temperature"),
-    ({"answer_top_p": 0.5, "after_thinking_top_p": 0.5}, "answer_top_p"),
-    ({"cold_stop_entropy": -0.1}, "cold_stop_entropy"), ({"cold_stop_entropy": "low"}, "cold_stop_entropy"),
-    ({"early_stopping_entropy_threshold": -1}, "early_stopping_entropy_threshold"),
-    ({"cold_stop_steps": 0}, "cold_stop_steps"), ({"cold_stop_steps": 1.5}, "cold_stop_steps"),
-    ({"early_stopping_length_threshold": 0}, "early_stopping_length_threshold"),
-    ({"max_thinking_tokens": -1}, "max_thinking_tokens"), ({"max_thinking_tokens": "many"}, "max_thinking_tokens"),
-    ({"return_concepts": 1}, "return_concepts"), ({"return_concepts": "yes"}, "return_concepts"),
-    ({"method": "magic"}, "method"), ({"method": 1}, "method"), ({"method": ["soft"]}, "method"),
-    ("yes", "soft_thinking"), (1, "soft_thinking"), ([], "soft_thinking"),
-]  # fmt: skip
-
-
 def test_bad_parameters_are_a_400_that_names_the_key(server, client):
-    assert len(BAD) >= 40
-    for soft, key in BAD:
+    assert len(MALFORMED) >= 40
+    for soft, key in MALFORMED:
         response = generate(server, soft)
         assert response.status_code == 400, (soft, response.text)
         assert key in response.json()["error"]["message"], (soft, response.text)
-    for soft, key in BAD[::6]:
+    for soft, key in MALFORMED[::8]:
         with pytest.raises(openai.BadRequestError, match=key):
             client.chat.completions.create(
                 model="default", messages=QUESTION, extra_body={"custom_params": {"soft_thinking": soft}}

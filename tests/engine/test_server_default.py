@@ -19,7 +19,8 @@ def multiply(s, prompt: str):
 
 
 def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
-    env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8"}
+    env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8",
+           "SGLANG_SOFT_MAX_VECTOR_MB": "0"}  # fmt: skip
     sglang = str(Path(sys.executable).with_name("sglang"))
     command = [sglang, "serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
     with serve(command, tmp_path / "log", env) as base:
@@ -39,3 +40,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         chat = {"model": "default", "messages": QUESTION, "custom_params": {"soft_thinking": {"max_topk": 9}}}
         refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
         assert refused.status_code == 400 and "[1, 8]" in refused.text
+
+        chat["custom_params"]["soft_thinking"] = {"method": "coconut_tf"}
+        refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
+        assert refused.status_code == 400 and "soft-max-vector-mb" in refused.text

@@ -102,25 +102,25 @@ def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int 
     import torch
     from sglang_soft_kernels import embedding_mixture
 
-    from sglang_soft.params import Sampling, SoftParams
-    from sglang_soft.plan import ForwardPlan
+    from sglang_soft.plan import plan_forward
     from sglang_soft.pool import THOUGHT, ConceptPool
     from sglang_soft.request import Phase, SoftRequest
     from sglang_soft.step import advance, concept_step
     from sglang_soft.transfer import DeviceConcepts
+    from tests.soft_params import soft_params
 
-    params = SoftParams("soft", 10, Sampling(0.6, 0.95, 30, 0.001), 0.1, 256, None, False, 4, 5, True)
+    params = soft_params(cold_stop_steps=256)
     pool = ConceptPool(rows + 1, 32, device)
     soft = [SoftRequest(params) if i % 2 else None for i in range(rows)]
     pool.start(range(1, rows + 1), soft)
     index = torch.arange(1, rows + 1, device=device)
-    plan = ForwardPlan(pool, index, soft, 10, 30)
+    plan = plan_forward(pool, index, soft)
     logits = torch.randn(rows, vocabulary, device=device) * 4
     table = torch.randn(vocabulary, 256, dtype=torch.bfloat16, device=device)
     tokens = torch.full((rows,), 7, device=device)
 
     def step() -> DeviceConcepts:
-        outcome = concept_step(pool, index, logits, width=10, max_top_k=30)
+        outcome = concept_step(plan, logits)
         outcome.merge(tokens)
         advance(pool, index, outcome, tokens)
         embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10])

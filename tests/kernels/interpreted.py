@@ -25,6 +25,11 @@ def test_kernels_are_interpreted():
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
+def test_vectors(case):
+    cases.check_vectors(kernels.embedding_mixture, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.MIXTURES)
 def test_mixture(case):
     cases.check_mixture(kernels.embedding_mixture, *case, "cpu")
 

@@ -74,6 +74,27 @@ def check_mixture(run, T, H, K, dtype, device):
     torch.testing.assert_close(precise.cpu().double(), want, rtol=0, atol=2e-6)
 
 
+def check_vectors(run, T, H, K, dtype, device):
+    """Vectors beside a mixture, in place of one, and left out (the other tensor-parallel ranks)."""
+    V = 50
+    table = torch.randn(V, H, dtype=dtype, device=device)
+    ids, weights = make_pool(40, K, V, seed=T, device=device)
+    has_vector = (torch.arange(40) % 4 == 0).to(device)  # rows 0, 12, 24, 36 have no mixture beside it
+    vectors = torch.randn(40, H, device=device).to(dtype)
+    vectors[~has_vector] = float("nan")  # not to be touched
+    rows = torch.randint(0, 40, (T,), generator=torch.Generator().manual_seed(H)).to(device)
+    rows[0] = 12
+    input_ids = torch.randint(0, V, (T,), generator=torch.Generator().manual_seed(T)).to(device)
+    input_ids[has_vector[rows] | (weights[rows, 0] != 0)] = 1 << 60
+    vector_args = {"vectors": vectors, "has_vector": has_vector}
+    out = run(table, input_ids, rows, ids, weights, **vector_args)
+    want = torch.tensor(mix(table, input_ids, rows, ids, weights, **vector_args))
+    assert_rounded_once(out.cpu().double(), want, dtype)
+    without = run(table, input_ids, rows, ids, weights, **vector_args, add_vectors=False, out_dtype=torch.float32)
+    want = torch.tensor(mix(table, input_ids, rows, ids, weights, None, torch.zeros_like(vectors), has_vector))
+    torch.testing.assert_close(without.cpu().double(), want, rtol=0, atol=2e-6)
+
+
 def assert_rounded_once(got, want, dtype):
     """Half a unit in the last place, beside the error of the float32 sum (terms of at most about 4)."""
     ulp = torch.finfo(dtype).eps * torch.exp2(want.abs().clamp(min=2.0**-14).log2().floor())

@@ -105,7 +105,7 @@ def make_logits(B: int, V: int, kind: str, seed: int, dtype=torch.float32, devic
     return z.to(device=device, dtype=dtype)
 
 
-def mix(table, input_ids, rows, ids, weights, shard=None) -> np.ndarray:
+def mix(table, input_ids, rows, ids, weights, shard=None, vectors=None, has_vector=None) -> np.ndarray:
     """Float64 embedding mixture, [T, H]. shard: (original interval, padding, added interval)."""
     table = table.double().cpu().numpy()
     rows, ids, input_ids = rows.tolist(), ids.tolist(), input_ids.tolist()
@@ -123,10 +123,13 @@ def mix(table, input_ids, rows, ids, weights, shard=None) -> np.ndarray:
 
     out = np.zeros((len(rows), table.shape[1]))
     for t, r in enumerate(rows):
-        if weights[r, 0] == 0:
+        vector = has_vector is not None and bool(has_vector[r])
+        if weights[r, 0] == 0 and not vector:
             out[t] = embedding(input_ids[t])
-        else:
-            out[t] = sum(w * embedding(i) for i, w in zip(ids[r], weights[r]) if w != 0)
+            continue
+        out[t] = sum(w * embedding(i) for i, w in zip(ids[r], weights[r]) if w != 0)
+        if vector:
+            out[t] += vectors[r].double().cpu().numpy()
     return out
 
 

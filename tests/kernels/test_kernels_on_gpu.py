@@ -18,6 +18,11 @@ def test_mixture(case):
     cases.check_mixture(kernels.embedding_mixture, *case, "cuda")
 
 
+@pytest.mark.parametrize("case", cases.MIXTURES)
+def test_vectors(case):
+    cases.check_vectors(kernels.embedding_mixture, *case, "cuda")
+
+
 def test_shards():
     cases.check_shards(kernels.embedding_mixture, "cuda")
 

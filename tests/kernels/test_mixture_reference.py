@@ -12,6 +12,11 @@ def test_equals_float64(case):
     cases.check_mixture(embedding_mixture, *case, "cpu")
 
 
+@pytest.mark.parametrize("case", cases.MIXTURES)
+def test_vectors(case):
+    cases.check_vectors(embedding_mixture, *case, "cpu")
+
+
 def test_ranks_add_up():
     cases.check_shards(embedding_mixture, "cpu")
 

@@ -1,0 +1,38 @@
+"""Requests of the method tests: each method, with every parameter given, and each of its branches."""
+
+from tests.engine.cases import COLD, SOFT, Case
+
+
+def case(name: str, method: str, prompt: str, seed: int | None = None, **soft) -> Case:
+    return Case(f"{method}, {name}", prompt, SOFT | {"method": method, "max_topk": 10} | soft, seed=seed)
+
+
+SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7}
+
+METHOD_CASES: tuple[Case, ...] = (
+    case("plain", "soft", "sum"),
+    case("plain", "cot", "sum", 1),
+    case("whole vocabulary", "cot", "chat", -5, top_k=-1, top_p=1.0, min_p=0.0, temperature=1.0),
+    case("cold stop", "cot", "digits", 2, **COLD),
+    case("greedy", "cot", "again", 3, temperature=0.0),
+    case("plain", "soft_gumbel", "sum", 4, gumbel_temperature=0.5),
+    case("cold stop", "soft_gumbel", "digits", 2**62 + 3, gumbel_temperature=0.9, **COLD),
+    case("plain", "soft_dirichlet", "long", 5, dirichlet_gamma=4.0),
+    case("bound", "soft_dirichlet", "chat", 6, dirichlet_gamma=0.5, max_thinking_tokens=9),
+    case("plain", "moi", "sum", 7, moi_beta=1.0, max_topk=20),
+    case("greedy", "moi", "again", 8, moi_beta=2.0, temperature=0.0),
+    case("mean", "multiplex", "sum", 9, multiplex_weighting="mean", max_topk=3, temperature=0.3),
+    case("prob", "multiplex", "chat", 10, multiplex_weighting="prob", max_topk=5, top_k=-1),
+    case("plain", "average", "tiny", max_topk=5),
+    case("both ways", "thinkrouter", "sum", 11, router_threshold=0.12),
+    case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3),
+    case("negative weights", "selar", "long", 13, selar_threshold=0.2, max_topk=4, temperature=0.4),
+    case("switches", "swireasoning", "sum", 14, **SWI),
+    case("concludes", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
+    case("plain", "soft_noise", "sum", 16, noise_scale=0.33),
+    case("greedy", "soft_noise", "chat", 17, noise_scale=0.1, temperature=0.0),
+    case("plain", "coconut_tf", "sum"),
+    case("bound", "coconut_tf", "chat", max_thinking_tokens=7),
+    Case("hard beside them", "sum", None),
+)
+"""No more than an engine under test runs at once: a batch of all of them is one batch."""

@@ -1,0 +1,143 @@
+"""Every thinking method on the engine, held against its oracle; all of them in one batch, and each alone."""
+
+from itertools import combinations
+
+import pytest
+
+from tests.conftest import on
+from tests.engine.cases import expected, observed, prompt_ids, sampling_params
+from tests.engine.method_cases import METHOD_CASES
+from tests.engine.setups import SMALL
+from tests.engine.test_traces import compare_all
+from tests.oracle import compare
+
+BY_NAME = {c.name: c for c in METHOD_CASES}
+RANDOM = [c for c in METHOD_CASES if c.seed is not None and "greedy" not in c.name]
+
+
+def concepts(engine, name: str, **params) -> dict:
+    case = BY_NAME[name]
+    (out,) = engine.generate([prompt_ids(engine, case)], [sampling_params(case) | params])
+    return out["meta_info"]["soft_thinking"]
+
+
+@on("default", "no-overlap", "mixed-chunk", "retract", "retract-no-radix", "retract-no-overlap", "tp2")
+def test_all_methods_in_one_batch_equal_their_oracles(engine):
+    assert len(METHOD_CASES) <= SMALL["max_running_requests"]
+    infos = compare_all(engine, METHOD_CASES)
+    ended = {info["soft_thinking"]["how_ended"] for info in infos if "soft_thinking" in info}
+    assert {"cold_stop", "bound", "length", "method"} <= ended
+    if engine.setup.retracts:
+        assert sum(info["num_retractions"] for info in infos) > 0, "nothing was retracted"
+
+
+def alike(one: dict, other: dict) -> bool:
+    """The same trace, but for the rounding that a radix hit changes."""
+    a, b = one["concepts"], other["concepts"]
+    weights = [[w for step in x["weights"] for w in step] for x in (a, b)]
+    return a["ids"] == b["ids"] and weights[0] == pytest.approx(weights[1], abs=1e-5)
+
+
+VECTORS = [c for c in METHOD_CASES if c.name.startswith(("soft_noise", "coconut_tf"))]
+STATE = [c for c in METHOD_CASES if c.name.startswith("swireasoning")]
+
+
+@on("retract", "retract-no-radix", "retract-no-overlap", "tp2")
+@pytest.mark.parametrize("cases", [VECTORS, STATE], ids=["vectors", "state"])
+def test_what_is_no_mixture_survives_a_retraction(engine, cases):
+    """Fed vectors are replayed, and the state of a switching method is restored."""
+    infos = compare_all(engine, [c for c in cases for _ in range(3)])
+    assert sum(info["soft_thinking"]["replays"]["thinking"] for info in infos) > 0, (
+        "nothing was retracted while thinking"
+    )
+
+
+@on("default")
+def test_each_method_alone(engine):
+    for case in METHOD_CASES:
+        compare_all(engine, [case])
+
+
+@on("default")
+def test_branches_are_taken(engine):
+    """The cases above go through both arms of every method that has two."""
+    for name in ("thinkrouter, both ways", "selar, both ways"):
+        sizes = {len(ids) for ids in concepts(engine, name)["concepts"]["ids"]}
+        assert 1 in sizes and max(sizes) > 1, name
+    weights = concepts(engine, "selar, negative weights")["concepts"]["weights"]
+    assert any(min(w) < 0 for w in weights)
+    weights = concepts(engine, "multiplex, mean")["concepts"]["weights"]
+    assert any(len(w) == 2 for w in weights), "no token was drawn twice"
+    switching = concepts(engine, "swireasoning, switches")["concepts"]
+    start, end = engine.token_id("<think>"), engine.token_id("</think>")
+    for marker in (start, end):
+        blended = [w for ids, w in zip(switching["ids"], switching["weights"]) if marker in ids and len(ids) > 1]
+        assert blended, f"no switch blended {marker} in"
+
+
+@on("default")
+def test_seeds(engine):
+    """A seed fixes the trace, and another one changes it; without one a random seed is taken, and returned."""
+    for case in RANDOM:
+        name = case.name
+        if name == "thinkrouter, both ways":
+            continue  # it draws where it is unsure only, perhaps never
+        same, other = concepts(engine, name), concepts(engine, name, sampling_seed=case.seed + 1)
+        assert same["seed"] == case.seed and other["seed"] == case.seed + 1
+        assert alike(same, concepts(engine, name))
+        assert not alike(same, other), name
+    unseeded = concepts(engine, "cot, plain", sampling_seed=None)
+    assert alike(unseeded, concepts(engine, "cot, plain", sampling_seed=unseeded["seed"]))
+    assert not alike(unseeded, concepts(engine, "cot, plain", sampling_seed=None))
+
+
+@on("default")
+def test_parallel_samples_differ_and_each_can_be_repeated_by_its_seed(engine):
+    case = BY_NAME["soft_gumbel, plain"]
+    params = sampling_params(case) | {"n": 3}
+    runs = [engine.generate(prompt_ids(engine, case), params) for _ in range(2)]
+    soft = [[out["meta_info"]["soft_thinking"] for out in outs] for outs in runs]
+    assert len({info["seed"] for info in soft[0]}) == 3
+    for first, again in zip(*soft):
+        assert first["seed"] == again["seed"] and alike(first, again), "n > 1 with a seed is not reproducible"
+        assert alike(first, concepts(engine, case.name, sampling_seed=first["seed"]))
+    assert not any(alike(a, b) for a, b in combinations(soft[0], 2))
+
+
+@on("default")
+@pytest.mark.parametrize("name", ["soft_noise, plain", "coconut_tf, plain", "selar, negative weights"])
+def test_hard_request_cannot_reach_the_kv_of_other_inputs(engine, name):
+    case = BY_NAME[name]
+    prompt = prompt_ids(engine, case)
+    engine.flush()
+    (soft,) = engine.generate([prompt], [sampling_params(case)])
+    readable = prompt + soft["output_ids"]
+    (hard,) = engine.generate([readable], [{"temperature": 0.0, "max_new_tokens": 2}])
+    assert 0 < hard["meta_info"]["cached_tokens"] <= len(prompt)
+
+
+@on("default")
+def test_kv_of_a_discrete_step_is_the_tokens_own(engine):
+    """One token of weight 1 is that token: whoever sends it finds its KV, and gets what the request itself got."""
+    case = BY_NAME["cot, plain"]
+    prompt = prompt_ids(engine, case)
+    engine.flush()
+    (soft,) = engine.generate([prompt], [sampling_params(case)])
+    readable = prompt + soft["output_ids"]
+    (hard,) = engine.generate([readable], [{"temperature": 0.0, "max_new_tokens": 2}])
+    assert hard["meta_info"]["cached_tokens"] >= len(readable) - 2
+
+
+@on("default")
+def test_streamed_methods(engine):
+    """Concepts without ids (a hidden state was fed) keep their place in a stream."""
+    case = BY_NAME["coconut_tf, bound"]
+    chunks = list(
+        engine.engine.generate(input_ids=prompt_ids(engine, case), sampling_params=sampling_params(case), stream=True)
+    )
+    last = chunks[-1]
+    parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]
+    last["meta_info"]["soft_thinking"]["concepts"] = {
+        column: [step for part in parts for step in part.get(column, [])] for column in ("ids", "weights", "entropy")
+    }
+    compare(observed(last), expected(engine, case))
