@@ -72,6 +72,20 @@ def test_explicit_with_a_falling_entropy_stays():
     )
 
 
+def test_explicit_with_the_reference_entropy_stays():
+    assert play(FLAT, MID, MID, MID, MID)[0].events == ["stays", "to_explicit", "stays", "stays", "stays"]
+
+
+def test_switches_go_by_the_entropy_at_temperature_1():
+    """A peak over a long tail, then four equal tokens: the entropy falls at T = 1 and rises at T = 0.5."""
+    tail = torch.tensor([0.5] + [0.0005] * 1000).log()
+    equal = torch.tensor([1.0] * 4 + [1e-9] * 997).log()
+    state, steps = play(tail, equal, temperature=0.5)
+    assert steps[0].entropy < steps[1].entropy
+    assert state.events == ["stays", "to_explicit"]
+    assert steps[1].margins["switch"] == pytest.approx(0.5 * LOG2 + 0.5 * math.log(2000) - 2 * LOG2, abs=1e-4)
+
+
 def test_window_0_may_switch_back_at_the_next_step():
     assert play(MID, SHARP, FLAT, SHARP, FLAT, swi_window=0)[0].events == [
         "stays", "to_explicit", "to_latent", "to_explicit", "to_latent"
