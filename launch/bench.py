@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from bench_methods import measure_methods, methods_table
 from hardware import machine
 from measuring import BUNDLED_MODEL, Worker, paired_ratio, take_turns
 
@@ -22,10 +23,11 @@ ENGINE = {
     "disable_radix_cache": True,
 }
 PROMPT = "<|im_start|>user\nWhat is {}*{}?<|im_end|>\n<|im_start|>assistant\n<think>\n"
-SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001, "max_topk": 10}
+SOFT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001}
 
 
-def batch(requests: int, tokens: int, soft: bool) -> dict:
+def batch(requests: int, tokens: int, method: str | None) -> dict:
+    """Arguments of `Engine.generate`; method None: hard."""
     prompts = [PROMPT.format(11 + i, 97 - i) for i in range(requests)]
     sampling: dict[str, Any] = {
         "temperature": 0.6,
@@ -34,23 +36,33 @@ def batch(requests: int, tokens: int, soft: bool) -> dict:
         "max_new_tokens": tokens,
         "ignore_eos": True,
     }
-    if soft:
-        sampling["custom_params"] = {"soft_thinking": SOFT}
+    if method is not None:
+        sampling["custom_params"] = {"soft_thinking": SOFT | {"method": method}}
     return {"prompt": prompts, "sampling_params": sampling}
+
+
+def rate(worker: Worker, requests: int, tokens: int, method: str | None) -> float:
+    """Output tokens per second, prefill included."""
+    result = worker.run(**batch(requests, tokens, method))
+    return result.tokens / result.seconds
+
+
+def every_method(requests: int, tokens: int, rounds: int, attention_backend: str) -> None:
+    worker = Worker(plugin=True, engine=ENGINE | {"attention_backend": attention_backend})
+    figures = measure_methods(lambda method: rate(worker, requests, tokens, method), rounds)
+    worker.close()
+    print(f"\nEvery method, {requests} requests at once, {tokens} tokens each, n = {rounds}, {attention_backend}:")
+    print(methods_table(figures))
 
 
 def throughput(requests: int, tokens: int, rounds: int, attention_backend: str) -> None:
     engine = ENGINE | {"attention_backend": attention_backend}
     with_plugin, without = Worker(plugin=True, engine=engine), Worker(plugin=False, engine=engine)
 
-    def rate(worker: Worker, soft: bool) -> float:
-        result = worker.run(**batch(requests, tokens, soft))
-        return result.tokens / result.seconds
-
     runs: dict[str, Callable[[], float]] = {
-        "soft": lambda: rate(with_plugin, soft=True),
-        "hard": lambda: rate(with_plugin, soft=False),
-        "hard without plugin": lambda: rate(without, soft=False),
+        "soft": lambda: rate(with_plugin, requests, tokens, "soft"),
+        "hard": lambda: rate(with_plugin, requests, tokens, None),
+        "hard without plugin": lambda: rate(without, requests, tokens, None),
     }
     measured = take_turns(runs, rounds)
     with_plugin.close()
@@ -148,6 +160,7 @@ def main() -> None:
     own_code(args.requests)
     for attention_backend in args.attention_backend:
         throughput(args.requests, args.tokens, args.rounds, attention_backend)
+    every_method(args.requests, args.tokens, args.rounds, args.attention_backend[0])
 
 
 if __name__ == "__main__":

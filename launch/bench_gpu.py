@@ -18,7 +18,9 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from bench_methods import measure_methods, methods_table
 from gpu_plan import PROMPT_TOKENS, SHORT, SPARE_TOKENS, Plan, make_plan, request
 from hardware import gpus, machine
 from measuring import BUNDLED_MODEL, ROOT, Worker, paired_ratio, take_turns, write_section
@@ -28,43 +30,52 @@ THINK = {"SGLANG_SOFT_THINK_START": str(THINK_START), "SGLANG_SOFT_THINK_END": s
 KINDS = ("soft", "hard", "hard without plugin")
 
 
-def decode_rate(worker: Worker, plan: Plan, batch: int, soft: bool) -> float:
-    """Output tokens per second of decoding."""
-    short = worker.run(**request(plan, batch, SHORT, soft))
-    long = worker.run(**request(plan, batch, SHORT + plan.tokens, soft))
+def decode_rate(worker: Worker, plan: Plan, batch: int, method: str | None) -> float:
+    """Output tokens per second of decoding; method None: hard."""
+    short = worker.run(**request(plan, batch, SHORT, method))
+    long = worker.run(**request(plan, batch, SHORT + plan.tokens, method))
     # A trained model may end its thinking; random weights do not, and if they did, hard steps would be measured.
-    if soft and plan.model in SHAPES and long.thinking < 0.98 * long.tokens:
+    if method and plan.model in SHAPES and long.thinking < 0.98 * long.tokens:
         raise SystemExit(f"{plan.model}: only {long.thinking} of {long.tokens} tokens were concept tokens")
     return (long.tokens - short.tokens) / (long.seconds - short.seconds)
+
+
+def start(plan: Plan, path: Path, plugin: bool, **engine: Any) -> Worker:
+    """An engine with room for the plan's largest batch; engine: arguments beside the plan's."""
+    worker = Worker(plugin=plugin, engine=plan.engine(path) | engine, env=THINK)
+    if worker.cache_tokens < plan.cache_tokens - SPARE_TOKENS:  # requests would wait for each other
+        raise SystemExit(f"{plan.model}: room for {worker.cache_tokens} tokens of {plan.cache_tokens}; fewer --batches")
+    return worker
+
+
+def measure_every_method(plan: Plan, path: Path, rounds: int, batch: int) -> dict[str, list[float]]:
+    """[rounds] figures by method. coconut_tf reads hidden states: this engine's graphs return them, for all alike."""
+    worker = start(plan, path, plugin=True, return_hidden_states_mode="last")
+    figures = measure_methods(lambda method: decode_rate(worker, plan, batch, method), rounds)
+    worker.close()
+    return figures
 
 
 def measure(plan: Plan, path: Path, rounds: int) -> dict[int, dict[str, list[float]]]:
     """[rounds] figures by batch size and kind."""
 
-    def start(plugin: bool) -> Worker:
-        worker = Worker(plugin=plugin, engine=plan.engine(path), env=THINK)
-        if worker.cache_tokens < plan.cache_tokens - SPARE_TOKENS:  # requests would wait for each other
-            raise SystemExit(
-                f"{plan.model}: room for {worker.cache_tokens} tokens of {plan.cache_tokens}; fewer --batches"
-            )
-        return worker
-
     def take(workers: dict[str, Worker]) -> dict[int, dict[str, list[float]]]:
         found = {}
         for batch in plan.batches:
             runs: dict[str, Callable[[], float]] = {
-                kind: partial(decode_rate, worker, plan, batch, kind == "soft") for kind, worker in workers.items()
+                kind: partial(decode_rate, worker, plan, batch, "soft" if kind == "soft" else None)
+                for kind, worker in workers.items()
             }
             found[batch] = take_turns(runs, rounds)
         for worker in set(workers.values()):
             worker.close()
         return found
 
-    ours = start(plugin=True)
+    ours = start(plan, path, plugin=True)
     if plan.together:
-        return take({"soft": ours, "hard": ours, KINDS[2]: start(plugin=False)})
+        return take({"soft": ours, "hard": ours, KINDS[2]: start(plan, path, plugin=False)})
     first = take({"soft": ours, "hard": ours})
-    second = take({KINDS[2]: start(plugin=False)})
+    second = take({KINDS[2]: start(plan, path, plugin=False)})
     return {batch: first[batch] | second[batch] for batch in plan.batches}
 
 
@@ -98,6 +109,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64, 256])
     parser.add_argument("--tokens", type=int, default=256, help="output tokens measured (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="2 or more (default: %(default)s)")
+    parser.add_argument(
+        "--methods-batch",
+        type=int,
+        default=64,
+        help="batch at which every method is measured, on the first model; 0: none",
+    )
     parser.add_argument("--quick", action="store_true", help="Qwen3-8B, batch 1 and 64, 128 tokens, 3 rounds")
     parser.add_argument("--small", action="store_true", help="batch 1 and 3, 8 tokens, 2 rounds: does it run?")
     parser.add_argument("--write", action="store_true", help="write the tables into BENCHMARKS.md")
@@ -105,9 +122,9 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     args.model = args.model or (["qwen3-8b"] if args.quick else list(SHAPES))
     if args.quick:
-        args.batches, args.tokens, args.rounds = [1, 64], 128, 3
+        args.batches, args.tokens, args.rounds, args.methods_batch = [1, 64], 128, 3, 0
     if args.small:
-        args.batches, args.tokens, args.rounds = [1, 3], 8, 2
+        args.batches, args.tokens, args.rounds, args.methods_batch = [1, 3], 8, 2, 3
     if args.rounds < 2:
         parser.error("--rounds must be 2 or more: a spread needs two")
     return args
@@ -147,6 +164,10 @@ def main() -> None:
             figures = None if args.dry_run or not plan.batches else measure(plan, path, args.rounds)
             sections.append(table(plan, figures, args.rounds))
             print(f"\n{sections[-1]}", flush=True)
+            if model == args.model[0] and args.methods_batch in plan.batches:
+                every = None if args.dry_run else measure_every_method(plan, path, args.rounds, args.methods_batch)
+                sections.append(f"**{model}**, every method, batch {args.methods_batch}:\n\n{methods_table(every)}")
+                print(f"\n{sections[-1]}", flush=True)
     if args.write and not args.dry_run:
         write_section(ROOT / "BENCHMARKS.md", "gpu", "\n\n".join(sections))
 

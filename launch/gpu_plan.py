@@ -15,7 +15,6 @@ SPARE_TOKENS = 4096
 ROOM_GIB = 8
 """Of one engine beside weights and cache: CUDA context, graphs, activations, logits."""
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "ignore_eos": True}
-SOFT = {"soft_thinking": {"max_topk": 10, "min_p": 0.001}}
 
 
 class Plan(NamedTuple):
@@ -72,9 +71,12 @@ def make_plan(model: str, batches: list[int], tokens: int, device: str) -> Plan:
     return plan._replace(batches=fitting, together=together, left_out=[b for b in batches if b not in fitting])
 
 
-def request(plan: Plan, batch: int, tokens: int, soft: bool) -> dict[str, Any]:
-    """Arguments of `Engine.generate`. Prompts end in think-start; their other ids are text in every vocabulary."""
+def request(plan: Plan, batch: int, tokens: int, method: str | None) -> dict[str, Any]:
+    """Arguments of `Engine.generate`; method None: hard. Prompts end in think-start; their other ids are text in every
+    vocabulary."""
     draw = random.Random(batch)
     prompts = [[*draw.choices(range(6, 128), k=PROMPT_TOKENS - 1), THINK_START] for _ in range(batch)]
-    sampling = SAMPLING | {"max_new_tokens": tokens} | ({"custom_params": SOFT} if soft else {})
+    sampling: dict[str, Any] = SAMPLING | {"max_new_tokens": tokens}
+    if method is not None:
+        sampling["custom_params"] = {"soft_thinking": {"method": method, "min_p": 0.001}}
     return {"input_ids": prompts, "sampling_params": sampling}

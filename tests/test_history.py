@@ -78,6 +78,24 @@ def test_names_cover_concepts_only_and_thinking_tokens_do_not_count_think_end():
     assert summary["thinking_tokens"] == 3 and summary["answer_tokens"] == 1
 
 
+def test_names_of_fed_vectors_and_the_state_behind_them():
+    from array import array
+
+    def name_of(vector: bytes) -> int:
+        soft = request(method="soft_noise")
+        soft.commit(5, Step.CONCEPT, record([5, 6], [0.5, 0.5]), 0.5, 0, (), vector)
+        fill = array("q", [1, 5])
+        soft.name(fill, 1, "rid")
+        assert [v for _, v in soft.concepts(range(1))] == [vector]
+        return fill[1]
+
+    assert name_of(b"one") == name_of(b"one") != name_of(b"two")
+    switching = request(method="swireasoning")
+    assert switching.method_state == (1.0, 0.0, 0.0, 0.0, 0.0)
+    switching.commit(5, Step.CONCEPT, record([5], [1.0]), 0.5, 0, (0.0, 2.5, 1.0, 1.0, 1.0, 9.0))
+    assert switching.method_state == (0.0, 2.5, 1.0, 1.0, 1.0)
+
+
 def test_a_token_that_may_be_a_concept_is_named_by_nothing_else_until_it_is_known():
     from array import array
 

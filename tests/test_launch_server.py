@@ -36,7 +36,10 @@ def test_bad_values_are_named(argv):
 
 
 def test_settings_survive_the_environment(monkeypatch):
-    soft, _ = parse(["--soft-default", '{"max_topk": 5}', "--soft-max-k", "8", "--soft-think-start", "<t>"])
+    monkeypatch.setenv("SGLANG_SOFT_METHODS", "")  # put back behind the test
+    argv = ["--soft-max-vector-mb", "7", "--soft-methods", "string", "--soft-think-start", "<t>"]
+    soft, _ = parse(["--soft-default", '{"max_topk": 5}', "--soft-max-k", "8", *argv])
+    assert soft.max_vector_mb == 7 and soft.methods == "string"
     for key, value in to_env(soft).items():
         monkeypatch.setenv(key, value)
     get_config.cache_clear()

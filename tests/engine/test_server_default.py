@@ -1,11 +1,14 @@
 """A server-wide default, for clients that cannot send parameters; here with SGLang's own `sglang serve`."""
 
+import os
+import re
 import sys
 from pathlib import Path
 
 import requests
 import sglang as sgl
 
+from sglang_soft import methods
 from sglang_soft.launch_server import BUNDLED_MODEL
 from tests.engine.http import serve
 from tests.engine.test_server import PROMPT, QUESTION
@@ -18,9 +21,18 @@ def multiply(s, prompt: str):
     s += "</think>\n" + sgl.gen("answer", max_tokens=16, temperature=0.0)
 
 
+def method_of_the_docs() -> str:
+    text = (Path(methods.__file__).parent / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    return code
+
+
 def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
+    (tmp_path / "my_methods.py").write_text(method_of_the_docs())
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8",
-           "SGLANG_SOFT_MAX_VECTOR_MB": "0"}  # fmt: skip
+           "SGLANG_SOFT_MAX_VECTOR_MB": "0", "SGLANG_SOFT_METHODS": "my_methods", "PYTHONPATH": path}  # fmt: skip
     sglang = str(Path(sys.executable).with_name("sglang"))
     command = [sglang, "serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
     with serve(command, tmp_path / "log", env) as base:
@@ -36,6 +48,13 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         off = body | {"sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}}
         hard = requests.post(f"{base}/generate", json=off, timeout=120).json()
         assert "soft_thinking" not in hard["meta_info"]
+
+        own = {"method": "tempered", "tempered_share": 0.3, "temperature": 1.0}
+        body["sampling_params"]["custom_params"] = {"soft_thinking": own}
+        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"]["soft_thinking"]
+        several = [weights for weights in soft["concepts"]["weights"] if len(weights) > 3]
+        assert soft["method"] == "tempered" and several
+        assert any(abs(w - 0.3) < 1e-6 for weights in several for w in weights), "no share was capped"
 
         chat = {"model": "default", "messages": QUESTION, "custom_params": {"soft_thinking": {"max_topk": 9}}}
         refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
