@@ -3,8 +3,8 @@
 from tests.engine.cases import COLD, SOFT, Case
 
 
-def case(name: str, method: str, prompt: str, seed: int | None = None, **soft) -> Case:
-    return Case(f"{method}, {name}", prompt, SOFT | {"method": method, "max_topk": 10} | soft, seed=seed)
+def case(name: str, method: str, prompt: str, seed: int | None = None, tokens: int = 48, **soft) -> Case:
+    return Case(f"{method}, {name}", prompt, SOFT | {"method": method, "max_topk": 10} | soft, tokens, seed)
 
 
 SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7}
@@ -26,7 +26,8 @@ METHOD_CASES: tuple[Case, ...] = (
     case("plain", "average", "tiny", max_topk=5),
     case("both ways", "thinkrouter", "sum", 11, router_threshold=0.12),
     case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3),
-    case("negative weights", "selar", "long", 13, selar_threshold=0.2, max_topk=4, temperature=0.4),
+    # Short: pushing away from the most probable token makes rounding errors grow with every step.
+    case("negative weights", "selar", "long", 13, 12, selar_threshold=0.2, max_topk=4),
     case("switches", "swireasoning", "sum", 14, **SWI),
     case("concludes", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),

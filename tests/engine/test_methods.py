@@ -12,7 +12,9 @@ from tests.engine.test_traces import compare_all
 from tests.oracle import compare
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
-RANDOM = [c for c in METHOD_CASES if c.seed is not None and "greedy" not in c.name]
+_SELDOM = ("cot, cold stop", "thinkrouter, both ways")
+DRAWING = [c for c in METHOD_CASES if c.seed is not None and "greedy" not in c.name and c.name not in _SELDOM]
+"""Those that draw often enough for another seed to give another trace."""
 
 
 def concepts(engine, name: str, **params) -> dict:
@@ -78,10 +80,8 @@ def test_branches_are_taken(engine):
 @on("default")
 def test_seeds(engine):
     """A seed fixes the trace, and another one changes it; without one a random seed is taken, and returned."""
-    for case in RANDOM:
+    for case in DRAWING:
         name = case.name
-        if name == "thinkrouter, both ways":
-            continue  # it draws where it is unsure only, perhaps never
         same, other = concepts(engine, name), concepts(engine, name, sampling_seed=case.seed + 1)
         assert same["seed"] == case.seed and other["seed"] == case.seed + 1
         assert alike(same, concepts(engine, name))

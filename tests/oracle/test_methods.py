@@ -247,6 +247,13 @@ def test_candidates_are_the_filter_of_method_soft(seed):
     assert c.in_order(4) == pytest.approx(soft.margins, abs=1e-4)
 
 
+def test_top_p_1_cuts_nothing():
+    """Nor where the sum of all entries but the last comes out above 1."""
+    for seed in range(20):
+        logits = 10 * torch.randn(100, generator=torch.Generator().manual_seed(seed))
+        assert len(Candidates(logits, request("cot")).ids) == 100
+
+
 def test_a_cut_by_top_p_between_near_ties_is_seen():
     """Tokens 1 and 2 may change places: one of them is fed."""
     logits = torch.tensor([0.5, 0.25, 0.2499999, 0.0000001], dtype=torch.float64).log()
