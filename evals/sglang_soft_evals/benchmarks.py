@@ -28,7 +28,8 @@ PROMPTS = {
     "plain": "{problem}",
     "python-function": "Complete the following Python function. Give the whole function, with its imports, in one "
     "```python code block.\n\n```python\n{problem}\n```",
-    "python-task": "Solve the following task in Python. Give the whole solution in one ```python code block.\n\n{problem}",
+    "python-task": "Solve the following task in Python. Give the whole solution in one ```python code block.\n\n"
+    "{problem}",
     "python-program": "Solve the following programming problem in Python. Give the whole program in one ```python code "
     "block. If no starter code is given, read from standard input and write to standard output.\n\n{problem}",
 }

@@ -1,21 +1,21 @@
 """A run: one TOML (or YAML) file that says which server, benchmark, methods and sampling.
 
-    benchmark = "arith"
-    samples = 4                                    # of every question, for every method
+benchmark = "arith"
+samples = 4                                    # of every question, for every method
 
-    [server]
-    model = "bundled"                              # starts a server; or base_url = "http://127.0.0.1:30000"
+[server]
+model = "bundled"                              # starts a server; or base_url = "http://127.0.0.1:30000"
 
-    [sampling]                                     # of every method
-    temperature = 0.6
-    max_tokens = 256
+[sampling]                                     # of every method
+temperature = 0.6
+max_tokens = 256
 
-    [[methods]]
-    name = "hard"                                  # no soft_thinking: plain decoding
+[[methods]]
+name = "hard"                                  # no soft_thinking: plain decoding
 
-    [[methods]]
-    name = "soft"
-    soft_thinking = {max_topk = 10}
+[[methods]]
+name = "soft"
+soft_thinking = {max_topk = 10}
 """
 
 import dataclasses

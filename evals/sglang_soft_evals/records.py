@@ -82,10 +82,13 @@ class Records:
         return len(content) - whole
 
     def _drop_failed(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Rewrite the file without failed records; a kill leaves the old file or the new one, never a part."""
         kept = [record for record in found if record["status"] != "failed"]
-        if len(kept) == len(found):
-            return kept
+        if len(kept) < len(found):
+            self.rewrite(kept)
+        return kept
+
+    def rewrite(self, kept: list[dict[str, Any]]) -> None:
+        """Make `kept` the whole content; a kill leaves the old file or the new one, never a part."""
         fresh = self.path.with_suffix(".tmp")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,7 +97,6 @@ class Records:
         os.replace(fresh, self.path)
         os.close(self._fd)
         self._fd = fd
-        return kept
 
     def append(self, record: dict[str, Any]) -> None:
         assert key(record) not in self.done, key(record)
