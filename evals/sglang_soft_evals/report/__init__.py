@@ -40,7 +40,7 @@ def compose(run: Run, baseline: str | None = None) -> Document:
     traces = Traces(run)
     shown = [sections.benchmark(run, name, baseline, i, traces) for i, name in enumerate(run.benchmarks, 1)]
     parts = [
-        Section("summary", "How much of the run is here", sections.progress(run)),
+        Section("summary", "The run", sections.progress(run)),
         *(section for section, _ in shown),
     ]
     if len(shown) > 1:

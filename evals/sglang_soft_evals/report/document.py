@@ -29,6 +29,14 @@ class Table:
 
 
 @dataclass(slots=True)
+class Fold:
+    """A table behind its title, folded in the HTML page."""
+
+    title: str
+    table: Table
+
+
+@dataclass(slots=True)
 class Figure:
     """A drawing, in the HTML page only."""
 
@@ -55,7 +63,7 @@ class Trace:
     """(name, text) of prompt, reasoning and answer."""
 
 
-Block = Paragraph | Table | Figure | Code | Trace
+Block = Paragraph | Table | Fold | Figure | Code | Trace
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from sglang_soft_evals.report.document import Block, Cell, Code, Document, Figure, Link, Paragraph, Table
+from sglang_soft_evals.report.document import Block, Cell, Code, Document, Figure, Fold, Link, Paragraph, Table
 
 
 def markdown(document: Document, page: str) -> str:
@@ -19,9 +19,11 @@ def _block(block: Block, page: str) -> str:
     if isinstance(block, Paragraph):
         return f"**{_escape(block.text)}**" if block.warning else _escape(block.text)
     if isinstance(block, Table):
-        lines = [[*block.header], ["---"] * len(block.header), *block.rows]
+        lines: list[list[Cell]] = [[*block.header], ["---"] * len(block.header), *block.rows]
         text = "\n".join("| " + " | ".join(_cell(cell, page) for cell in line) + " |" for line in lines)
         return f"{text}\n\n{_escape(block.note)}" if block.note else text
+    if isinstance(block, Fold):
+        return f"{_escape(block.title)}:\n\n{_block(block.table, page)}"
     if isinstance(block, Figure):
         return f"[Plot in {page}]({page}). {_escape(block.caption)}"
     if isinstance(block, Code):
@@ -32,10 +34,11 @@ def _block(block: Block, page: str) -> str:
 
 def _cell(cell: Cell, page: str) -> str:
     if isinstance(cell, Link):
-        return f"[{_escape(cell.text)}]({page}#{cell.anchor})"
+        text = _escape(cell.text).replace("[", "\\[").replace("]", "\\]")
+        return f"[{text}]({page}#{cell.anchor})"
     return _escape(cell)
 
 
 def _escape(text: str) -> str:
     """On one line, with nothing that Markdown or HTML would take for its own."""
-    return re.sub(r"([\\`*<|\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", " ".join(text.split()))

@@ -1,6 +1,7 @@
 """The questions whose accuracy moved most between the baseline and a method, with a trace of each side."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from sglang_soft_evals.report.measures import mean_accuracy
 from sglang_soft_evals.report.records import Record, Run
@@ -27,8 +28,18 @@ class Move:
         return self.after - self.before
 
 
-def moves(run: Run, benchmark: str, baseline: str, method: str) -> tuple[list[Move], list[Move]]:
-    """The best gains and the worst regressions, largest first; equal ones in the order of their ids."""
+class Moves(NamedTuple):
+    """How the common questions moved."""
+
+    better: int
+    worse: int
+    equal: int
+    shown: list[Move]
+    """Best gains first, worst regressions last."""
+
+
+def moves(run: Run, benchmark: str, baseline: str, method: str) -> Moves:
+    """The common questions, and the SHOWN largest moves each way; equally large ones in the order of their ids."""
     reference, questions = run.of(benchmark, baseline), run.of(benchmark, method)
     before, after = mean_accuracy(reference), mean_accuracy(questions)
     found = []
@@ -46,4 +57,6 @@ def moves(run: Run, benchmark: str, baseline: str, method: str) -> tuple[list[Mo
                 )
             )
     found.sort(key=lambda m: (-abs(m.change), m.question))
-    return [m for m in found if m.change > 0][:SHOWN], [m for m in found if m.change < 0][:SHOWN]
+    gains, losses = [m for m in found if m.change > 0], [m for m in found if m.change < 0]
+    equal = len(reference.keys() & questions.keys()) - len(found)
+    return Moves(len(gains), len(losses), equal, gains[:SHOWN] + losses[:SHOWN][::-1])

@@ -3,13 +3,16 @@
 import io
 import re
 from collections.abc import Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sglang_soft_evals.report.labels import place_labels
+from sglang_soft_evals.report.labels import Label, place_labels
 from sglang_soft_evals.statistics import Estimate
 
 # Okabe and Ito's colour-blind-safe palette without black and yellow, which vanish on a dark or a light page. Markers
@@ -18,7 +21,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "v", "P", "X", "D")
 INK = "#010203"
 """Stands for the page's text colour: becomes `currentColor`, so the plot follows a dark page."""
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "sglang-soft",  # the same run gives the same bytes
     "font.size": 10,
@@ -36,60 +39,92 @@ class Point(NamedTuple):
     name: str
     tokens: Estimate
     accuracy: Estimate
+    """In percent."""
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Points that no other beats on tokens or accuracy without losing on the other; by tokens, observed means only."""
+    """Points that no other equals or beats on both tokens and accuracy, by tokens; observed means only."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.tokens.value, -p.accuracy.value)):
-        equal = kept and kept[-1].tokens.value == point.tokens.value and kept[-1].accuracy.value == point.accuracy.value
+        equal = kept and (kept[-1].tokens.value, kept[-1].accuracy.value) == (point.tokens.value, point.accuracy.value)
         if not kept or equal or point.accuracy.value > kept[-1].accuracy.value:
             kept.append(point)
     return kept
 
 
-def plot(points: Sequence[Point], baseline: str, name: str) -> str:
-    """SVG of the points with 95% intervals on both axes, the front's filled. `name` is unique on the page."""
+def crowd(points: Sequence[Point], baseline: str) -> list[Point]:
+    """The points without those that lie far off (Tukey's fences on either axis) and press the others together.
+
+    The front and the baseline always stay.
+    """
+    best = front(points)
+    tokens, accuracy = _fences([p.tokens.value for p in points]), _fences([p.accuracy.value for p in points])
+    return [
+        p
+        for p in points
+        if p in best
+        or p.name == baseline
+        or (tokens[0] <= p.tokens.value <= tokens[1] and accuracy[0] <= p.accuracy.value <= accuracy[1])
+    ]
+
+
+def _fences(values: Sequence[float]) -> tuple[float, float]:
+    low, high = (float(np.quantile(values, q)) for q in (0.25, 0.75))
+    return low - 1.5 * (high - low), high + 1.5 * (high - low)
+
+
+def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point], baseline: str, name: str) -> str:
+    """SVG of the shown points with 95% intervals on both axes and the front of all.
+
+    Marks on the front are filled, the named points get a label, and a method looks the same whichever are shown.
+    `name` is unique on the page.
+    """
     best = front(points)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(8.2, 5.2), layout="constrained")
+        figure = Figure(figsize=(8.2, 5.0), layout="constrained")
         canvas = FigureCanvasAgg(figure)  # measures the labels
         axes = figure.add_subplot()
-        axes.plot(
-            [p.tokens.value for p in best],
-            [100 * p.accuracy.value for p in best],
-            drawstyle="steps-post",
-            color=INK,
-            alpha=0.55,
-            linewidth=1.4,
-            linestyle=(0, (5, 3)),
-            zorder=1,
-        )
+        steps = [p for p in best if p in shown]
+        dashes: Any = (0, (5, 3))
+        line = {"drawstyle": "steps-post", "linewidth": 1.4, "linestyle": dashes, "color": INK, "alpha": 0.55}
+        axes.plot([p.tokens.value for p in steps], [p.accuracy.value for p in steps], zorder=1, **line)
         for index, point in enumerate(points):
-            x, y, scaled = point.tokens, 100 * point.accuracy.value, [100 * v for v in point.accuracy]
-            colour = INK if point.name == baseline else COLOURS[index % len(COLOURS)]
-            axes.errorbar(
-                x.value,
-                y,
-                xerr=None if x.low != x.low else [[x.value - x.low], [x.high - x.value]],
-                yerr=[[y - scaled[2]], [scaled[3] - y]],
-                marker="*" if point.name == baseline else MARKERS[index % len(MARKERS)],
-                markersize=12 if point.name == baseline else 8,
-                color=colour,
-                markerfacecolor=colour if point in best else "none",
-                elinewidth=1.1,
-                capsize=0,
-                zorder=2,
-            )
+            if point in shown:
+                _mark(axes, point, index, point.name == baseline, point in best)
         axes.set_xlabel("mean tokens of an answer, thinking and answer together")
         axes.set_ylabel("accuracy (pass@1), %")
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.grid(color=INK, alpha=0.12, linewidth=0.7)
         axes.margins(0.1)
         figure.draw_without_rendering()
-        place_labels(canvas, axes, [(p.name, p.tokens.value, 100 * p.accuracy.value) for p in points], INK)
+        figure.set_layout_engine("none")  # labels must not move what they were measured against
+        place_labels(canvas, axes, [Label(p.name, *_bars(p.tokens), *_bars(p.accuracy)) for p in named], INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _inline(out.getvalue(), name)
+
+
+def _mark(axes: Axes, point: Point, index: int, is_baseline: bool, filled: bool) -> None:
+    (x, left, right), (y, low, high) = _bars(point.tokens), _bars(point.accuracy)
+    colour = INK if is_baseline else COLOURS[index % len(COLOURS)]
+    axes.errorbar(
+        x,
+        y,
+        xerr=[[x - left], [right - x]],
+        yerr=[[y - low], [high - y]],
+        marker="*" if is_baseline else MARKERS[index % len(MARKERS)],
+        markersize=13 if is_baseline else 8,
+        color=colour,
+        markerfacecolor=colour if filled else "none",
+        elinewidth=1.1,
+        zorder=2,
+    )
+
+
+def _bars(estimate: Estimate) -> tuple[float, float, float]:
+    """Value and both ends; no bar where one question gives no interval."""
+    value = estimate.value
+    return (value, value, value) if isnan(estimate.low) else (value, estimate.low, estimate.high)
 
 
 def _inline(svg: str, name: str) -> str:

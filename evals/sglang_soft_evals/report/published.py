@@ -30,10 +30,17 @@ class Published(NamedTuple):
     note: str = ""
 
     @property
+    def n(self) -> str:
+        """Questions x samples, as far as known."""
+        each = "not known" if self.samples is None else str(self.samples)
+        questions = QUESTIONS.get(self.benchmark)
+        return f"{questions} x {each}" if questions else each if self.samples is None else f"{each} a question"
+
+    @property
     def se(self) -> float | None:
         """Standard error in points of a single run over this benchmark's questions, which the papers do not give."""
         questions = QUESTIONS.get(self.benchmark)
-        if self.samples != 1 or questions is None:
+        if self.samples != 1 or questions is None or not 0 < self.accuracy < 100:
             return None
         return 100 * sqrt(self.accuracy / 100 * (1 - self.accuracy / 100) / questions)
 
@@ -60,16 +67,17 @@ def _paper() -> list[Published]:
             Published(PAPER, model, CODE3, "Soft Thinking", soft_code, 1),
         ]
     rows.append(Published(PAPER, "QwQ-32B", MATH4, "CoT, greedy", 84.68, 1))
-    for method, aime, code, note in (
-        ("COCONUT-TF", 0.0, 0.0, "always runs to 32,768 tokens"),
-        ("average embedding", 6.66, 7.49, "the LiveCodeBench value seen second-hand only"),
-        ("Soft Thinking without Cold Stop", 73.33, 56.98, ""),
-        ("Soft Thinking with Cold Stop", 83.33, 62.72, ""),
+    always_long = "ablation; always runs to 32,768 tokens"
+    for method, benchmark, value, note in (
+        ("COCONUT-TF", "AIME24", 0.0, always_long),
+        ("COCONUT-TF", "LiveCodeBench", 0.0, always_long),
+        ("average embedding", "AIME24", 6.66, "ablation"),
+        ("average embedding", "LiveCodeBench", 7.49, "ablation; seen second-hand only"),
+        ("Soft Thinking without Cold Stop", "AIME24", 73.33, "ablation"),
+        ("Soft Thinking without Cold Stop", "LiveCodeBench", 56.98, "ablation"),
+        ("Soft Thinking with Cold Stop", "LiveCodeBench", 62.72, "ablation"),
     ):
-        rows.append(Published(PAPER, "QwQ-32B", "AIME24", method, aime, 1, None, f"ablation; {note}".rstrip("; ")))
-        rows.append(
-            Published(PAPER, "QwQ-32B", "LiveCodeBench", method, code, 1, None, f"ablation; {note}".rstrip("; "))
-        )
+        rows.append(Published(PAPER, "QwQ-32B", benchmark, method, value, 1, None, note))
     return rows
 
 

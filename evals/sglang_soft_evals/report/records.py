@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 
 SAMPLES, RUN = "samples.jsonl", "run.json"
+Identity = tuple[str, str, str, int]
+"""Benchmark, method, question, sample: what no two records share."""
 STATUSES = ("ok", "truncated", "failed")
 
 
@@ -39,6 +41,10 @@ class Record:
     latency_s: float
     offset: int
     """Bytes before its line in samples.jsonl."""
+
+    @property
+    def identity(self) -> Identity:
+        return self.benchmark, self.method, self.question, self.sample
 
     @property
     def failed(self) -> bool:
@@ -85,7 +91,7 @@ def load(folder: Path) -> Run:
         if key not in info:
             raise ValueError(f"{folder / RUN}: the key {key!r} is missing")
     run = Run(folder=folder, info=info, methods={m["name"]: m.get("params") for m in info["methods"]})
-    found: dict[tuple[str, str, str, int], Record] = {}
+    found: dict[Identity, Record] = {}
     path, offset = folder / SAMPLES, 0
     with path.open("rb") if path.exists() else io.BytesIO() as lines:
         for number, line in enumerate(lines, 1):
@@ -94,10 +100,9 @@ def load(folder: Path) -> Run:
                 run.torn = True
                 break
             record = _record(line, start, f"{path}, line {number}", run.methods)
-            key = (record.benchmark, record.method, record.question, record.sample)
-            if key in found:
-                raise ValueError(f"{path}, line {number}: sample {key} is there twice; each may count once")
-            found[key] = record
+            if record.identity in found:
+                raise ValueError(f"{path}, line {number}: sample {record.identity} is there twice; each may count once")
+            found[record.identity] = record
     for record in sorted(found.values(), key=lambda r: r.sample):
         run.groups.setdefault((record.benchmark, record.method), {}).setdefault(record.question, []).append(record)
     run.benchmarks = list(dict.fromkeys(key[0] for key in found))

@@ -4,28 +4,28 @@ from math import sqrt
 
 from sglang_soft_evals.report import movers, published, tables
 from sglang_soft_evals.report.comparisons import Comparison, compare
-from sglang_soft_evals.report.document import Block, Cell, Figure, Paragraph, Section, Table
+from sglang_soft_evals.report.document import Block, Cell, Figure, Fold, Paragraph, Section, Table
 from sglang_soft_evals.report.measures import Measures, measure
 from sglang_soft_evals.report.numbers import interval, number, p_value, points, share
-from sglang_soft_evals.report.pareto import Point, front, plot
+from sglang_soft_evals.report.pareto import Point, crowd, front, plot
 from sglang_soft_evals.report.records import Run
 from sglang_soft_evals.report.traces import Traces
+from sglang_soft_evals.statistics import Estimate
 
 
 def progress(run: Run) -> list[Block]:
     """How much of the run is there. A partial one says so in its first line."""
     have = {method: run.records(method) for method in run.methods}
     total, expected = sum(map(len, have.values())), run.expected * len(have)
-    blocks: list[Block] = []
-    if total != expected or run.torn:
-        torn = " The last line of the file was cut off while it was written and is not counted." if run.torn else ""
-        blocks.append(
-            Paragraph(
-                f"PARTIAL RUN: {total:,} of {expected:,} expected answers. What is missing is not a random part: short "
-                f"answers come early, so the numbers below may change in either direction.{torn}",
-                warning=True,
-            )
-        )
+    samples = f"{run.info['samples']:,} sample{'s' if run.info['samples'] != 1 else ''}"
+    plan = f"{len(have)} methods x {run.info['questions']:,} questions x {samples}"
+    if total == expected and not run.torn:
+        return [Paragraph(f"Complete: all {total:,} answers of {plan} are here.")]
+    torn = " The last line of the file was cut off while it was written and is not counted." if run.torn else ""
+    warning = (
+        f"PARTIAL RUN: {total:,} of the {expected:,} answers of {plan} are here. What is missing is not a random part "
+        f"(long answers come late), so every number below may still move in either direction.{torn}"
+    )
     rows: list[list[Cell]] = []
     for method, records in have.items():
         questions = {(r.benchmark, r.question) for r in records}
@@ -33,8 +33,7 @@ def progress(run: Run) -> list[Block]:
         counts = [number(len(records)), number(run.expected), number(len(questions))]
         rows.append([method, *counts, share(truncated, len(records)), share(failed, len(records))])
     header = ["method", "answers", "expected", "questions seen", "truncated", "failed"]
-    blocks.append(Table(header, rows))
-    return blocks
+    return [Paragraph(warning, warning=True), Table(header, rows)]
 
 
 def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) -> tuple[Section, dict[str, Measures]]:
@@ -43,14 +42,7 @@ def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) 
     comparisons = compare(run, name, baseline) if run.graded(name) else {}
     blocks: list[Block] = [result(comparisons, baseline, run.graded(name))]
     blocks.append(tables.headline(measures, comparisons, baseline))
-    spots = [Point(m, v.tokens, v.accuracy) for m, v in measures.items() if v.tokens and v.accuracy]
-    if spots:
-        best = ", ".join(p.name for p in front(spots))
-        caption = (
-            f"Accuracy against tokens on {name}; bars are 95% intervals by question. Filled marks on the dashed line "
-            f"({best}): no other method is cheaper and at least as accurate by observed means. The star is {baseline}."
-        )
-        blocks.append(Figure(plot(spots, baseline, f"plot{number_}"), caption))
+    blocks += _plots(name, measures, baseline, f"plot{number_}")
     blocks += [tables.cost(measures)]
     if comparisons:
         blocks.append(tables.details(comparisons, measures, baseline))
@@ -60,13 +52,40 @@ def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) 
         model = str((run.info.get("provenance") or {}).get("model", "not stated"))
         blocks.append(tables.published(rows, measures, model, int(run.info["samples"])))
     for method in comparisons:
-        gains, losses = movers.moves(run, name, baseline, method)
-        for title, found in (("Best gains", gains), ("Worst regressions", losses)):
-            traces.add(record for move in found for record in (move.baseline, move.method))
-            blocks.append(Paragraph(f"{title} of {method} over {baseline}: {len(found) or 'none'}."))
-            if found:
-                blocks.append(tables.movers(found, traces.anchors, baseline, method))
+        moved = movers.moves(run, name, baseline, method)
+        traces.add(record for move in moved.shown for record in (move.baseline, move.method))
+        title = (
+            f"{method} against {baseline}, question by question: {moved.better:,} better, {moved.worse:,} worse, "
+            f"{moved.equal:,} equal; best gains and worst regressions"
+        )
+        if moved.shown:
+            blocks.append(Fold(title, tables.movers(moved.shown, traces.anchors, baseline, method)))
     return Section(f"benchmark-{number_}", name, blocks), measures
+
+
+def _plots(benchmark: str, measures: dict[str, Measures], baseline: str, name: str) -> list[Block]:
+    """Accuracy against tokens; a second time and closer where methods far off press the others together."""
+    spots = [
+        Point(m, v.tokens, Estimate(*(100 * x for x in v.accuracy)))
+        for m, v in measures.items()
+        if v.tokens and v.accuracy
+    ]
+    if not spots:
+        return []
+    caption = (
+        f"Accuracy against tokens on {benchmark}. Bars: 95% intervals by question. Dashed line and filled marks: the "
+        f"Pareto front of the observed means ({', '.join(p.name for p in front(spots))}); no other method has as few "
+        f"tokens and as high an accuracy. Star: {baseline}."
+    )
+    near = crowd(spots, baseline)
+    if not 2 <= len(near) < len(spots):
+        return [Figure(plot(spots, spots, spots, baseline, name), caption)]
+    far = [p for p in spots if p not in near]
+    closer = f"The same, closer, without {', '.join(p.name for p in far)}."
+    return [
+        Figure(plot(spots, spots, far, baseline, name), f"{caption} The crowded marks are named in the next plot."),
+        Figure(plot(spots, near, near, baseline, f"{name}-near"), closer),
+    ]
 
 
 def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> Paragraph:
@@ -81,7 +100,7 @@ def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> P
     for verdict, words in (("higher", "More accurate than"), ("lower", "Less accurate than")):
         found = [c for c in comparisons.values() if c.verdict == verdict]
         each = "; ".join(
-            f"{c.method} {points(c.difference, c.low, c.high)} points, p {p_value(c.p_holm)}" for c in found
+            f"{c.method} {points(c.difference, c.low, c.high)} points (Holm p {p_value(c.p_holm)})" for c in found
         )
         told.append(f"{words} {baseline}: {each or 'none'}.")
     rest = [c.method for c in comparisons.values() if c.verdict.startswith("not")]

@@ -8,8 +8,7 @@ from sglang_soft_evals.report.measures import Measures
 from sglang_soft_evals.report.movers import Move
 from sglang_soft_evals.report.numbers import NONE, number, p_value, percent, points, share, signed
 from sglang_soft_evals.report.published import Published
-from sglang_soft_evals.report.records import Record, Run
-from sglang_soft_evals.report.traces import identity
+from sglang_soft_evals.report.records import Identity, Record, Run
 from sglang_soft_evals.statistics import majority_at_k, pass_at_k
 
 
@@ -40,9 +39,10 @@ def headline(measures: Mapping[str, Measures], comparisons: Mapping[str, Compari
         "Accuracy: pass@1, mean over the samples of a question, then over questions. A truncated answer is graded as "
         "it stands; a failed request counts as wrong. Brackets: 95% intervals, clustered by question; that of a "
         "difference is a bootstrap over questions, not adjusted for the number of methods. p: sign-flip permutation "
-        "test on questions; Holm: adjusted for all methods compared here. Verdict: higher or lower only if the interval leaves "
-        "out 0 and the adjusted p is below 0.05. Questions needed and smallest gain: 80% power at alpha 0.05, paired, "
-        "from the spread of the differences observed here. Tokens: mean of an answer, thinking and answer together.",
+        "test on questions; Holm: adjusted for all methods compared here. Verdict: higher or lower only if the "
+        "interval leaves out 0 and the adjusted p is below 0.05. Questions needed and smallest gain: 80% power at "
+        "alpha 0.05, paired, from the spread of the differences observed here. Tokens: mean of an answer, thinking and "
+        "answer together.",
     )
 
 
@@ -114,7 +114,7 @@ def _at_k(name: str, questions: list[list[Record]], k: int) -> str:
     return percent(majority_at_k([[(r.answer, r.correct) for r in group] for group in questions], k))
 
 
-def movers(moves: list[Move], anchors: Mapping[tuple[str, str, str, int], str], baseline: str, method: str) -> Table:
+def movers(moves: list[Move], anchors: Mapping[Identity, str], baseline: str, method: str) -> Table:
     """Questions that moved, each with a trace of both sides."""
     rows: list[list[Cell]] = []
     for m in moves:
@@ -127,7 +127,7 @@ def movers(moves: list[Move], anchors: Mapping[tuple[str, str, str, int], str], 
         ]
         for record in (m.baseline, m.method):
             answer = NONE if record.answer is None else record.answer[:40]
-            row.append(Link(f"{answer} ({'right' if record.correct else 'wrong'})", anchors[identity(record)]))
+            row.append(Link(f"{answer} ({'right' if record.correct else 'wrong'})", anchors[record.identity]))
         rows.append(row)
     return Table(
         ["question", "gold", f"{baseline}, %", f"{method}, %", "change", f"trace of {baseline}", f"trace of {method}"],
@@ -144,8 +144,7 @@ def published(rows: list[Published], ours: Mapping[str, Measures], model: str, s
         cells.append(["this run", model, name, f"{m.questions} x {samples}", accuracy, right, ""])
     for row in rows:
         accuracy = f"{row.accuracy:.2f}" + (f" (standard error {row.se:.1f})" if row.se is not None else "")
-        n = "not known" if row.samples is None else f"{row.samples} of each question"
-        cells.append([row.source, row.model, row.method, n, accuracy, number(row.tokens), row.note])
+        cells.append([row.source, row.model, row.method, row.n, accuracy, number(row.tokens), row.note])
     return Table(
         ["published by", "model", "method", "n", "accuracy, %", "tokens, correct answers", "note"],
         cells,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from sglang_soft_evals.report.document import Block, Section, Trace
-from sglang_soft_evals.report.records import Record, Run, read_text
+from sglang_soft_evals.report.records import Identity, Record, Run, read_text
 
 LONGEST_TEXT = 20_000
 """Characters of a text that a trace shows; of a longer one the middle is left out."""
@@ -14,23 +14,18 @@ class Traces:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.anchors: dict[tuple[str, str, str, int], str] = {}
+        self.anchors: dict[Identity, str] = {}
         self.records: list[Record] = []
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
-            if identity(record) not in self.anchors:
+            if record.identity not in self.anchors:
                 self.records.append(record)
-                self.anchors[identity(record)] = f"trace-{len(self.records)}"
+                self.anchors[record.identity] = f"trace-{len(self.records)}"
 
     def section(self) -> Section:
-        blocks: list[Block] = [_trace(self.run, r, self.anchors[identity(r)]) for r in self.records]
+        blocks: list[Block] = [_trace(self.run, r, self.anchors[r.identity]) for r in self.records]
         return Section("traces", "Traces", blocks)
-
-
-def identity(record: Record) -> tuple[str, str, str, int]:
-    """What no two records of a run share."""
-    return record.benchmark, record.method, record.question, record.sample
 
 
 def _trace(run: Run, record: Record, anchor: str) -> Trace:
