@@ -46,7 +46,7 @@ def compose(run: Run, baseline: str | None = None) -> Document:
     if len(shown) > 1:
         parts.append(sections.means({name: measures for name, (_, measures) in zip(run.benchmarks, shown)}))
     if any(published_for(name) for name in run.benchmarks):
-        parts.append(sections.published_means(model))
+        parts.append(sections.published_means())
     parts.append(provenance(run))
     if traces.records:
         parts.append(traces.section())

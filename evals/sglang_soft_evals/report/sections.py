@@ -50,7 +50,7 @@ def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) 
         blocks += [table for kind in ("pass", "majority") if (table := tables.at_k(run, name, kind))]
     if rows := published.published_for(name):
         model = str((run.info.get("provenance") or {}).get("model", "not stated"))
-        blocks.append(tables.published(rows, measures, model, int(run.info["samples"])))
+        blocks.append(tables.published(rows, measures, name, model, int(run.info["samples"])))
     for method in comparisons:
         moved = movers.moves(run, name, baseline, method)
         traces.add(record for move in moved.shown for record in (move.baseline, move.method))
@@ -126,6 +126,6 @@ def means(of: dict[str, dict[str, Measures]]) -> Section:
     return Section("means", "Mean over benchmarks", [Table(["method", "accuracy, %", "tokens"], rows, note)])
 
 
-def published_means(model: str) -> Section:
-    table = tables.published(published.published_means(), {}, model, 0)
-    return Section("published", "Published means", [table])
+def published_means() -> Section:
+    """Published averages over several benchmarks, for the reader who knows a method by them."""
+    return Section("published", "Published means", [tables.published(published.published_means(), {}, "", "", 0)])

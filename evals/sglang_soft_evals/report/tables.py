@@ -135,18 +135,20 @@ def movers(moves: list[Move], anchors: Mapping[Identity, str], baseline: str, me
     )
 
 
-def published(rows: list[Published], ours: Mapping[str, Measures], model: str, samples: int) -> Table:
+def published(
+    rows: list[Published], ours: Mapping[str, Measures], benchmark: str, model: str, samples: int
+) -> Table:
     """Our accuracies and the published ones, each with its publisher, model and number of samples."""
     cells: list[list[Cell]] = []
     for name, m in ours.items():
         accuracy = percent(m.accuracy) if m.accuracy else "not graded"
         right = number(m.thinking_correct + m.answer_correct)
-        cells.append(["this run", model, name, f"{m.questions} x {samples}", accuracy, right, ""])
+        cells.append(["this run", model, benchmark, name, f"{m.questions} x {samples}", accuracy, right, ""])
     for row in rows:
         accuracy = f"{row.accuracy:.2f}" + (f" (standard error {row.se:.1f})" if row.se is not None else "")
-        cells.append([row.source, row.model, row.method, row.n, accuracy, number(row.tokens), row.note])
+        cells.append([row.source, row.model, row.benchmark, row.method, row.n, accuracy, number(row.tokens), row.note])
     return Table(
-        ["published by", "model", "method", "n", "accuracy, %", "tokens, correct answers", "note"],
+        ["published by", "model", "benchmark", "method", "n", "accuracy, %", "tokens, correct answers", "note"],
         cells,
         "Published numbers come from other prompts, graders and hardware; they are set beside ours, not tested against "
         "them. Standard errors of single published runs are computed here from their number of questions.",
