@@ -61,16 +61,25 @@ class Records:
         except BlockingIOError as error:
             os.close(self._fd)
             raise ValueError(f"{path} belongs to a run that is still going.") from error
-        self.torn_bytes = self._repair()
-        found = list(read(path))
-        if retry_failed:
-            found = self._drop_failed(found)
-        self.done: dict[Key, dict[str, Any]] = {}
-        for record in found:
-            if key(record) in self.done:
-                raise ValueError(f"{path}: {key(record)} occurs twice.")
-            self.done[key(record)] = record
         self._synced = time.monotonic()
+        try:
+            self.torn_bytes = self._repair()
+            self.done = self._load(retry_failed)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def _load(self, retry_failed: bool) -> dict[Key, dict[str, Any]]:
+        done: dict[Key, dict[str, Any]] = {}
+        for record in read(self.path):
+            if key(record) in done:
+                raise ValueError(f"{self.path}: {key(record)} occurs twice.")
+            done[key(record)] = record
+        if not retry_failed or all(record["status"] != "failed" for record in done.values()):
+            return done
+        done = {k: record for k, record in done.items() if record["status"] != "failed"}
+        self.rewrite(list(done.values()))
+        return done
 
     def _repair(self) -> int:
         """Cut off a torn last line; returns its length in bytes."""
@@ -80,12 +89,6 @@ class Records:
             os.ftruncate(self._fd, whole)
             os.fsync(self._fd)
         return len(content) - whole
-
-    def _drop_failed(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        kept = [record for record in found if record["status"] != "failed"]
-        if len(kept) < len(found):
-            self.rewrite(kept)
-        return kept
 
     def rewrite(self, kept: list[dict[str, Any]]) -> None:
         """Make `kept` the whole content; a kill leaves the old file or the new one, never a part."""
