@@ -11,8 +11,11 @@ import pytest
 from sglang_soft_evals import report
 from sglang_soft_evals.report import comparisons, movers, pareto, published, records
 from sglang_soft_evals.report.pareto import Point
+from sglang_soft_evals.run import execute
 from sglang_soft_evals.statistics import Estimate
 
+from tests.evals.fake_server import serving
+from tests.evals.runs import small
 from tests.evals.synthetic import METHODS, Maker, Synthetic
 
 
@@ -353,3 +356,17 @@ def test_provenance_is_complete(complete):
     assert "{problem}\nPut the final answer in \\boxed{}. ```keep```" in markdown
     for maker in METHODS.values():
         assert maker.soft is None or f"| {orjson.dumps(maker.soft).decode()} |" in markdown
+
+
+def test_report_of_what_the_runner_writes(tmp_path):
+    """The runner's own files, from a server that gets every answer right: all differences are nothing."""
+    with serving() as server:
+        execute(small(server.base_url), tmp_path)
+    markdown, page = (path.read_text() for path in report.write(tmp_path))
+    assert "Complete: all 60 answers of 3 methods x 10 questions x 2 samples are here." in markdown
+    headline = table(markdown, "method", "accuracy, %")
+    assert {cells["accuracy, %"] for cells in headline.values()} == {"100.0 [72.2, 100.0]"}
+    assert [cells["verdict"] for cells in headline.values()] == ["-", "not distinguishable", "not distinguishable"]
+    # no spread: nothing is claimed of how many questions it would take
+    assert {cells["questions needed for 2.5 points"] for cells in headline.values()} == {"-"}
+    assert not Page(page).open and "nan" not in markdown

@@ -21,6 +21,7 @@ def provenance(run: Run) -> Section:
     rows += [
         ["concurrency", _text(info.get("concurrency"))],
         ["wall time, s", _text(info.get("wall_s"))],
+        ["tokens/s of the whole run, all methods", _text(info.get("tokens_per_s"))],
         ["sessions (1 + resumes)", str(len(info.get("sessions") or []))],
         ["samples of each question", _text(info["samples"])],
         ["questions", _text(info["questions"])],

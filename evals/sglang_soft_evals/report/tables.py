@@ -135,9 +135,7 @@ def movers(moves: list[Move], anchors: Mapping[Identity, str], baseline: str, me
     )
 
 
-def published(
-    rows: list[Published], ours: Mapping[str, Measures], benchmark: str, model: str, samples: int
-) -> Table:
+def published(rows: list[Published], ours: Mapping[str, Measures], benchmark: str, model: str, samples: int) -> Table:
     """Our accuracies and the published ones, each with its publisher, model and number of samples."""
     cells: list[list[Cell]] = []
     for name, m in ours.items():

@@ -1,5 +1,6 @@
 """The difference of two methods, question by question."""
 
+import warnings
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -48,8 +49,6 @@ def bootstrap_interval(
     differences = _differences(differences)
     if differences.size == 1:
         return float("nan"), float("nan")
-    if np.ptp(differences) == 0:
-        return float(differences[0]), float(differences[0])
 
     def interval(method: str) -> tuple[float, float]:
         low, high = stats.bootstrap(
@@ -64,7 +63,8 @@ def bootstrap_interval(
         ).confidence_interval
         return float(low), float(high)
 
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # degenerate data, which the next line looks for
         corrected = interval("BCa")
     return corrected if np.isfinite(corrected).all() else interval("percentile")
 
