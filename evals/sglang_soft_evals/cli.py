@@ -5,6 +5,7 @@ sglang-soft eval report DIR      write the report of a run directory
 sglang-soft eval check DATA ...  does the grader agree with every gold answer of a data file, and with no perturbed one
 sglang-soft eval graders         math-verify and sgl-eval on generated answer variants
 sglang-soft eval list            the benchmarks
+sglang-soft eval questions NAME  questions of a benchmark as JSONL, for other clients
 sglang-soft eval export DIR      samples of a code benchmark, for the runner that scores them
 sglang-soft eval scores DIR ...  put that runner's scores into the run directory
 sglang-soft eval paper DIR       write the run files of the paper's tables
@@ -82,6 +83,19 @@ def _graders(args: argparse.Namespace) -> int:
     return 0
 
 
+def _questions(args: argparse.Namespace) -> int:
+    import orjson
+
+    from sglang_soft_evals import loading
+
+    row = benchmarks.get(args.benchmark)
+    for question in loading.load(row, args.data, args.count):
+        prompt = benchmarks.render(row.prompt, question.question)
+        line = {**question._asdict(), "messages": [{"role": "user", "content": prompt}]}
+        print(orjson.dumps(line).decode())
+    return 0
+
+
 def _export(args: argparse.Namespace) -> int:
     from sglang_soft_evals import export
 
@@ -124,6 +138,11 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write the report of a run directory")
     report.add_argument("folder", type=Path)
     report.set_defaults(do=_report)
+    questions = commands.add_parser("questions", help="questions of a benchmark as JSONL, for other clients")
+    questions.add_argument("benchmark")
+    questions.add_argument("--data", type=Path, help="local file of questions")
+    questions.add_argument("--count", type=int, help="only the first so many")
+    questions.set_defaults(do=_questions)
     check = commands.add_parser("check", help="does the grader agree with the gold answers of data files")
     check.add_argument("data", type=Path, nargs="+")
     check.add_argument("--benchmark", help="whose grader to use (default: the one that the file is named after)")

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-
 from sglang_soft_evals import config
 from sglang_soft_evals.config import RunConfig
 

@@ -1,9 +1,10 @@
 import importlib.util
+from pathlib import Path
 
 import pytest
-from sglang_soft import cli as plugin
-from sglang_soft_evals import cli
+from sglang_soft_evals import benchmarks, cli
 
+from sglang_soft import cli as plugin
 from tests.evals.fake_server import serving
 from tests.evals.runs import METHODS, keys
 
@@ -19,6 +20,12 @@ def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sgl_eval" else find(name))
     with pytest.raises(SystemExit, match=r"needs the extra: pip install .*sglang-soft\[evals\]"):
         plugin.main(["eval", "list"])
+
+
+def test_the_readme_has_the_table_of_benchmarks():
+    text = (Path(__file__).parents[2] / "evals" / "README.md").read_text()
+    between = text.split("<!-- benchmarks: begin", 1)[1].split("-->", 1)[1].split("<!-- benchmarks: end", 1)[0]
+    assert between.strip() == plugin.markdown(benchmarks.table())
 
 
 def test_run_reports_and_goes_on(tmp_path, capsys, monkeypatch):

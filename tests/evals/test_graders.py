@@ -20,7 +20,7 @@ DATA = "SGLANG_SOFT_EVAL_DATA"
         ("mcq", "Answer: C", "C", (True, "C")),
         ("mcq", "Of B and C it is **Answer:** B", "C", (False, "B")),
         ("mcq", "I cannot say", "C", (False, None)),
-        ("evalplus", "x\n```python\nbad\n```\ny\n```python\ndef f():\n    return 1\n```", "", (None, "def f():\n    return 1")),
+        ("evalplus", "```python\nbad\n```\n```python\ndef f():\n    return\n```", "", (None, "def f():\n    return")),
         ("livecodebench", "no code", "", (None, None)),
     ],
 )  # fmt: skip
