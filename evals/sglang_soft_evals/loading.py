@@ -126,6 +126,16 @@ def _bundled(source: str) -> list[dict[str, Any]]:
 
 
 def _hub(benchmark: Benchmark) -> list[Mapping[str, Any]]:
+    try:
+        return _from_hub(benchmark)
+    except Exception as error:  # the hub's client raises many kinds; each means that there are no questions
+        raise ValueError(
+            f"{benchmark.source} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {error}); "
+            "give a local file with --data."
+        ) from error
+
+
+def _from_hub(benchmark: Benchmark) -> list[Mapping[str, Any]]:
     import datasets
 
     if benchmark.name == "livecodebench":

@@ -103,6 +103,39 @@ def test_rows_of_the_hub_become_questions():
         convert("gsm8k", {"answer": "1"})
 
 
+HUB = [name for name, row in benchmarks.BENCHMARKS.items() if "/" in row.source]
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_the_hub_is_asked_for_what_the_table_says(monkeypatch, name):
+    row, asked = benchmarks.get(name), []
+
+    def load_dataset(*args, **kwargs):
+        asked.append((args, kwargs))
+        return [{row.id_field or "n": "x", row.question_field: "q", row.answer_field or "n": "a", "contest_date": date,
+                 "Record ID": "x", "Question": "q", "Correct Answer": "a", "Explanation": "", "Subdomain": "",
+                 "Writer's Difficulty Estimate": None, "Incorrect Answer 1": "b", "Incorrect Answer 2": "c",
+                 "Incorrect Answer 3": "d"} for date in ("2024-12-01T00:00:00",)]  # fmt: skip
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    (question,) = loading.load(row)
+    assert question.question.startswith("q") and question.id.removeprefix("Mbpp/") in ("x", f"{name}-0")
+    ((args, kwargs),) = asked
+    if name == "livecodebench":
+        assert args == ("json",) and all(row.source in file for file in kwargs["data_files"])
+    else:
+        assert args == (row.source, row.config) and kwargs == {"split": row.split}
+
+
+def test_a_hub_that_cannot_be_reached_is_named(monkeypatch):
+    def load_dataset(*args, **kwargs):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("datasets.load_dataset", load_dataset)
+    with pytest.raises(ValueError, match=r"gsm8k cannot be loaded .*ConnectionError: no route.* --data"):
+        loading.load(benchmarks.get("gsm8k"))
+
+
 def test_gpqa_choices_are_lettered_the_same_every_time():
     rows = [
         {"Record ID": f"r{i}", "Question": f"Which {i}?", "Correct Answer": "right", "Explanation": "", "Subdomain": "",

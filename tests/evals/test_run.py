@@ -192,6 +192,35 @@ def test_the_judge_is_asked_where_the_grader_says_no_and_nowhere_else(tmp_path):
         assert record["grader"] == ("arith" if record["method"] == "hard" else "arith+judge:judge")
 
 
+def test_a_judge_that_does_not_answer_stops_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("sglang_soft_evals.judge.RETRIES", 0)
+
+    def respond(request):
+        if request["model"] == "judge":
+            return 500, {"message": "no"}
+        return solve(request) if probe(request) or not soft(request) else completion("Answer: none")
+
+    with serving(respond) as server:
+        judge = {"base_url": f"{server.base_url}/v1", "model": "judge"}
+        result = run.execute(small(server.base_url, judge=judge), tmp_path)
+    assert not result.complete and "the judge does not answer" in result.stopped
+    assert {r["method"] for r in samples(tmp_path)} == {"hard"}
+
+
+def test_the_bars_of_a_terminal_show_accuracy_and_tokens(monkeypatch, capsys):
+    from sglang_soft_evals.progress import Progress
+
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    done = {"method": "a", "correct": True, "completion_tokens": 10}
+    progress = Progress(["a", "b"], 4, [done])
+    progress.tick(done | {"correct": False, "completion_tokens": 20})
+    progress.tick(done | {"method": "b", "correct": None})
+    progress.close()
+    shown = capsys.readouterr().err
+    assert "2/4" in shown and "accuracy 50.0%, 15 tokens" in shown
+    assert "accuracy -, 10 tokens" in shown
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
