@@ -53,7 +53,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def crowd(points: Sequence[Point], baseline: str) -> list[Point]:
-    """The points without those that lie far off (Tukey's fences on either axis) and press the others together.
+    """The points without those that lie far off (beyond Tukey's outer fences) and press the others together.
 
     The front and the baseline always stay.
     """
@@ -70,7 +70,7 @@ def crowd(points: Sequence[Point], baseline: str) -> list[Point]:
 
 def _fences(values: Sequence[float]) -> tuple[float, float]:
     low, high = (float(np.quantile(values, q)) for q in (0.25, 0.75))
-    return low - 1.5 * (high - low), high + 1.5 * (high - low)
+    return low - 3 * (high - low), high + 3 * (high - low)
 
 
 def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point], baseline: str, name: str) -> str:
@@ -98,7 +98,8 @@ def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point]
         axes.margins(0.1)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # labels must not move what they were measured against
-        place_labels(canvas, axes, [Label(p.name, *_bars(p.tokens), *_bars(p.accuracy)) for p in named], INK)
+        labels = [Label(p.name if p in named else "", *_bars(p.tokens), *_bars(p.accuracy)) for p in shown]
+        place_labels(canvas, axes, labels, INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return _inline(out.getvalue(), name)

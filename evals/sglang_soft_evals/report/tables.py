@@ -17,7 +17,7 @@ def headline(measures: Mapping[str, Measures], comparisons: Mapping[str, Compari
     header = ["method", "accuracy, %", f"minus {baseline}, points", "p", "p (Holm)", "verdict"]
     header += [
         f"questions needed for {100 * GAIN:g} points",
-        "smallest gain visible here",
+        "smallest visible gain, points",
         "tokens",
         "truncated",
         "failed",
@@ -30,7 +30,7 @@ def headline(measures: Mapping[str, Measures], comparisons: Mapping[str, Compari
             row += ["baseline" if name == baseline else "no common question", NONE, NONE, NONE, NONE, NONE]
         else:
             row += [points(c.difference, c.low, c.high), p_value(c.p), p_value(c.p_holm), c.verdict]
-            row += [number(c.needed), NONE if c.smallest is None else f"{100 * c.smallest:.1f} points"]
+            row += [number(c.needed), NONE if c.smallest is None else number(100 * c.smallest, 1)]
         tokens = number(m.tokens.value) if m.tokens else NONE
         rows.append([*row, tokens, share(m.truncated, m.answers), share(m.failed, m.answers)])
     return Table(
