@@ -314,7 +314,7 @@ def test_plot_is_xml_the_same_each_time_and_in_the_colour_of_the_page():
         _point("cot", 6000, 80),
         _point("soft & <co> $x$", 5000, 79),
         _point("slow", 30000, 10),
-        _point("b", 5500, 78),
+        *(_point(f"m{i}", 5500 + 100 * i, 76 + i / 2) for i in range(4)),
     ]
     near = pareto.crowd(points, "cot")
     svg = pareto.plot(points, points, points, "cot", "plot1")
