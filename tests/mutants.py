@@ -171,7 +171,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "seed-of-the-method",
         "evals: methods differ in soft_thinking alone",
-        "evals/sglang_soft_evals/client.py",
+        "evals/sglang_soft_evals/sample.py",
         '"seed": task.seed,\n        "return',
         '"seed": task.seed + ord(task.method.name[1]),\n        "return',
         "tests/evals/test_run.py::test_methods_get_the_same_requests_in_turn",

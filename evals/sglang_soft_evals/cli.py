@@ -17,13 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sglang_soft_evals import benchmarks, config
+from sglang_soft_evals import benchmarks, config, runfile
 
 
 def _run(args: argparse.Namespace) -> int:
     from sglang_soft_evals import run
 
-    settings = config.read(args.config)
+    settings = runfile.read(args.config)
     changes = {name: getattr(args, name) for name in ("questions", "samples", "seed", "concurrency", "data")}
     changes = {name: value for name, value in changes.items() if value is not None}
     if args.base_url is not None:
@@ -75,11 +75,11 @@ def _check(args: argparse.Namespace) -> int:
 
 def _graders(args: argparse.Namespace) -> int:
     from sglang_soft.cli import markdown
-    from sglang_soft_evals import variants
+    from sglang_soft_evals import agreement
 
-    verdicts = variants.judge()
-    print(f"{len(verdicts)} variants\n\n{markdown(variants.summary(verdicts))}\n")
-    print("\n".join(variants.errors(verdicts)))
+    verdicts = agreement.judge()
+    print(f"{len(verdicts)} variants\n\n{markdown(agreement.summary(verdicts))}\n")
+    print("\n".join(agreement.errors(verdicts)))
     return 0
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sglang_soft_evals import benchmarks, graders, loading, provenance, setup
-from sglang_soft_evals.client import Client, ServerGoneError, Task, seed_of
+from sglang_soft_evals.client import Client, ServerGoneError
 from sglang_soft_evals.config import RunConfig
+from sglang_soft_evals.hub import Question
 from sglang_soft_evals.judge import JudgeClient
-from sglang_soft_evals.loading import Question
 from sglang_soft_evals.progress import Progress
 from sglang_soft_evals.records import Key, Records
+from sglang_soft_evals.sample import Task, seed_of
 from sglang_soft_evals.server import running
 
 SAVE_EVERY = 5.0

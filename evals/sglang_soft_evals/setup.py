@@ -5,11 +5,11 @@ from typing import Any
 
 import orjson
 
-from sglang_soft_evals import config as configs
-from sglang_soft_evals import provenance
-from sglang_soft_evals.client import Client, Task, body, outcome
+from sglang_soft_evals import provenance, runfile
+from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import RunConfig
-from sglang_soft_evals.loading import Question
+from sglang_soft_evals.hub import Question
+from sglang_soft_evals.sample import Task, body, outcome
 
 
 def save(path: Path, value: Any) -> None:
@@ -25,7 +25,7 @@ def check_resumable(run_file: Path, config: RunConfig) -> dict[str, Any] | None:
         return None
     run = orjson.loads(run_file.read_bytes())
     # Through JSON, so that tuples and lists compare equal.
-    differing = configs.differences(run["config"], orjson.loads(orjson.dumps(config.to_dict())))
+    differing = runfile.differences(run["config"], orjson.loads(orjson.dumps(config.to_dict())))
     if differing:
         raise ValueError(f"{run_file.parent} holds another run: {'; '.join(differing)}. Choose another --out.")
     return run
@@ -59,6 +59,8 @@ async def describe(client: Client, config: RunConfig, questions: int) -> dict[st
     model = config.server.model
     if config.server.base_url is not None:
         model = models["data"][0]["id"] if models.get("data") else config.server.model
+        if Path(model).parts[-2:] == ("sglang_soft", "bundled"):  # served by its path
+            model = "bundled"
     return {
         "config": config.to_dict(),
         "provenance": provenance.collect(config, model, info),

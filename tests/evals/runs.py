@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sglang_soft_evals import config
+from sglang_soft_evals import runfile
 from sglang_soft_evals.config import RunConfig
 
 METHODS = [
@@ -28,7 +28,7 @@ def raw(base_url: str, **changes: Any) -> dict[str, Any]:
 
 def small(base_url: str = "http://127.0.0.1:1", **changes: Any) -> RunConfig:
     """10 questions, 2 samples, 3 methods."""
-    return config.from_dict(raw(base_url, **changes))
+    return runfile.from_dict(raw(base_url, **changes))
 
 
 def samples(folder: Path) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@ import copy
 from pathlib import Path
 
 import pytest
-from sglang_soft_evals import benchmarks, config, paper
+from sglang_soft_evals import benchmarks, paper, runfile
 
 from tests.evals.runs import raw, small
 
@@ -48,20 +48,20 @@ def changed(path: str, value):
 )
 def test_bad_values_are_named(path, value, message):
     with pytest.raises(ValueError) as error:
-        config.from_dict(changed(path, value))
+        runfile.from_dict(changed(path, value))
     assert message in str(error.value)
 
 
 def test_errors_of_a_file_name_the_file(tmp_path):
     file = tmp_path / "a.toml"
     with pytest.raises(ValueError, match=r"there is no run file .*a\.toml"):
-        config.read(file)
+        runfile.read(file)
     file.write_text("benchmark = ")
     with pytest.raises(ValueError, match=r"a\.toml cannot be read"):
-        config.read(file)
+        runfile.read(file)
     file.write_text('benchmark = "arith"\nmethods = [{name = "x"}]')
     with pytest.raises(ValueError, match=r"a\.toml: server is missing"):
-        config.read(file)
+        runfile.read(file)
 
 
 def test_yaml_says_the_same_as_toml(tmp_path):
@@ -70,22 +70,22 @@ def test_yaml_says_the_same_as_toml(tmp_path):
         'benchmark = "arith"\nserver = {model = "bundled"}\nmethods = [{name = "x", soft_thinking = {a = 1}}]'
     )
     yaml.write_text("benchmark: arith\nserver: {model: bundled}\nmethods: [{name: x, soft_thinking: {a: 1}}]")
-    assert config.read(toml) == config.read(yaml)
+    assert runfile.read(toml) == runfile.read(yaml)
 
 
 def test_differences_name_the_key_and_both_values():
     old, new = small(), small("http://elsewhere:2", sampling={"temperature": 1.0})
-    found = config.differences(old.to_dict(), new.to_dict())
+    found = runfile.differences(old.to_dict(), new.to_dict())
     assert "sampling.temperature was 0.6, is 1.0" in found
     assert not any("base_url" in line for line in found)
-    assert config.differences(old.to_dict(), old.to_dict()) == []
+    assert runfile.differences(old.to_dict(), old.to_dict()) == []
 
 
 def test_every_run_file_is_a_run():
     files = sorted(RUNS.rglob("*.toml"))
     assert len(files) == 1 + 3 * 7 + 2
     for file in files:
-        settings = config.read(file)
+        settings = runfile.read(file)
         names = [(m.soft_thinking or {}).get("method") for m in settings.methods]
         stops = [m for m in settings.methods if (m.soft_thinking or {}).get("cold_stop_entropy")]
         assert {m.soft_thinking["method"] for m in stops} == {"cot", "soft"}, f"{file} lacks the control"
@@ -100,7 +100,7 @@ def test_the_papers_run_files_are_what_the_command_writes():
 
 
 def test_arith_compares_every_method_on_enough_questions():
-    settings = config.read(RUNS / "arith.toml")
+    settings = runfile.read(RUNS / "arith.toml")
     assert (settings.questions or benchmarks.get("arith").questions) >= 500
     methods = {(m.soft_thinking or {"method": "hard"})["method"] for m in settings.methods}
     assert methods == {

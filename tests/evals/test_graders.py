@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
-from sglang_soft_evals import benchmarks, check, graders, variants
+from sglang_soft_evals import agreement, benchmarks, check, graders, variants
 
 DATA = "SGLANG_SOFT_EVAL_DATA"
 
@@ -82,7 +82,7 @@ def test_the_authors_files(name, items):
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return variants.judge()
+    return agreement.judge()
 
 
 def test_there_are_enough_variants_and_both_verdicts_in_every_class():
@@ -94,7 +94,7 @@ def test_there_are_enough_variants_and_both_verdicts_in_every_class():
 
 def test_every_error_of_a_grader_is_known(verdicts):
     """The classes that a grader gets wrong, with (variants refused, variants accepted) in error."""
-    wrong: dict[str, dict[str, tuple[int, int]]] = {name: {} for name in variants.GRADERS}
+    wrong: dict[str, dict[str, tuple[int, int]]] = {name: {} for name in agreement.GRADERS}
     for v in verdicts:
         for name, said in v.said.items():
             if said != v.variant.equal:
@@ -109,8 +109,8 @@ def test_every_error_of_a_grader_is_known(verdicts):
 
 
 def test_the_printed_table_names_every_error(verdicts):
-    rows, errors = variants.summary(verdicts), variants.errors(verdicts)
-    for name in variants.GRADERS:
+    rows, errors = agreement.summary(verdicts), agreement.errors(verdicts)
+    for name in agreement.GRADERS:
         missed = sum(int(r["equal"]) + int(r["different"]) - int(r[f"{name} right"]) for r in rows)
         assert missed == sum(line.startswith(name) for line in errors) > 0
     assert "math-verify: unit: gold `5`, variant `5\\%` refused" in errors

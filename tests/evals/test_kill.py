@@ -8,7 +8,7 @@ import time
 
 import orjson
 import pytest
-from sglang_soft_evals import benchmarks, config, loading, run
+from sglang_soft_evals import benchmarks, loading, run, runfile
 
 from tests.evals.runs import keys, raw, samples
 
@@ -50,6 +50,6 @@ def test_killed_five_times_and_resumed(arith_server, tmp_path):
     written = orjson.loads((out / "run.json").read_bytes())
     assert written["complete"] and len(written["sessions"]) == KILLS + 1
     questions = loading.load(benchmarks.get("arith"), count=QUESTIONS)
-    asked = run.tasks(config.read(file), questions, {})
+    asked = run.tasks(runfile.read(file), questions, {})
     expected = {(t.method.name, t.question.id, t.sample): t.seed for t in asked}
     assert {(r["method"], r["question"], r["sample"]): r["seed"] for r in samples(out)} == expected

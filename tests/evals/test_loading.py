@@ -2,7 +2,7 @@ import json
 import random
 
 import pytest
-from sglang_soft_evals import arith, benchmarks, loading
+from sglang_soft_evals import arith, benchmarks, hub, loading
 
 from launch.bundled_model import task
 
@@ -91,7 +91,7 @@ def test_aime_comes_with_sgl_eval(name):
 
 def test_rows_of_the_hub_become_questions():
     def convert(name, row):
-        return loading.convert(benchmarks.get(name), row, 3)
+        return hub.convert(benchmarks.get(name), row, 3)
 
     assert convert("gsm8k", {"question": "q", "answer": "2*3=6\n#### 1,234"}) == ("gsm8k-3", "q", "1234")
     assert convert("math500", {"unique_id": "t/1", "problem": "p", "answer": "\\pi"}) == ("t/1", "p", "\\pi")
@@ -143,8 +143,8 @@ def test_gpqa_choices_are_lettered_the_same_every_time():
         for i in range(8)
     ]  # fmt: skip
     state = random.getstate()
-    lettered = loading.gpqa_rows(rows)
-    assert lettered == loading.gpqa_rows(rows) and random.getstate() == state
+    lettered = hub.gpqa_rows(rows)
+    assert lettered == hub.gpqa_rows(rows) and random.getstate() == state
     assert len({row["expected_answer"] for row in lettered}) > 1
     for row in lettered:
         assert f"{row['expected_answer']}) right" in row["problem"]

@@ -8,7 +8,7 @@ import time
 import orjson
 import pytest
 from sglang_soft_evals import run
-from sglang_soft_evals.client import outcome, seed_of
+from sglang_soft_evals.sample import outcome, seed_of
 
 from tests.evals.fake_server import completion, serving, solve
 from tests.evals.runs import METHODS, keys, raw, samples, small
