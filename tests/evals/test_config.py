@@ -93,6 +93,14 @@ def test_every_run_file_is_a_run():
         assert None in names
 
 
+@pytest.mark.parametrize("file", [RUNS.parent / "README.md", RUNS.parent / "sglang_soft_evals" / "config.py"])
+def test_the_documented_run_is_one(tmp_path, file):
+    text = file.read_text()
+    begin, end = ("```toml", "```") if file.suffix == ".md" else ("sampling.\n", '"""')
+    (tmp_path / "documented.toml").write_text(text.split(begin, 1)[1].split(end, 1)[0])
+    assert len(runfile.read(tmp_path / "documented.toml").methods) == 2
+
+
 def test_the_papers_run_files_are_what_the_command_writes():
     folder = RUNS / "paper"
     written = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.toml")}
