@@ -26,8 +26,8 @@ def lm_eval(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("lm-eval") / "venv"
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
-    environment = os.environ | {"VIRTUAL_ENV": str(folder)}
-    subprocess.run([*uv, "pip", "install", "--quiet", LM_EVAL], env=environment, check=True)
+    # By --python: `python -m uv` takes the environment of that python before $VIRTUAL_ENV.
+    subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), LM_EVAL], check=True)
     return str(folder / "bin" / "lm_eval")
 
 
