@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check clean
+.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check eval clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -45,6 +45,9 @@ model: $(READY)  ## train the bundled model again
 
 kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_100; spills fail
 	$(BIN)/python -m sglang_soft_kernels.check
+
+eval: $(READY)  ## compare all methods on `arith` with the bundled model; goes on where it was stopped
+	OMP_NUM_THREADS=1 $(BIN)/sglang-soft eval run evals/runs/arith.toml $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -3,9 +3,12 @@
 sglang-soft params      the request parameters of Soft Thinking that every method has
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every hook on SGLang: target, kind, why, and when it can be deleted
+sglang-soft eval ...    compare methods on a benchmark (extra: evals)
 """
 
 import argparse
+import importlib.util
+import sys
 from collections.abc import Sequence
 
 
@@ -55,7 +58,19 @@ def hooks_table() -> str:
 _TABLES = {"params": params_table, "methods": methods_table, "hooks": hooks_table}
 
 
+def evaluate(argv: Sequence[str]) -> None:
+    """Hand over to the evals, which are an extra."""
+    if importlib.util.find_spec("sgl_eval") is None or importlib.util.find_spec("sglang_soft_evals") is None:
+        raise SystemExit('error: `sglang-soft eval` needs the extra: pip install "sglang-soft[evals]"')
+    from sglang_soft_evals import cli
+
+    cli.main(argv)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["eval"]:
+        return evaluate(argv[1:])
     parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=_TABLES, help="the table to print")
     print(_TABLES[parser.parse_args(argv).table]())

@@ -1,0 +1,3 @@
+from sglang_soft_evals.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""What a report consists of. Markdown and HTML are both written from it, so they cannot say different things."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Link(NamedTuple):
+    """A cell that leads to an anchor of the HTML page."""
+
+    text: str
+    anchor: str
+
+
+Cell = str | Link
+
+
+@dataclass(slots=True)
+class Paragraph:
+    text: str
+    warning: bool = False
+
+
+@dataclass(slots=True)
+class Table:
+    header: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+    """How to read it, below the table."""
+
+
+@dataclass(slots=True)
+class Fold:
+    """A table behind its title, folded in the HTML page."""
+
+    title: str
+    table: Table
+
+
+@dataclass(slots=True)
+class Figure:
+    """A drawing, in the HTML page only."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(slots=True)
+class Code:
+    """Text as it is: a prompt, a command, JSON."""
+
+    title: str
+    text: str
+
+
+@dataclass(slots=True)
+class Trace:
+    """One answer with its texts, in the HTML page only."""
+
+    anchor: str
+    title: str
+    facts: list[tuple[str, str]]
+    texts: list[tuple[str, str]]
+    """(name, text) of prompt, reasoning and answer."""
+
+
+Block = Paragraph | Table | Fold | Figure | Code | Trace
+
+
+@dataclass(slots=True)
+class Section:
+    anchor: str
+    title: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Document:
+    title: str
+    sections: list[Section]

@@ -1,0 +1,59 @@
+"""How the run was made, so that another can make it again."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from sglang_soft_evals.report.document import Block, Cell, Code, Paragraph, Section, Table
+from sglang_soft_evals.report.numbers import NONE
+from sglang_soft_evals.report.records import Run
+
+_TEXTS = ("command", "prompt_template")
+
+
+def provenance(run: Run) -> Section:
+    """Versions, parameters, seeds, prompts, hardware, commit, concurrency, wall time."""
+    info = run.info
+    known = dict(info.get("provenance") or {})
+    seeds = {r.seed for method in run.methods for r in run.records(method)}
+    rows: list[list[Cell]] = [[key, value] for key, value in _flat(known) if key not in _TEXTS]
+    rows += [
+        ["concurrency", _text(info.get("concurrency"))],
+        ["wall time, s", _text(info.get("wall_s"))],
+        ["tokens/s of the whole run, all methods", _text(info.get("tokens_per_s"))],
+        ["sessions (1 + resumes)", str(len(info.get("sessions") or []))],
+        ["samples of each question", _text(info["samples"])],
+        ["questions", _text(info["questions"])],
+        ["sampling seeds", f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE],
+    ]
+    parameters: list[list[Cell]] = [
+        [name, _json(params) if params else "none: plain sampling"] for name, params in run.methods.items()
+    ]
+    blocks: list[Block] = [Table(["what", "value"], rows), Table(["method", "parameters"], parameters)]
+    blocks += [Code(key.replace("_", " "), str(known[key])) for key in _TEXTS if known.get(key)]
+    blocks.append(Code("configuration", _json(info.get("config"), indent=True)))
+    if info.get("sessions"):
+        blocks.append(Code("sessions", _json(info["sessions"], indent=True)))
+    blocks.append(
+        Paragraph(
+            "Bootstrap: 9,999 draws of questions; permutation test: 9,999 flips where not exact; both with seed 0."
+        )
+    )
+    return Section("provenance", "How this run was made", blocks)
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}: ")
+        else:
+            yield f"{prefix}{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    return NONE if value is None else value if isinstance(value, str) else _json(value)
+
+
+def _json(value: Any, *, indent: bool = False) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indent else 0).decode()

@@ -1,0 +1,117 @@
+import copy
+from pathlib import Path
+
+import pytest
+from sglang_soft_evals import benchmarks, paper, runfile
+
+from tests.evals.runs import raw, small
+
+RUNS = Path(__file__).parents[2] / "evals" / "runs"
+
+
+def changed(path: str, value):
+    values = copy.deepcopy(raw("http://h:1"))
+    target, *rest = [values, *path.split(".")]
+    for name in rest[:-1]:
+        target = target[int(name) if name.isdigit() else name]
+    if value is None:
+        del target[rest[-1]]
+    else:
+        target[rest[-1]] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("benchmark", "mmlu", "benchmark must be one of arith"),
+        ("benchmark", None, "benchmark is missing."),
+        ("sample", 3, "unknown key sample; known keys: benchmark, server"),
+        ("samples", 0, "samples must be an integer >= 1; got 0"),
+        ("samples", True, "samples must be an integer >= 1; got True"),
+        ("seed", -1, "seed must be an integer >= 0; got -1"),
+        ("concurrency", 2.5, "concurrency must be an integer >= 1; got 2.5"),
+        ("prompt", "nope", "prompt must be one of plain"),
+        ("sampling.top_p", 0, "sampling.top_p must be in (0, 1]; got 0"),
+        ("sampling.top_k", 0, "sampling.top_k must be -1 (all) or >= 1; got 0"),
+        ("sampling.max_tokens", "9", "sampling.max_tokens must be an integer >= 1; got '9'"),
+        ("sampling.best_of", 2, "unknown key sampling.best_of; known keys: temperature"),
+        ("server.base_url", "localhost:1", "server.base_url must be http(s)://host:port"),
+        ("server.base_url", None, "server.model must be set where base_url is not"),
+        ("methods", [], "methods must be at least one"),
+        ("methods", "hard", "methods must be a list of tables"),
+        ("methods.0.name", "soft", "methods.name must be different for each method; got 'soft'"),
+        ("methods.0.nome", "x", "unknown key methods.nome"),
+        ("methods.1.soft_thinking", 3, "methods.soft.soft_thinking must be a table; got 3"),
+        ("judge", {"model": "m"}, "judge.base_url is missing."),
+    ],
+)
+def test_bad_values_are_named(path, value, message):
+    with pytest.raises(ValueError) as error:
+        runfile.from_dict(changed(path, value))
+    assert message in str(error.value)
+
+
+def test_errors_of_a_file_name_the_file(tmp_path):
+    file = tmp_path / "a.toml"
+    with pytest.raises(ValueError, match=r"there is no run file .*a\.toml"):
+        runfile.read(file)
+    file.write_text("benchmark = ")
+    with pytest.raises(ValueError, match=r"a\.toml cannot be read"):
+        runfile.read(file)
+    file.write_text('benchmark = "arith"\nmethods = [{name = "x"}]')
+    with pytest.raises(ValueError, match=r"a\.toml: server is missing"):
+        runfile.read(file)
+
+
+def test_yaml_says_the_same_as_toml(tmp_path):
+    toml, yaml = tmp_path / "a.toml", tmp_path / "a.yaml"
+    toml.write_text(
+        'benchmark = "arith"\nserver = {model = "bundled"}\nmethods = [{name = "x", soft_thinking = {a = 1}}]'
+    )
+    yaml.write_text("benchmark: arith\nserver: {model: bundled}\nmethods: [{name: x, soft_thinking: {a: 1}}]")
+    assert runfile.read(toml) == runfile.read(yaml)
+
+
+def test_differences_name_the_key_and_both_values():
+    old, new = small(), small("http://elsewhere:2", sampling={"temperature": 1.0})
+    found = runfile.differences(old.to_dict(), new.to_dict())
+    assert "sampling.temperature was 0.6, is 1.0" in found
+    assert not any("base_url" in line for line in found)
+    assert runfile.differences(old.to_dict(), old.to_dict()) == []
+
+
+def test_every_run_file_is_a_run():
+    files = sorted(RUNS.rglob("*.toml"))
+    assert len(files) == 1 + 3 * 7 + 2
+    for file in files:
+        settings = runfile.read(file)
+        names = [(m.soft_thinking or {}).get("method") for m in settings.methods]
+        stops = [m for m in settings.methods if (m.soft_thinking or {}).get("cold_stop_entropy")]
+        assert {m.soft_thinking["method"] for m in stops} == {"cot", "soft"}, f"{file} lacks the control"
+        assert len({tuple(sorted(m.soft_thinking.items()))[:2] for m in stops}) == 1, f"{file}: another Cold Stop"
+        assert None in names
+
+
+@pytest.mark.parametrize("file", [RUNS.parent / "README.md", RUNS.parent / "sglang_soft_evals" / "config.py"])
+def test_the_documented_run_is_one(tmp_path, file):
+    text = file.read_text()
+    begin, end = ("```toml", "```") if file.suffix == ".md" else ("sampling.\n", '"""')
+    (tmp_path / "documented.toml").write_text(text.split(begin, 1)[1].split(end, 1)[0])
+    assert len(runfile.read(tmp_path / "documented.toml").methods) == 2
+
+
+def test_the_papers_run_files_are_what_the_command_writes():
+    folder = RUNS / "paper"
+    written = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.toml")}
+    assert written == paper.files()
+
+
+def test_arith_compares_every_method_on_enough_questions():
+    settings = runfile.read(RUNS / "arith.toml")
+    assert (settings.questions or benchmarks.get("arith").questions) >= 500
+    methods = {(m.soft_thinking or {"method": "hard"})["method"] for m in settings.methods}
+    assert methods == {
+        "hard", "cot", "soft", "soft_gumbel", "soft_dirichlet", "moi", "multiplex", "swireasoning", "selar",
+        "thinkrouter", "average", "coconut_tf", "soft_noise",
+    }  # fmt: skip
