@@ -41,17 +41,17 @@ def _run(args: argparse.Namespace) -> int:
     return 130 if result.stopped == "interrupted" else 0 if result.complete else 1
 
 
-def _report_to(folder: Path) -> None:
+def _report_to(folder: Path, baseline: str | None = None) -> None:
     from sglang_soft_evals import report
 
-    for path in report.write(folder):
+    for path in report.write(folder, baseline):
         print(path)
 
 
 def _report(args: argparse.Namespace) -> int:
     if not (args.folder / "run.json").is_file():
         raise ValueError(f"{args.folder} has no run.json; it is not the directory of a run.")
-    _report_to(args.folder)
+    _report_to(args.folder, args.baseline)
     return 0
 
 
@@ -137,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
     report = commands.add_parser("report", help="write the report of a run directory")
     report.add_argument("folder", type=Path)
+    report.add_argument("--baseline", metavar="METHOD", help="compare with this method (default: the run's first)")
     report.set_defaults(do=_report)
     questions = commands.add_parser("questions", help="questions of a benchmark as JSONL, for other clients")
     questions.add_argument("benchmark")
