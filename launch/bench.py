@@ -9,6 +9,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bench_methods import measure_methods, methods_table
@@ -69,10 +70,30 @@ def throughput(requests: int, tokens: int, rounds: int, attention_backend: str) 
     without.close()
     print(f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds},", end=" ")
     print(f"attention backend {attention_backend}:")
+    show(measured, [("soft", "hard"), ("hard", "hard without plugin")])
+
+
+def backends(requests: int, tokens: int, rounds: int, names: list[str]) -> None:
+    """The first attention backend against each other one, with hard requests and without the plugin."""
+    workers = {name: Worker(plugin=False, engine=ENGINE | {"attention_backend": name}) for name in names}
+
+    runs: dict[str, Callable[[], float]] = {
+        name: partial(rate, worker, requests, tokens, None) for name, worker in workers.items()
+    }
+    measured = take_turns(runs, rounds)
+    for worker in workers.values():
+        worker.close()
+    print(f"\nOutput tokens per second by attention backend, {requests} hard requests at once, {tokens} tokens each,")
+    print(f"n = {rounds}, without the plugin:")
+    show(measured, [(names[0], other) for other in names[1:]])
+
+
+def show(measured: dict[str, list[float]], ratios: list[tuple[str, str]]) -> None:
+    """A table of rates, and ratios of paired rounds."""
     print("| | median | min | max |\n| --- | --- | --- | --- |")
     for name, values in measured.items():
         print(f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |")
-    for top, bottom in (("soft", "hard"), ("hard", "hard without plugin")):
+    for top, bottom in ratios:
         ratio = paired_ratio(measured[top], measured[bottom])
         print(f"{top} / {bottom}: {ratio} (median of paired rounds; quartiles)")
 
@@ -161,6 +182,8 @@ def main() -> None:
     for attention_backend in args.attention_backend:
         throughput(args.requests, args.tokens, args.rounds, attention_backend)
     every_method(args.requests, args.tokens, args.rounds, args.attention_backend[0])
+    if len(args.attention_backend) > 1:
+        backends(args.requests, args.tokens, args.rounds, args.attention_backend)
 
 
 if __name__ == "__main__":

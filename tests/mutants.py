@@ -1,13 +1,15 @@
 """`make mutants`: break each promise on purpose; the test that guards it has to fail.
 
 A mutant is one edit of one source file, applied in a copy of the tree, so that nothing here is ever changed. It is
-killed when the tests named with it fail; a survivor, or an edit that no longer applies, is an error.
+killed when a test named with it fails; a survivor, an edit that no longer applies, or one that merely keeps the tests
+from running, is an error.
 
     python tests/mutants.py [name ...]
 """
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("sglang_soft", "kernels", "evals", "launch", "tests", "pyproject.toml")
+ERROR = re.compile(r"\w+(Error|Exception|Exit)\b")
 
 
 class Mutant(NamedTuple):
@@ -29,6 +32,9 @@ class Mutant(NamedTuple):
     new: str
     tests: str
     """pytest arguments: tests that must fail."""
+    stops: str = ""
+    """The assertion of ours by which the engine itself notices the mutant. SGLang then kills its whole process tree,
+    the tests included, so that none of them can fail."""
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -79,6 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "thinking = ints[:, columns.PHASE] == Phase.THINK",
         "thinking = ints[:, columns.PHASE] >= Phase.THINK",
         "tests/engine/test_traces.py -k default",
+        stops="AssertionError: thinking step in phase",
     ),
     Mutant(
         "hard-rows-take-part",
@@ -86,7 +93,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "sglang_soft/step.py",
         "tokens.copy_(torch.where(self.thinking, self.token.to(tokens.dtype), tokens))",
         "tokens.copy_(self.token.to(tokens.dtype))",
-        "tests/engine/test_isolation.py -k as_without",
+        "tests/engine/test_isolation.py -k drawn",
     ),
     Mutant(
         "logprob-of-the-drawn-token",
@@ -103,6 +110,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "token_rows[position] = slot",
         "pass",
         "tests/engine/test_traces.py -k mixed-chunk",
+    ),
+    Mutant(
+        "bf16-sum-before-reduce",
+        "tensor-parallel ranks add float32 partial sums",
+        "sglang_soft/hooks/embedding.py",
+        "torch.float32 if self.tp_size > 1 else self.output_dtype",
+        "self.output_dtype",
+        "tests/hooks/test_embedding.py",
     ),
     Mutant(
         "ids-of-other-ranks",
@@ -244,7 +259,7 @@ MUTANTS: tuple[Mutant, ...] = (
 
 
 def run(mutant: Mutant) -> tuple[bool, str]:
-    """(killed, last line of pytest)."""
+    """(killed, why)."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as scratch:
         for name in COPIED:
             source = ROOT / name
@@ -262,19 +277,31 @@ def run(mutant: Mutant) -> tuple[bool, str]:
         done = subprocess.run(
             [
                 sys.executable,
-                *("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
+                *("-m", "pytest", "-q", "-s", "-x", "-p", "no:cacheprovider", "-p", "no:warnings"),
                 *mutant.tests.split(),
             ],
             cwd=scratch,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            capture_output=True,
+            # One long line for each failed test, and no colours.
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "240", "NO_COLOR": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
+            errors="replace",
             timeout=1200,
         )
-    if done.returncode < 0:  # a scheduler that hits an assertion of ours takes its whole process tree down (SGLang)
-        return True, f"the engine stopped itself (signal {-done.returncode})"
-    last = (done.stdout.strip().splitlines() or [done.stderr[-200:]])[-1]
-    return done.returncode == 1, last
+    return verdict(mutant, done.returncode, done.stdout)
+
+
+def verdict(mutant: Mutant, returncode: int, output: str) -> tuple[bool, str]:
+    """(killed, why) from how pytest ended. Only a failed test kills, or the assertion that the mutant says stops the
+    engine; an engine that cannot start, or that stops for another reason, says nothing about the promise."""
+    lines = output.strip().splitlines() or [""]
+    if returncode == 1:
+        failed = [line for line in lines if line.startswith("FAILED ")]
+        return bool(failed), (failed or lines)[-1]
+    errors = [line for line in lines if ERROR.match(line)]
+    why = f"exit status {returncode}: {(errors or lines)[-1]}"
+    return bool(mutant.stops) and any(line.startswith(mutant.stops) for line in errors), why
 
 
 def main() -> None:
@@ -289,9 +316,11 @@ def main() -> None:
         if names and mutant.name not in names:
             continue
         start = time.monotonic()
-        killed, last = run(mutant)
-        verdict = "killed" if killed else "SURVIVED"
-        print(f"{verdict:9} {mutant.name:32} {time.monotonic() - start:5.0f} s  {last}", flush=True)
+        killed, why = run(mutant)
+        print(
+            f"{'killed' if killed else 'SURVIVED':9} {mutant.name:32} {time.monotonic() - start:5.0f} s  {why}",
+            flush=True,
+        )
         if not killed:
             survivors.append(mutant.name)
     if survivors:

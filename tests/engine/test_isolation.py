@@ -2,6 +2,7 @@
 the same concept tokens."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -68,6 +69,25 @@ def test_hard_requests_are_as_without_the_plugin(engine, without_plugin, beside)
         assert ours["output_ids"] == theirs["output_ids"]
         assert logprobs(ours) == pytest.approx(logprobs(theirs), abs=1e-5)
         assert "soft_thinking" not in ours["meta_info"]
+
+
+@on("default")
+def test_sampled_hard_requests_beside_soft_ones_are_drawn(engine):
+    """A greedy hard request would not show that the soft step's most probable token was put in place of the drawn one.
+    So: hard tokens are the most probable one as often as their probabilities say."""
+    hard = HARD * 4
+    soft = [c for c in CASES if c.soft is not None and c.max_new_tokens >= hard[0].max_new_tokens]
+    sampling = [sampling_params(c) | {"temperature": 1.0} for c in hard] + [sampling_params(c) for c in soft]
+    outs = engine.generate(
+        [prompt_ids(engine, c) for c in [*hard, *soft]], sampling, return_logprob=True, top_logprobs_num=1
+    )
+    first, expected, variance = 0, 0.0, 0.0
+    for out in outs[: len(hard)]:
+        for token, ((logprob, best, _),) in zip(out["output_ids"], out["meta_info"]["output_top_logprobs"]):
+            p = math.exp(logprob)
+            first, expected, variance = first + (token == best), expected + p, variance + p * (1 - p)
+    assert variance > 50, "nearly every token was certain"
+    assert abs(first - expected) < 5 * math.sqrt(variance)
 
 
 @on("default", "retract")

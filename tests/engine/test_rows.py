@@ -43,7 +43,7 @@ def test_many_requests_through_few_rows(engine):
         compare(observed(out), expected(engine, case))
 
 
-@on("default")
+@on("default", "no-overlap")
 def test_a_soft_request_that_is_aborted_while_thinking(engine):
     async def scenario() -> dict:
         ask = engine.engine.async_generate

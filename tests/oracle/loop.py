@@ -108,11 +108,13 @@ def why_think_end(step: ThinkingStep, emitted: int, low: int, request: Request) 
 def adjust(
     logits: torch.Tensor, prompt_ids: Sequence[int], output_ids: Sequence[int], request: Request
 ) -> torch.Tensor:
-    """`logits` [V] after penalties and bias. SGLang's order: additive penalties, the repetition penalty, the
-    bias."""
-    history = list(output_ids)
-    if request.penalty_history == "overlap" and output_ids:
-        history = [prompt_ids[-1], *output_ids[:-1]]
+    """`logits` [V] after penalties and bias. SGLang's order under the overlap schedule: additive penalties, the
+    repetition penalty, the bias. With that schedule off the order of the penalties is not defined (a set of classes,
+    `SamplingBatchInfo.from_schedule_batch`)."""
+    start = max((step for step in request.retracted_at if step <= len(output_ids)), default=0)
+    history = list(output_ids[start:])
+    if request.penalty_history == "overlap" and history:
+        history = [[*prompt_ids, *output_ids][len(prompt_ids) + start - 1], *history[:-1]]
     logits = logits.clone()
     for token, count in Counter(history).items():
         logits[token] -= request.frequency_penalty * count + request.presence_penalty
