@@ -8,7 +8,7 @@ from tests.conftest import on
 from tests.engine.cases import expected, observed, prompt_ids, sampling_params
 from tests.engine.method_cases import METHOD_CASES
 from tests.engine.setups import SMALL
-from tests.engine.test_traces import compare_all
+from tests.engine.test_traces import compare_all, joined
 from tests.oracle import compare
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
@@ -137,7 +137,5 @@ def test_streamed_methods(engine):
     )
     last = chunks[-1]
     parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]
-    last["meta_info"]["soft_thinking"]["concepts"] = {
-        column: [step for part in parts for step in part.get(column, [])] for column in ("ids", "weights", "entropy")
-    }
+    last["meta_info"]["soft_thinking"]["concepts"] = joined(parts)
     compare(observed(last), expected(engine, case))
