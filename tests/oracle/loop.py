@@ -114,7 +114,7 @@ def adjust(
     start = max((step for step in request.retracted_at if step <= len(output_ids)), default=0)
     history = list(output_ids[start:])
     if request.penalty_history == "overlap" and history:
-        history = [[*prompt_ids, *output_ids][len(prompt_ids) + start - 1], *history[:-1]]
+        history = [output_ids[start - 1] if start else prompt_ids[-1], *history[:-1]]
     logits = logits.clone()
     for token, count in Counter(history).items():
         logits[token] -= request.frequency_penalty * count + request.presence_penalty

@@ -250,6 +250,19 @@ def test_penalties_under_the_overlap_schedule_are_one_token_behind():
     assert adjusted(logits, [3], [0, 0, 1], **changes) == [0.0, 2.0, 2.0, 1.0]
 
 
+def test_penalties_count_anew_after_a_retraction():
+    logits = [2.0, 2.0, 2.0, 2.0]
+    changes = {"frequency_penalty": 1.0, "retracted_at": [1, 3]}
+    assert adjusted(logits, [3], [0], **changes) == logits
+    assert adjusted(logits, [3], [0, 1], **changes) == [2.0, 1.0, 2.0, 2.0]
+    assert adjusted(logits, [3], [0, 1, 1], **changes) == logits
+    assert adjusted(logits, [3], [0, 1, 1, 0], **changes) == [1.0, 2.0, 2.0, 2.0]
+    overlap = changes | {"penalty_history": "overlap"}
+    assert adjusted(logits, [3], [0, 1, 1], **overlap) == logits
+    assert adjusted(logits, [3], [0, 1, 1, 0], **overlap) == [2.0, 1.0, 2.0, 2.0]
+    assert adjusted(logits, [3], [0, 1, 1, 0, 2], **overlap) == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_penalties_change_concept_tokens_and_count_readable_ones():
     trace, _ = ask(TWO, TWO, frequency_penalty=10.0, max_new_tokens=3)
     assert [s.ids[0] for s in trace.steps] == [2, 3, 2] == trace.output_ids
