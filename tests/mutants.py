@@ -75,17 +75,17 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "cold-stop-counts-in-the-answer",
         "Cold Stop acts in the thinking phase only",
-        "sglang_soft/step.py",
-        "thinking = ints[:, columns.PHASE] == Phase.THINK",
-        "thinking = ints[:, columns.PHASE] >= Phase.THINK",
+        "kernels/sglang_soft_kernels/state_reference.py",
+        "thinking = ints[:, layout.PHASE] == Phase.THINK",
+        "thinking = ints[:, layout.PHASE] >= Phase.THINK",
         "tests/engine/test_traces.py -k default",
     ),
     Mutant(
         "hard-rows-take-part",
         "hard rows keep the tokens of SGLang's own sampler",
-        "sglang_soft/step.py",
-        "tokens.copy_(torch.where(self.thinking, self.token.to(tokens.dtype), tokens))",
-        "tokens.copy_(self.token.to(tokens.dtype))",
+        "kernels/sglang_soft_kernels/state_reference.py",
+        "tokens.copy_(torch.where(record.kind != Step.PLAIN, record.token, tokens))",
+        "tokens.copy_(record.token)",
         "tests/engine/test_isolation.py -k as_without",
     ),
     Mutant(
