@@ -121,7 +121,7 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
     from sglang_soft.plan import plan_forward
     from sglang_soft.pool import ConceptPool
     from sglang_soft.request import SoftRequest
-    from sglang_soft.step import advance, concept_step
+    from sglang_soft.step import concept_step
     from sglang_soft.transfer import DeviceConcepts
     from sglang_soft.wire import SoftParams
 
@@ -144,7 +144,7 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
     def device() -> DeviceConcepts:
         step = concept_step(plan, logits)
         step.merge(tokens)
-        advance(pool, index, step, tokens)
+        step.advance(plan, tokens)
         return DeviceConcepts.of(step, plan)
 
     def host() -> None:

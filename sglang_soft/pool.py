@@ -5,22 +5,16 @@ synchronisation, valid under the overlap schedule, readable inside a captured de
 which no request owns. Rows are written only in stream order with the forwards, because a freed row can be handed to
 a new request while an older forward is still in flight.
 
-Shapes: R rows, K slots.
+Shapes: R rows, K slots. Columns of `ints` and `floats`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Sequence
 
 import torch
+from sglang_soft_kernels.layout import Phase
 
 from sglang_soft import methods
-from sglang_soft.request import Phase, SoftRequest
-
-# Columns of `floats`
-TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
-# Columns of `ints`; the last three change at every step
-TOP_K, CANDIDATES, MAX_TOPK, METHOD, HORIZON = range(5)
-COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
-STATE = slice(PHASE, THOUGHT + 1)
+from sglang_soft.request import SoftRequest
 
 _NEVER = 2**31 - 1
 _IDLE_FLOATS = (1.0, 1.0, 0.0, 0.0)

@@ -6,43 +6,15 @@ restarts from.
 
 from array import array
 from collections.abc import Iterator, Sequence
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from sglang_soft_kernels.layout import Phase, Step
 
 from sglang_soft import methods
 from sglang_soft.history import Concept, ConceptLog, concept_key, private_key, unpack
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.wire import SoftParams
-
-
-class Phase(IntEnum):
-    """Phase of a row. Values are shared with the device."""
-
-    OFF = 0
-    """Not a soft request."""
-    WAIT = 1
-    """Plain decoding; thinking starts behind a think-start token."""
-    THINK = 2
-    ANSWER = 3
-
-
-class Step(IntEnum):
-    """What one sampled position of a soft request was. Values are shared with the device."""
-
-    PLAIN = 0
-    """An ordinary token: before thinking, or in the answer."""
-    CONCEPT = 1
-    THINK_END = 2
-    """Think-end was the most probable token."""
-    COLD_STOP = 3
-    """Think-end was forced by Cold Stop."""
-    BOUND = 4
-    """Think-end was forced by max_thinking_tokens."""
-    METHOD = 5
-    """Think-end was forced by the method itself."""
-
 
 HOW_ENDED = {
     Step.THINK_END: "think_end", Step.COLD_STOP: "cold_stop", Step.BOUND: "bound", Step.METHOD: "method",

@@ -8,7 +8,7 @@ from sglang_soft.params import Sampling
 from sglang_soft.plan import plan_forward
 from sglang_soft.pool import ConceptPool
 from sglang_soft.request import SoftRequest, Step
-from sglang_soft.step import advance, concept_step
+from sglang_soft.step import concept_step
 from sglang_soft.transfer import DeviceConcepts
 from tests.soft_params import soft_params
 
@@ -34,7 +34,7 @@ def run(requests: list[SoftRequest | None], logits: torch.Tensor, hidden: torch.
         step = concept_step(plan, logits[at], hidden[at] if plan.reads_hidden else None)
         tokens = torch.full((B,), 3)
         step.merge(tokens)
-        advance(pool, rows, step, tokens)
+        step.advance(plan, tokens)
         DeviceConcepts.of(step, plan)
         feeding = torch.zeros(B, dtype=torch.bool) if step.has_vector is None else step.has_vector
         outcomes.append((step, tokens, feeding))
@@ -45,10 +45,11 @@ def row(outcomes: list[tuple], b: int, width: int) -> list[tuple]:
     """What row b is fed and says, as plain values of `width` slots."""
     found = []
     for step, tokens, feeding in outcomes:
-        ids, weights = step.ids[b, :width].tolist(), step.weights[b, :width].tolist()
+        record = step.record
+        ids, weights = record.ids[b, :width].tolist(), record.weights[b, :width].tolist()
         used = [(i, w) for i, w in zip(ids, weights) if w != 0]
         vector = step.vector[b].tolist() if feeding[b] else None
-        found.append((used, step.entropy[b].item(), step.kind[b].item(), tokens[b].item(), vector))
+        found.append((used, record.entropy[b].item(), record.kind[b].item(), tokens[b].item(), vector))
     return found
 
 
@@ -78,8 +79,8 @@ def test_slots_in_use_come_first_and_weights_sum_to_one(inputs, name):
     logits, hidden = inputs
     B = logits.shape[1]
     for step, _, feeding in run([request(name, seed) for seed in range(B)], logits, hidden):
-        concept = step.kind == Step.CONCEPT
-        weights = step.weights[concept]
+        concept = step.record.kind == Step.CONCEPT
+        weights = step.record.weights[concept]
         used = weights != 0
         assert (used.int().diff(dim=1) <= 0).all(), "an unused slot in front of a used one"
         expected = torch.zeros(len(weights)) if name == "coconut_tf" else torch.ones(len(weights))
@@ -91,7 +92,7 @@ def test_a_hard_row_beside_every_method_keeps_its_token(inputs):
     logits, hidden = inputs
     batch = [request(name) for name in methods.names()] + [None]
     for step, tokens, _ in run(batch, logits[:, : len(batch)], hidden[:, : len(batch)]):
-        assert tokens[-1] == 3 and step.kind[-1] == Step.PLAIN and not step.thinking[-1]
+        assert tokens[-1] == 3 and step.record.kind[-1] == Step.PLAIN
 
 
 def test_a_method_that_is_not_in_the_batch_costs_nothing(inputs, monkeypatch):
@@ -100,4 +101,4 @@ def test_a_method_that_is_not_in_the_batch_costs_nothing(inputs, monkeypatch):
         if name != "soft":
             monkeypatch.setattr(type(method), "step", lambda *_: pytest.fail("a method without a request ran"))
     (step, *_), *_ = run([request("soft"), None], logits[:, :2], hidden[:, :2])
-    assert step.vector is None and step.method_state is None and step.ids.shape == (2, 10)
+    assert step.vector is None and step.record.state.shape == (2, 0) and step.record.ids.shape == (2, 10)

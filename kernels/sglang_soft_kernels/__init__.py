@@ -8,8 +8,12 @@ from typing import Any
 
 _HOME = {
     "SoftSample": "sampling_reference",
+    "StepRecord": "state_reference",
     "VocabShard": "mixture_reference",
+    "advance": "dispatch",
+    "decide": "dispatch",
     "embedding_mixture": "dispatch",
+    "merge": "dispatch",
     "soft_sample": "dispatch",
 }
 

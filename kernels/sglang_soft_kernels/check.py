@@ -20,7 +20,7 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import mixture_triton, sampling_triton
+from . import mixture_triton, sampling_triton, state_triton
 
 ARCHS = (80, 90, 100)
 
@@ -86,6 +86,21 @@ def variants() -> Iterator[Variant]:
         types |= {"weights_ptr": "*fp32", "entropy_ptr": "*fp32"}
         label = f"finish V={V} K={K} top_k<={max_top_k}"
         yield Variant(label, sampling_triton.finish_kernel, types, config, num_warps)
+    yield from _state_variants()
+
+
+def _state_variants() -> Iterator[Variant]:
+    types = {f"{name}_ptr": "*i32" for name in ("ids", "token", "ints", "packed", "before")}
+    types |= {f"{name}_ptr": "*fp32" for name in ("weights", "entropy", "logits", "floats", "state")}
+    types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows")} | {"conclude_ptr": "*i8"}
+    for K, S, conclude in [(10, 0, False), (64, 5, True)]:
+        config = state_triton.launch_config(K, S)
+        num_warps = config.pop("num_warps")
+        label = f"K={K} S={S}{' conclude' if conclude else ''}"
+        values = config | {"CONCLUDE": conclude}
+        yield Variant(f"decide {label}", state_triton.decide_kernel, types, values, num_warps)
+        yield Variant(f"advance {label}", state_triton.advance_kernel, types, config, num_warps)
+    yield Variant("merge", state_triton.merge_kernel, types, {}, state_triton.WARPS)
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:

@@ -8,9 +8,10 @@ import os
 
 import torch
 
-from . import mixture_reference, sampling_reference
+from . import mixture_reference, sampling_reference, state_reference
 from .mixture_reference import VocabShard
 from .sampling_reference import SoftSample
+from .state_reference import StepRecord
 
 
 def uses_triton(tensor: torch.Tensor) -> bool:
@@ -63,3 +64,50 @@ def soft_sample(
     else:
         run = sampling_reference.soft_sample
     return run(logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k)
+
+
+def decide(
+    ids: torch.Tensor,
+    weights: torch.Tensor,
+    token: torch.Tensor,
+    entropy: torch.Tensor,
+    logits: torch.Tensor,
+    ints: torch.Tensor,
+    floats: torch.Tensor,
+    *,
+    conclude: torch.Tensor | None = None,
+    state: torch.Tensor | None = None,
+) -> StepRecord:
+    """What the rows emit and are fed; see `state_reference.decide`."""
+    if uses_triton(logits):
+        from .state_triton import decide as run
+    else:
+        run = state_reference.decide
+    return run(ids, weights, token, entropy, logits, ints, floats, conclude=conclude, state=state)
+
+
+def merge(record: StepRecord, tokens: torch.Tensor) -> None:
+    """Put the tokens of thinking rows into `tokens`, in place; see `state_reference.merge`."""
+    if uses_triton(tokens):
+        from .state_triton import merge as run
+    else:
+        run = state_reference.merge
+    run(record, tokens)
+
+
+def advance(
+    record: StepRecord,
+    tokens: torch.Tensor,
+    ints: torch.Tensor,
+    rows: torch.Tensor,
+    pool_ids: torch.Tensor,
+    pool_weights: torch.Tensor,
+    pool_ints: torch.Tensor,
+    pool_state: torch.Tensor,
+) -> None:
+    """Write what the rows feed next and their new state; see `state_reference.advance`."""
+    if uses_triton(tokens):
+        from .state_triton import advance as run
+    else:
+        run = state_reference.advance
+    run(record, tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state)

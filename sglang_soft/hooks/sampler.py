@@ -8,7 +8,7 @@ from sglang.srt.layers.logprob_processor import OutputLogprobProcessor
 from sglang.srt.layers.sampler import Sampler
 
 from sglang_soft.plan import ForwardPlan
-from sglang_soft.step import ConceptStep, advance, concept_step
+from sglang_soft.step import ConceptStep, concept_step
 
 
 def after_create_sampler(sampler: Sampler, *args, **kwargs) -> Sampler:
@@ -64,7 +64,7 @@ class SoftSampler(Sampler):
     def forward(self, *args, **kwargs) -> torch.Tensor:
         tokens = super().forward(*args, **kwargs)
         if self._plan is not None and self._step is not None:
-            advance(self._plan.pool, self._plan.rows, self._step, tokens)
+            self._step.advance(self._plan, tokens)
         return tokens
 
     def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:

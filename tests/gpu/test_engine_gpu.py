@@ -101,11 +101,12 @@ def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int 
     first round compiles the kernels; the others must not wait for the device."""
     import torch
     from sglang_soft_kernels import embedding_mixture
+    from sglang_soft_kernels.layout import THOUGHT
 
     from sglang_soft.plan import plan_forward
-    from sglang_soft.pool import THOUGHT, ConceptPool
+    from sglang_soft.pool import ConceptPool
     from sglang_soft.request import Phase, SoftRequest
-    from sglang_soft.step import advance, concept_step
+    from sglang_soft.step import concept_step
     from sglang_soft.transfer import DeviceConcepts
     from tests.soft_params import soft_params
 
@@ -122,7 +123,7 @@ def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int 
     def step() -> DeviceConcepts:
         outcome = concept_step(plan, logits)
         outcome.merge(tokens)
-        advance(pool, index, outcome, tokens)
+        outcome.advance(plan, tokens)
         embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10])
         return DeviceConcepts.of(outcome, plan)
 

@@ -11,17 +11,19 @@ assert os.environ.get("TRITON_INTERPRET") == "1", "run through test_interpreter.
 import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
+import state_cases as states  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
-from sglang_soft_kernels import mixture_triton, sampling_triton  # noqa: E402
+from sglang_soft_kernels import mixture_triton, sampling_triton, state_triton  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 def test_kernels_are_interpreted():
-    for kernel in (mixture_triton.mixture_kernel, sampling_triton.scan_kernel, sampling_triton.finish_kernel):
-        assert isinstance(kernel, InterpretedFunction)
+    for module in (mixture_triton, sampling_triton, state_triton):
+        kernels_of_module = [value for name, value in vars(module).items() if name.endswith("_kernel")]
+        assert kernels_of_module and all(isinstance(kernel, InterpretedFunction) for kernel in kernels_of_module)
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
@@ -41,6 +43,16 @@ def test_shards():
 @pytest.mark.parametrize("case", cases.SAMPLES)
 def test_soft_sample(case):
     cases.check_samples(kernels.soft_sample, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_decide(case):
+    states.check_decide(kernels.decide, case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_next_state(case):
+    states.check_next_state(kernels.decide, kernels.merge, kernels.advance, case, "cpu")
 
 
 def test_batch_invariance():

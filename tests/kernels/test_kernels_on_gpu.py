@@ -3,6 +3,7 @@
 import kernel_cases as cases
 import pytest
 import sglang_soft_kernels as kernels
+import state_cases as states
 import torch
 from kernel_cases import poisoned  # noqa: F401
 
@@ -30,6 +31,16 @@ def test_shards():
 @pytest.mark.parametrize("case", [*cases.SAMPLES, (512, 1000, "ties", 10, torch.float32)])
 def test_soft_sample(case):
     cases.check_samples(kernels.soft_sample, *case, "cuda")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_decide(case):
+    states.check_decide(kernels.decide, case, "cuda")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_next_state(case):
+    states.check_next_state(kernels.decide, kernels.merge, kernels.advance, case, "cuda")
 
 
 def test_batch_invariance():

@@ -1,0 +1,172 @@
+"""Cases of a step's decisions and of the rows' next state, against one row after the other in plain Python.
+
+Run on the reference (test_state_reference.py), in Triton's interpreter (interpreted.py) and on a GPU. Nothing is
+rounded, so everything is compared bit for bit.
+"""
+
+from typing import NamedTuple
+
+import torch
+from sglang_soft_kernels import layout
+from sglang_soft_kernels.layout import Phase, Step
+
+NEVER = 2**31 - 1
+SPARE = 3
+"""Slots and state columns of the pool that the batch does not use."""
+
+
+class Case(NamedTuple):
+    B: int
+    K: int
+    S: int
+    conclude: bool
+    logits: torch.dtype = torch.float32
+    tokens: torch.dtype = torch.int64
+
+
+CASES = [
+    Case(0, 4, 0, True),
+    Case(1, 1, 0, False),
+    Case(7, 3, 5, True, tokens=torch.int32),
+    Case(33, 10, 0, False),
+    Case(63, 64, 1, True, logits=torch.bfloat16),
+    Case(255, 17, 2, True),
+]
+EVERY_PATH = CASES[-1]
+"""Large enough that each kind and each change of phase is in it."""
+
+
+class Inputs(NamedTuple):
+    ids: torch.Tensor
+    weights: torch.Tensor
+    token: torch.Tensor
+    entropy: torch.Tensor
+    logits: torch.Tensor
+    ints: torch.Tensor
+    floats: torch.Tensor
+    conclude: torch.Tensor | None
+    state: torch.Tensor | None
+
+
+def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
+    g = torch.Generator().manual_seed(case.B)
+    B, K, S = case[:3]
+
+    def chance(p: float) -> torch.Tensor:
+        return torch.rand(B, generator=g) < p
+
+    columns = layout.THOUGHT + 1
+    ints = torch.randint(0, V, (B, columns), generator=g, dtype=torch.int32)
+    for column, high in ((layout.COLD_STEPS, 4), (layout.LOW, 4), (layout.THOUGHT, 6), (layout.BOUND, 12)):
+        ints[:, column] = torch.randint(0, high, (B,), generator=g)
+    ints[:, layout.BOUND] += 1
+    ints[:, layout.COLD_STEPS] += 1
+    ints[chance(0.2), layout.BOUND] = NEVER
+    ints[chance(0.2), layout.THINK_START] = -1
+    phases = torch.tensor([Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32)
+    ints[:, layout.PHASE] = phases[torch.randint(0, len(phases), (B,), generator=g)]
+    think_end = ints[:, layout.THINK_END]
+
+    entropy = torch.rand(B, generator=g)
+    floats = torch.rand(B, layout.COLD_ENTROPY + 1, generator=g)
+    exact = chance(0.2)  # Cold Stop counts what is below its entropy, not what is equal to it
+    floats[exact, layout.COLD_ENTROPY] = entropy[exact]
+    # Parts of wider tensors, as the step passes them.
+    ids = torch.randint(0, V, (B, K + 2), generator=g, dtype=torch.int32)[:, :K]
+    weights = torch.rand(B, K + 2, generator=g)[:, :K]
+    natural = chance(0.15)
+    ids[natural, 0] = think_end[natural]
+    logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
+    forbidden = chance(0.25)
+    logits[forbidden, think_end[forbidden].long()] = float("-inf")
+    conclude = chance(0.15) if case.conclude else None
+    state = torch.randn(B, S, generator=g) if S else None
+    inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, conclude, state)
+    return Inputs(*(None if x is None else x.to(device) for x in inputs))
+
+
+def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[float]]:
+    """kind, low, token, ids and weights of row b."""
+    ids, weights, token = inputs.ids[b].tolist(), inputs.weights[b].tolist(), int(inputs.token[b])
+    ints = inputs.ints[b].tolist()
+    think_end = ints[layout.THINK_END]
+    low = ints[layout.LOW] + 1 if inputs.entropy[b] < inputs.floats[b, layout.COLD_ENTROPY] else 0
+    kind = Step.CONCEPT
+    if token == think_end:
+        kind = Step.THINK_END
+    elif inputs.logits[b, think_end] > float("-inf"):
+        if inputs.conclude is not None and inputs.conclude[b]:
+            kind = Step.METHOD
+        elif low >= ints[layout.COLD_STEPS]:
+            kind = Step.COLD_STOP
+        elif ints[layout.THOUGHT] >= ints[layout.BOUND]:
+            kind = Step.BOUND
+    if kind != Step.CONCEPT:
+        token, ids, weights = think_end, [think_end] * len(ids), [1.0] + [0.0] * (len(ids) - 1)
+    if ints[layout.PHASE] != Phase.THINK:
+        kind = Step.PLAIN
+    return int(kind), low, token, ids, weights
+
+
+def check_decide(decide, case: Case, device: str) -> None:
+    inputs = make_inputs(case, device)
+    before = [x.clone() for x in inputs if x is not None]
+    record = decide(*inputs[:7], conclude=inputs.conclude, state=inputs.state)
+    assert record.packed.shape == (case.B, 2 * case.K + 4 + case.S) and record.packed.is_contiguous()
+    assert torch.equal(record.entropy, inputs.entropy)
+    assert record.state.shape[1] == case.S and (inputs.state is None or torch.equal(record.state, inputs.state))
+    parts = [x.tolist() for x in (record.kind, record.low, record.token, record.ids, record.weights)]
+    on_host = Inputs(*(None if x is None else x.cpu() for x in inputs))
+    for b, got in enumerate(zip(*parts, strict=True)):
+        assert got == decided(on_host, b), f"row {b}"
+    if case == EVERY_PATH:
+        assert set(record.kind.tolist()) == set(Step)
+    for x, old in zip([x for x in inputs if x is not None], before, strict=True):
+        assert torch.equal(x, old), "an input was modified"
+
+
+def check_next_state(decide, merge, advance, case: Case, device: str) -> None:
+    """Tokens, and every element of the pool: other rows, spare slots and the rows' parameters stay as they are."""
+    inputs = make_inputs(case, device)
+    B, K, S = case[:3]
+    g = torch.Generator().manual_seed(case.K)
+    R = 2 * B + 3
+    rows = torch.randperm(R, generator=g)[:B].to(device)
+    pool = (
+        torch.randint(0, 50, (R, K + SPARE), generator=g, dtype=torch.int32).to(device),
+        torch.rand(R, K + SPARE, generator=g).to(device),
+        torch.randint(0, 50, (R, layout.THOUGHT + 1), generator=g, dtype=torch.int32).to(device),
+        torch.randn(R, S + SPARE, generator=g).to(device),
+    )
+    pool[2][rows] = inputs.ints
+    record = decide(*inputs[:7], conclude=inputs.conclude, state=inputs.state)
+    drawn = torch.randint(0, 50, (B,), generator=g)
+    drawn[::2] = inputs.ints[::2, layout.THINK_START].cpu()
+    tokens = drawn.to(device, case.tokens)
+    want_ids, want_weights, want_ints, want_state = (x.tolist() for x in pool)
+
+    merge(record, tokens)
+    thinking = (record.kind != Step.PLAIN).cpu()
+    assert torch.equal(tokens.cpu().long(), torch.where(thinking, record.token.cpu().long(), drawn))
+    advance(record, tokens, inputs.ints, rows, *pool)
+
+    changes = set()
+    for b, row in enumerate(rows.tolist()):
+        kind, ints = int(record.kind[b]), want_ints[row]
+        want_ids[row][:K] = record.ids[b].tolist()
+        want_weights[row][:K] = record.weights[b].tolist() if kind == Step.CONCEPT else [0.0] * K
+        phase = old = ints[layout.PHASE]
+        if kind != Step.PLAIN:
+            want_state[row][:S] = record.state[b].tolist()
+            ints[layout.LOW] = int(record.low[b])
+            phase = Phase.THINK if kind == Step.CONCEPT else Phase.ANSWER
+            ints[layout.THOUGHT] += kind == Step.CONCEPT
+        elif old == Phase.WAIT and tokens[b] == ints[layout.THINK_START]:
+            phase = Phase.THINK
+        ints[layout.PHASE] = int(phase)
+        changes.add((old, int(phase)))
+    for got, want in zip(pool, (want_ids, want_weights, want_ints, want_state), strict=True):
+        assert got.tolist() == want
+    if case == EVERY_PATH:
+        stays = {(int(phase), int(phase)) for phase in Phase}
+        assert changes == stays | {(Phase.WAIT, Phase.THINK), (Phase.THINK, Phase.ANSWER)}
