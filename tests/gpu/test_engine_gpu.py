@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from sglang_soft import methods
 from tests.engine.cases import observed
 from tests.gpu import requests
 from tests.gpu.rounding import TOLERANCE, first_difference, judge, oracle_logits, until_eos
@@ -96,7 +97,7 @@ def no_synchronisation() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int = 3) -> None:
+def decode_steps(device: str, method: str, rows: int = 8, vocabulary: int = 5000, steps: int = 3) -> None:
     """What the plugin does in a decode step: concept tokens, merge, state, the record for the host, the mixture. The
     first round compiles the kernels; the others must not wait for the device."""
     import torch
@@ -110,21 +111,26 @@ def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int 
     from sglang_soft.transfer import DeviceConcepts
     from tests.soft_params import soft_params
 
-    params = soft_params(cold_stop_steps=256)
-    pool = ConceptPool(rows + 1, 32, device)
+    own = methods.get(method)
+    args = own.args({field.name: field.default for field in own.fields})
+    params = soft_params(method=method, args=args, cold_stop_steps=256, think_end_id=vocabulary - 1)
+    pool = ConceptPool(rows + 1, 32, device, hidden_size=256, dtype=torch.bfloat16)
     soft = [SoftRequest(params) if i % 2 else None for i in range(rows)]
     pool.start(range(1, rows + 1), soft)
     index = torch.arange(1, rows + 1, device=device)
     plan = plan_forward(pool, index, soft)
     logits = torch.randn(rows, vocabulary, device=device) * 4
+    logits[:, -1] = -100  # no row ends its thinking
+    hidden = torch.randn(rows, 256, dtype=torch.bfloat16, device=device) if plan.reads_hidden else None
     table = torch.randn(vocabulary, 256, dtype=torch.bfloat16, device=device)
     tokens = torch.full((rows,), 7, device=device)
 
     def step() -> DeviceConcepts:
-        outcome = concept_step(plan, logits)
+        outcome = concept_step(plan, logits, hidden)
         outcome.merge(tokens)
         outcome.advance(plan, tokens)
-        embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10])
+        vectors = {"vectors": pool.vectors, "has_vector": pool.has_vector} if plan.feeds_vector else {}
+        embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10], **vectors)
         return DeviceConcepts.of(outcome, plan)
 
     step()
@@ -138,5 +144,6 @@ def decode_steps(device: str, rows: int = 8, vocabulary: int = 5000, steps: int 
     assert all(request is None or request.phase == Phase.THINK for request in soft)
 
 
-def test_decode_steps_do_not_synchronise(cuda):
-    decode_steps(cuda)
+@pytest.mark.parametrize("method", methods.names())
+def test_decode_steps_do_not_synchronise(cuda, method):
+    decode_steps(cuda, method)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from sglang_soft import methods
 from tests.gpu import requests
 from tests.gpu.rounding import judge, until_eos
 from tests.gpu.test_engine_gpu import decode_steps
@@ -49,5 +50,6 @@ def test_wrong_data_is_found(rounded):
         judge(model, prompt, replace(observed, output_ids=tokens), request)
 
 
-def test_the_steps_of_the_synchronisation_test_run():
-    decode_steps("cpu")
+@pytest.mark.parametrize("method", methods.names())
+def test_the_steps_of_the_synchronisation_test_run(method):
+    decode_steps("cpu", method)
