@@ -89,6 +89,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/engine/test_isolation.py -k as_without",
     ),
     Mutant(
+        "think-end-against-the-grammar",
+        "think-end is not forced where the logits forbid it",
+        "kernels/sglang_soft_kernels/state_reference.py",
+        "kind = torch.where(allowed, kind, _STEP[Step.CONCEPT])",
+        "pass",
+        "tests/kernels/test_state_reference.py",
+    ),
+    Mutant(
+        "thinking-never-ends-in-the-kernel",
+        "a step's kernels do what their reference does",
+        "kernels/sglang_soft_kernels/state_triton.py",
+        "mask=starts | (kind > CONCEPT))",
+        "mask=starts)",
+        "tests/kernels/test_interpreter.py",
+    ),
+    Mutant(
         "logprob-of-the-drawn-token",
         "logprobs are of the token that was emitted",
         "sglang_soft/hooks/sampler.py",
