@@ -5,13 +5,13 @@ synchronisation, valid under the overlap schedule, readable inside a captured de
 which no request owns. Rows are written only in stream order with the forwards, because a freed row can be handed to
 a new request while an older forward is still in flight.
 
-Shapes: R rows, K slots. Columns of `ints` and `floats`: sglang_soft_kernels/layout.py.
+Shapes: R rows, K slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Sequence
 
 import torch
-from sglang_soft_kernels.layout import Phase
+from sglang_soft_kernels.layout import INTS, Phase
 
 from sglang_soft import methods
 from sglang_soft.request import SoftRequest
@@ -42,8 +42,10 @@ class ConceptPool:
         """[R, K] token ids of the row's next input."""
         self.weights = torch.zeros((rows, width), dtype=torch.float32, device=device)
         """[R, K]; weights[r, 0] == 0: the next input of row r is a plain token."""
-        self.floats = torch.tensor(_IDLE_FLOATS, device=device).repeat(rows, 1)
-        """[R, 4] float32 request parameters."""
+        self.table = _table([_IDLE_INTS], [_IDLE_FLOATS]).to(device).repeat(rows, 1)
+        """[R, 12 + 4] int32: `ints` and, by their bits, the float32 request parameters; a step gathers both at once."""
+        self.ints = self.table[:, :INTS]
+        """[R, 12] int32 request parameters and state."""
         every = methods.registry().values()
         self.args = torch.zeros((rows, max(1, *(len(m.fields) for m in every))), device=device)
         """[R, A] float32: parameters of the row's method."""
@@ -54,8 +56,6 @@ class ConceptPool:
         """[R]: the row's next input has a vector."""
         self.vectors: torch.Tensor | None = None
         """[R, H] model dtype; there from `with_vectors` on."""
-        self.ints = torch.tensor(_IDLE_INTS, dtype=torch.int32, device=device).repeat(rows, 1)
-        """[R, 12] int32 request parameters and state."""
         self.dirty: set[int] = set()
         """Rows that a soft request used last; a hard request that gets one must find it clean."""
         self._pin = torch.device(device).type == "cuda"
@@ -71,8 +71,7 @@ class ConceptPool:
         floats = [_floats(r) if r else _IDLE_FLOATS for r in requests]
         ints = [_ints(r) if r else _IDLE_INTS for r in requests]
         index = self.upload(torch.tensor(rows, dtype=torch.int64))
-        self.floats.index_copy_(0, index, self.upload(torch.tensor(floats, dtype=torch.float32)))
-        self.ints.index_copy_(0, index, self.upload(torch.tensor(ints, dtype=torch.int32)))
+        self.table.index_copy_(0, index, self.upload(_table(ints, floats)))
         self.weights.index_fill_(0, index, 0.0)
         self.has_vector.index_fill_(0, index, False)
         if any(r and (r.method.random or r.method.fields or r.method.state) for r in requests):
@@ -85,6 +84,11 @@ class ConceptPool:
         for row, request in zip(rows, requests):
             (self.dirty.add if request else self.dirty.discard)(row)
 
+    def gather(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Parameters and state of `rows` [B]: [B, 12] int32, [B, 4] float32."""
+        table = self.table[rows]
+        return table[:, :INTS], table[:, INTS:].view(torch.float32)
+
     def with_vectors(self) -> torch.Tensor:
         """`vectors`, made at the first call: by a method that feeds one, or before CUDA graphs are captured."""
         if self.vectors is None:
@@ -95,6 +99,11 @@ class ConceptPool:
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """Host tensor -> device, without blocking."""
         return (tensor.pin_memory() if self._pin else tensor).to(self.ids.device, non_blocking=True)
+
+
+def _table(ints: Sequence[Sequence[int]], floats: Sequence[Sequence[float]]) -> torch.Tensor:
+    bits = torch.tensor(floats, dtype=torch.float32).view(torch.int32)
+    return torch.cat([torch.tensor(ints, dtype=torch.int32), bits], 1)
 
 
 def _padded(values: Sequence[float], width: int) -> list[float]:

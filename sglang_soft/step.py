@@ -47,8 +47,7 @@ def concept_step(plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor |
     logits: [B, V] float32, after penalties, bias and grammar mask; not modified. hidden: [B, H], last hidden state,
     where a method of the batch reads it.
     """
-    pool, rows = plan.pool, plan.rows
-    floats, ints = pool.floats[rows], pool.ints[rows]
+    ints, floats = plan.pool.gather(plan.rows)
     V = logits.shape[1]
     sample = soft_sample(
         logits,

@@ -5,11 +5,12 @@ Imports neither torch nor triton.
 
 from enum import IntEnum
 
-# Columns of the float32 parameters
-TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
 # Columns of the int32 parameters and state; the last three change at every step
 TOP_K, CANDIDATES, MAX_TOPK, METHOD, HORIZON = range(5)
 COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
+INTS = 12
+# Columns of the float32 parameters
+TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
 
 
 class Phase(IntEnum):

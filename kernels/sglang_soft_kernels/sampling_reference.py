@@ -66,9 +66,10 @@ def soft_sample(
     x = (x - x.amax(1, keepdim=True)).div_(T).clamp_(min=-1e30)
     e = x.exp()  # probabilities times Z; the largest is exactly 1
     Z = row_sum(e)
+    Z64 = Z.double()
     # H = log Z - sum p x: both terms are >= 0, so nothing cancels, and one-hot rows give exactly 0. log in
     # float64: in float32 its last bit may differ with the position in the batch.
-    entropy = (Z.double().log() - row_sum(x.mul_(e)).double() / Z.double()).to(dtype)
+    entropy = (Z64.log() - row_sum(x.mul_(e)).double() / Z64).to(dtype)
 
     width = V if max_top_k is None else min(V, max(K, max_top_k))
     order = sorted_ids(logits, width)

@@ -13,8 +13,9 @@ import torch
 from . import layout
 from .layout import Phase, Step
 
-# Tensors without dimensions, once: torch.where makes one of a Python number at every call.
+# Tensors without dimensions, once: a Python number beside a tensor is made into one, and cast, at every call.
 _ZERO = torch.zeros((), dtype=torch.float32, device="cpu")
+_FORBIDDEN = torch.full((), float("-inf"), dtype=torch.float32, device="cpu")
 _STEP = torch.arange(len(Step), dtype=torch.int32, device="cpu").unbind()
 _PHASE = torch.arange(len(Phase), dtype=torch.int32, device="cpu").unbind()
 
@@ -83,7 +84,7 @@ def decide(
     think_end = ints[:, layout.THINK_END]
     low = torch.where(entropy < floats[:, layout.COLD_ENTROPY], ints[:, layout.LOW] + 1, _STEP[0])
     # A grammar or a bias may forbid think-end here; it is then forced at the first step that allows it.
-    allowed = logits.gather(1, think_end.long().unsqueeze(1)).squeeze(1) > float("-inf")
+    allowed = logits.gather(1, think_end.long().unsqueeze(1)).squeeze(1) > _FORBIDDEN
 
     # The later line wins.
     kind = torch.where(ints[:, layout.THOUGHT] >= ints[:, layout.BOUND], _STEP[Step.BOUND], _STEP[Step.CONCEPT])
@@ -92,8 +93,8 @@ def decide(
         kind = torch.where(conclude, _STEP[Step.METHOD], kind)
     kind = torch.where(allowed, kind, _STEP[Step.CONCEPT])
     kind = torch.where(token == think_end, _STEP[Step.THINK_END], kind)
-    ended = kind != Step.CONCEPT
-    thinking = ints[:, layout.PHASE] == Phase.THINK
+    ended = kind != _STEP[Step.CONCEPT]
+    thinking = ints[:, layout.PHASE] == _PHASE[Phase.THINK]
     kind = torch.where(thinking, kind, _STEP[Step.PLAIN])
 
     K, every = ids.shape[1], ended.unsqueeze(1)
@@ -109,7 +110,7 @@ def decide(
 
 def merge(record: StepRecord, tokens: torch.Tensor) -> None:
     """Put the tokens of thinking rows into the sampled ids, [B] int32 or int64, in place."""
-    tokens.copy_(torch.where(record.kind != Step.PLAIN, record.token, tokens))
+    tokens.copy_(torch.where(record.kind != _STEP[Step.PLAIN], record.token, tokens))
 
 
 def advance(
@@ -129,7 +130,7 @@ def advance(
     alone), ints [R, C] int32, state [R, >= S] float32.
     """
     kind = record.kind
-    concept, thinking = kind == Step.CONCEPT, kind != Step.PLAIN
+    concept, thinking = kind == _STEP[Step.CONCEPT], kind != _STEP[Step.PLAIN]
     pool_ids[:, : record.K].index_copy_(0, rows, record.ids)
     # Think-end and every token outside thinking are fed as plain tokens: their rows carry no weight.
     weights = torch.where(concept.unsqueeze(1), record.weights, _ZERO)
@@ -140,8 +141,8 @@ def advance(
         own.index_copy_(0, rows, torch.where(thinking.unsqueeze(1), state, own[rows]))
 
     phase, low, thought = ints[:, layout.PHASE :].unbind(1)
-    starts = (phase == Phase.WAIT) & (tokens == ints[:, layout.THINK_START])
-    phase = torch.where(kind > Step.CONCEPT, _PHASE[Phase.ANSWER], phase)
+    starts = (phase == _PHASE[Phase.WAIT]) & (tokens == ints[:, layout.THINK_START])
+    phase = torch.where(kind > _STEP[Step.CONCEPT], _PHASE[Phase.ANSWER], phase)
     phase = torch.where(starts, _PHASE[Phase.THINK], phase)
     changed = torch.stack([phase, torch.where(thinking, record.low, low), thought + concept], 1)
     pool_ints[:, layout.PHASE :].index_copy_(0, rows, changed)
