@@ -86,7 +86,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "kernels/sglang_soft_kernels/state_reference.py",
         "tokens.copy_(torch.where(record.kind != _STEP[Step.PLAIN], record.token, tokens))",
         "tokens.copy_(record.token)",
-        "tests/engine/test_isolation.py -k as_without",
+        "tests/test_step.py -k hard_row",
     ),
     Mutant(
         "think-end-against-the-grammar",
