@@ -12,8 +12,8 @@ $(READY): requirements.lock pyproject.toml
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps -e .
 	touch $(READY)
 
-run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up
-	$(BIN)/python launch/demo.py
+run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; ARGS="--port 30077" and any server flag
+	$(BIN)/python launch/demo.py $(ARGS)
 
 test: $(READY)  ## lint, then every test; needs no GPU
 	$(BIN)/ruff check .

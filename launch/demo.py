@@ -4,6 +4,7 @@ Arguments go to `python -m sglang_soft.launch_server`; Ctrl-C ends the server.
 """
 
 import argparse
+import socket
 import subprocess
 import sys
 import time
@@ -24,10 +25,22 @@ def wait_until_healthy(base: str, server: subprocess.Popen) -> None:
         try:
             if requests.get(f"{base}/health", timeout=5).ok:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:  # not up yet, or too busy to answer in time
             pass
         time.sleep(1)
     raise SystemExit(f"the server did not answer on {base} within {START_TIMEOUT} s")
+
+
+def check_port(port: int) -> None:
+    """Raises SystemExit if somebody listens there: the demo would talk to them and not to its own server."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SystemExit(
+                f"port {port} is not free ({error.strerror}); end what listens there, or make run ARGS='--port 30077'"
+            ) from error
 
 
 def ask(base: str, question: str) -> dict:
@@ -49,7 +62,8 @@ def show(question: str, completion: dict) -> None:
     choice = completion["choices"][0]
     soft = choice["meta_info"]["soft_thinking"]
     print(f"\nQuestion         {question}")
-    print(f"Thinking         {choice['message']['reasoning_content']}")
+    cut = "   [cut here by Cold Stop]" if soft["how_ended"] == "cold_stop" else ""
+    print(f"Thinking         {choice['message']['reasoning_content']}{cut}")
     print(f"Answer           {choice['message']['content']}")
     print(
         f"Thinking tokens  {soft['thinking_tokens']}, ended by {soft['how_ended']}, "
@@ -63,6 +77,7 @@ def main() -> None:
     parser.add_argument("--once", action="store_true", help="end the server after the answer")
     own, rest = parser.parse_known_args()
     base = f"http://127.0.0.1:{own.port}"
+    check_port(own.port)
     server = subprocess.Popen(
         [sys.executable, "-m", "sglang_soft.launch_server", "--port", str(own.port), "--log-level", "warning", *rest]
     )

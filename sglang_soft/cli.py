@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["eval"]:
         return evaluate(argv[1:])
     parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=_TABLES, help="the table to print")
+    parser.add_argument("table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals")
     print(_TABLES[parser.parse_args(argv).table]())
 
 

@@ -25,10 +25,10 @@ class Field(NamedTuple):
         kinds = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, kinds) or (self.kind is not bool and isinstance(value, bool)):
             wanted, got = _article(self.kind.__name__), type(value).__name__
-            raise ValueError(f"{label} must be {wanted}, in {self.allowed}; got {value!r} ({got}).")
+            raise ValueError(f"{label} must be {wanted} (allowed: {self.allowed}); got {value!r} ({got}).")
         finite = not isinstance(value, float) or math.isfinite(value)
         if not finite or not self.ok(value):
-            raise ValueError(f"{label} must be in {self.allowed}; got {value!r}.")
+            raise ValueError(f"{label} is out of range (allowed: {self.allowed}); got {value!r}.")
         return self.kind(value)
 
 

@@ -23,7 +23,7 @@ from sglang_soft_evals import benchmarks, config, runfile
 def _run(args: argparse.Namespace) -> int:
     from sglang_soft_evals import run
 
-    settings = runfile.read(args.config)
+    settings = runfile.read(args.config, args.base_url)
     changes = {name: getattr(args, name) for name in ("questions", "samples", "seed", "concurrency", "data")}
     changes = {name: value for name, value in changes.items() if value is not None}
     if args.base_url is not None:
@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="ask, or go on where an earlier call was stopped; then report")
-    run.add_argument("config", type=Path, help="the run file (TOML)")
+    run.add_argument("config", type=Path, help="the run file (TOML or YAML)")
     run.add_argument("--out", type=Path, help="run directory (default: results/NAME-OF-CONFIG)")
     run.add_argument("--base-url", help="a running server, instead of what the run file says")
     run.add_argument("--data", help="local file of questions")

@@ -73,7 +73,7 @@ def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[
         "hardware": hardware(),
         "commit": commit(),
         "started": now(),
-        "command": shlex.join(["sglang-soft", "eval", *sys.argv[1:]]),
+        "command": shlex.join(["sglang-soft", "eval", *sys.argv[1 + (sys.argv[1:2] == ["eval"]) :]]),
         "model": model,
         "prompt_template": benchmarks.template(config.prompt or row.prompt),
         "source": config.data or row.source,

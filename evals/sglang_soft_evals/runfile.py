@@ -16,8 +16,10 @@ else:
 _TABLES: dict[str, type] = {"server": Server, "sampling": Sampling, "judge": Judge}
 
 
-def read(path: Path) -> RunConfig:
-    """Raises ValueError: no such file, not TOML or YAML, or a key that is unknown, missing or out of range."""
+def read(path: Path, base_url: str | None = None) -> RunConfig:
+    """base_url: of a running server, for a run file that names none.
+
+    Raises ValueError: no such file, not TOML or YAML, or a key that is unknown, missing or out of range."""
     if not path.is_file():
         raise ValueError(f"there is no run file {path}.")
     try:
@@ -29,6 +31,8 @@ def read(path: Path) -> RunConfig:
             raw = tomllib.loads(path.read_text())
     except Exception as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
+    if base_url is not None and isinstance(raw, Mapping) and "server" not in raw:
+        raw = {**raw, "server": {"base_url": base_url}}
     try:
         return from_dict(raw)
     except ValueError as error:
@@ -56,7 +60,8 @@ def _build(kind: type, values: Any, prefix: str) -> Any:
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
-            raise ValueError(f"{prefix}{name} is missing.")
+            hint = ' (a table: model = "...", or base_url; or --base-url)' if name == "server" else ""
+            raise ValueError(f"{prefix}{name} is missing{hint}.")
     return kind(**{key: tuple(value) if key == "args" else value for key, value in values.items()})
 
 
