@@ -27,7 +27,7 @@ METHOD_CASES: tuple[Case, ...] = (
     case("both ways", "thinkrouter", "sum", 11, router_threshold=0.12),
     case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3),
     # Short: pushing away from the most probable token makes rounding errors grow with every step.
-    case("negative weights", "selar", "long", 13, 12, selar_threshold=0.2, max_topk=4),
+    case("negative weights", "selar", "digits", 13, 12, selar_threshold=0.2, max_topk=4, temperature=1.2),
     case("switches", "swireasoning", "sum", 14, **SWI),
     case("concludes", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),
