@@ -1,12 +1,14 @@
 """Host-side record of the concept tokens of one request: what retraction replays and what a client's trace shows.
 
-One thinking step is one record: n (1 byte), entropy (float32), n ids (24 bits each), n weights (float32), for the n
-entries that carry weight: 5 + 7 n bytes, at most 75 at K = 10. The weights are the very bits that the device mixed.
+One thinking step is one record: n (1 byte), entropy (float32), then for each of the n entries that carry weight its id
+(24 bits) and its weight (float32): 5 + 7 n bytes, at most 75 at K = 10. The weights are the very bits that the device
+mixed.
 Vectors, which few methods feed, are kept beside the records (`SoftRequest.vectors`).
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -15,6 +17,13 @@ import numpy as np
 _CHUNK = 4096  # records are packed into blocks, so that neither growth nor per-object overhead doubles their size
 _KEY_BIT = 1 << 62
 _ONE = np.float32(1).tobytes()
+_ENTRY: np.dtype = np.dtype([("id", "u1", 3), ("weight", "<f4")])
+
+
+@cache
+def _steps(K: int) -> np.dtype:
+    """Records of one length."""
+    return np.dtype([("n", "u1"), ("entropy", "<f4"), ("entries", _ENTRY, (K,))])
 
 
 class Concept(NamedTuple):
@@ -28,18 +37,27 @@ class Concept(NamedTuple):
     """nats, over the whole vocabulary"""
 
 
-def pack(ids: bytes, weights: bytes, entropy: bytes) -> bytes:
-    """Record of one concept token from little-endian int24 ids [n], float32 weights [n] and a float32 entropy."""
-    return bytes((len(weights) >> 2,)) + entropy + ids + weights
+def pack(ids: np.ndarray, weights: np.ndarray, entropy: np.ndarray) -> list[bytes]:
+    """Records of B steps: ids [B, K] int32, weights [B, K] float32, those in use first, entropy [B] float32."""
+    B, K = ids.shape
+    steps: np.ndarray = np.empty(B, _steps(K))
+    used = np.count_nonzero(weights, axis=1)
+    steps["n"], steps["entropy"] = used, entropy
+    entries = steps["entries"]
+    entries["id"] = np.ascontiguousarray(ids).view(np.uint8).reshape(B, K, 4)[:, :, :3]  # little-endian
+    entries["weight"] = weights
+    packed, size = steps.tobytes(), steps.itemsize
+    return [packed[at : at + 5 + 7 * n] for at, n in zip(range(0, B * size, size), used.tolist())]
 
 
 def unpack(record: bytes) -> Concept:
     n = record[0]
+    entries = np.frombuffer(record, _ENTRY, n, 5)
     ids: np.ndarray = np.zeros((n, 4), np.uint8)
-    ids[:, :3] = np.frombuffer(record, np.uint8, 3 * n, 5).reshape(n, 3)
+    ids[:, :3] = entries["id"]
     return Concept(
         ids=ids.view("<i4")[:, 0],
-        weights=np.frombuffer(record, "<f4", n, 5 + 3 * n),
+        weights=np.ascontiguousarray(entries["weight"]),
         entropy=np.frombuffer(record, "<f4", 1, 1)[0],
     )
 

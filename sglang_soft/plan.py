@@ -1,5 +1,6 @@
 """What one forward needs to know about its soft rows."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,13 +26,13 @@ class EmbedPlan(NamedTuple):
 
 
 class ForwardPlan(NamedTuple):
-    """Sampling of one forward with at least one soft request; B requests. All of it is known to the host."""
+    """Sampling of one forward in which a soft request may think; B requests. All of it is known to the host."""
 
     pool: ConceptPool
     rows: torch.Tensor
     """[B] int64"""
     requests: list[SoftRequest | None]
-    """[B]; None: hard."""
+    """[B]; None: hard, or known to be in its answer, where it is decoded as a hard one."""
     width: int
     """K: slots of this batch, enough for each of its requests."""
     methods: tuple[Method, ...]
@@ -54,12 +55,14 @@ class ForwardPlan(NamedTuple):
         return max((len(m.state) for m in self.methods), default=0)
 
 
-def plan_forward(pool: ConceptPool, rows: torch.Tensor, requests: list[SoftRequest | None]) -> ForwardPlan:
-    """The plan of a batch that has a soft request."""
-    soft = [r for r in requests if r]
-    active = [r for r in soft if r.phase != Phase.ANSWER]
+def plan_forward(pool: ConceptPool, rows: torch.Tensor, requests: Sequence[SoftRequest | None]) -> ForwardPlan | None:
+    """The plan of a batch; None: nothing in it thinks or may begin to."""
+    requests = [r if r and r.phase != Phase.ANSWER else None for r in requests]
+    active = [r for r in requests if r]
+    if not active:
+        return None
     top_ks = [r.params.thinking.top_k for r in active]
-    width = max(r.slots for r in soft)
+    width = max(r.slots for r in active)
     drawing = [r.params.thinking.top_k for r in active if r.method.draws]
     everything = any(k == -1 for k in drawing)
     return ForwardPlan(
@@ -67,7 +70,7 @@ def plan_forward(pool: ConceptPool, rows: torch.Tensor, requests: list[SoftReque
         rows=rows,
         requests=requests,
         width=width,
-        methods=tuple({r.params.method: r.method for r in soft}.values()),
+        methods=tuple({r.params.method: r.method for r in active}.values()),
         max_top_k=None if everything else max([0, *top_ks]),
         candidates=None if everything else max([width, *drawing]),
     )

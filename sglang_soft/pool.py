@@ -11,14 +11,13 @@ Shapes: R rows, K slots. Columns of `table`: sglang_soft_kernels/layout.py.
 from collections.abc import Sequence
 
 import torch
-from sglang_soft_kernels.layout import INTS, Phase
+from sglang_soft_kernels.layout import ALL, INTS, Filter, Phase
 
 from sglang_soft import methods
 from sglang_soft.request import SoftRequest
 
-_NEVER = 2**31 - 1
-_IDLE_FLOATS = (1.0, 1.0, 0.0, 0.0)
-_IDLE_INTS = (1, 1, 1, -1, 1, _NEVER, _NEVER, -1, 0, int(Phase.OFF), 0, 0)
+_IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
+_IDLE_INTS = (1, 1, 1, -1, 1, ALL, ALL, -1, 0, int(Phase.OFF), 0, 0)
 
 
 class ConceptPool:
@@ -111,19 +110,21 @@ def _padded(values: Sequence[float], width: int) -> list[float]:
 
 
 def _floats(request: SoftRequest) -> tuple[float, ...]:
-    p = request.params
-    return (p.thinking.temperature, p.thinking.top_p, p.thinking.min_p, p.cold_stop_entropy)
+    keep = _filter(request)
+    return (keep.temperature, keep.top_p, keep.min_p, request.params.cold_stop_entropy)
 
 
 def _ints(request: SoftRequest) -> tuple[int, ...]:
-    p = request.params
-    bound = _NEVER if p.max_thinking_tokens is None else p.max_thinking_tokens
+    p, keep = request.params, _filter(request)
+    bound = ALL if p.max_thinking_tokens is None else p.max_thinking_tokens
     start = -1 if p.think_start_id is None else p.think_start_id
-    top_k = min(p.thinking.top_k, _NEVER)
-    # All of Filter(p) where the method draws from it: at most top_k of the order, if that is enabled.
-    candidates = (top_k if top_k > 0 else _NEVER) if request.method.draws else p.max_topk
     return (
-        top_k, candidates, p.max_topk, methods.names().index(p.method), max(1, p.max_new_tokens),
+        keep.top_k, keep.n, p.max_topk, methods.names().index(p.method), max(1, p.max_new_tokens),
         p.cold_stop_steps, bound, start, p.think_end_id,
         int(request.phase), request.low, request.thinking_tokens,
     )  # fmt: skip
+
+
+def _filter(request: SoftRequest) -> Filter:
+    # All of Filter(p) where the method draws from it.
+    return Filter.of(**request.params.thinking._asdict(), n=ALL if request.method.draws else request.params.max_topk)

@@ -34,7 +34,7 @@ class SoftRequest:
         self.first = 0 if params.starts_thinking else None
         """Output index of the first thinking step."""
         self.committed = 0
-        """Output tokens that this state has seen."""
+        """Output tokens that this state has seen; those of the answer, which change nothing in it, not all."""
         self.low = 0
         """Cold Stop's count of consecutive confident steps."""
         self.how_ended: str | None = None

@@ -73,22 +73,15 @@ def concept_step(plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor |
 def _proposal(plan: ForwardPlan, logits, sample, floats, ints, hidden) -> Proposal:
     """What each row's own method feeds: ids [B, K] int32, weights [B, K], and the rest where a method has it."""
     pool, rows = plan.pool, plan.rows
-    stateful = plan.state_size > 0
-    args = pool.args[rows] if any(m.fields for m in plan.methods) else None
     common = {
         "logits": logits,
         "ids": sample.ids,
         "probs": sample.weights,
         "entropy": sample.entropy,
-        "temperature": floats[:, layout.TEMPERATURE],
-        "ints": {
-            "max_topk": ints[:, layout.MAX_TOPK],
-            "position": ints[:, layout.THOUGHT],
-            "think_start": ints[:, layout.THINK_START],
-            "think_end": ints[:, layout.THINK_END],
-            "horizon": ints[:, layout.HORIZON],
-        },
-        "state": pool.method_state[rows] if stateful else None,
+        "ints": ints,
+        "floats": floats,
+        "args": pool.args[rows] if any(m.fields for m in plan.methods) else None,
+        "state": pool.method_state[rows] if plan.state_size else None,
         "noise": Noise(pool.seeds[rows], ints[:, layout.THOUGHT]) if any(m.random for m in plan.methods) else None,
         "width": plan.width,
         "hidden": hidden,
@@ -97,8 +90,7 @@ def _proposal(plan: ForwardPlan, logits, sample, floats, ints, hidden) -> Propos
     }
     chosen = None
     for method in plan.methods:
-        own = {f.name: args[:, i] for i, f in enumerate(method.fields)} if args is not None else {}
-        proposal = _full(method.step(View(args=own, **common)), plan)
+        proposal = _full(method.step(View(fields=method.fields, **common)), plan)
         if chosen is None:
             chosen = proposal
         else:

@@ -11,8 +11,11 @@ import torch
 from sglang_soft_kernels import StepRecord
 from sglang_soft_kernels.layout import Step
 
+from sglang_soft.history import pack
 from sglang_soft.plan import ForwardPlan
 from sglang_soft.step import ConceptStep
+
+_ALONE: np.ndarray = np.ones((1, 1), np.float32)
 
 
 class DeviceConcepts:
@@ -41,25 +44,18 @@ class HostConcepts:
 
     def consume(self, batch, commits: Sequence) -> None:
         """Append what became visible to the histories; a step whose token was discarded leaves no trace."""
-        record, width = self._record, self._record.K
-        weights, entropy = record.weights.numpy(), record.entropy.numpy()
-        entropies, kind, low = entropy.tolist(), record.kind.tolist(), record.low.tolist()
-        used, states = (weights != 0).sum(1).tolist(), record.state.tolist()
-        # 24-bit ids: the low three bytes of little-endian int32
-        ids = np.ascontiguousarray(record.ids.numpy()).view(np.uint8).reshape(-1, width, 4)[:, :, :3].tobytes()
-        bits, entropy_bits = weights.tobytes(), entropy.tobytes()
-        for i, (request, commit) in enumerate(zip(self._plan.requests, commits, strict=True)):
+        packed, K = self._record.packed.numpy(), self._record.K
+        tail = packed[:, 2 * K :]
+        entropy, states = tail[:, 0].view(np.float32), tail[:, 4:].view(np.float32)
+        concepts = pack(packed[:, :K], packed[:, K : 2 * K].view(np.float32), entropy)
+        columns = (x.tolist() for x in (tail[:, 1], tail[:, 2], entropy, states))
+        rows = zip(self._plan.requests, commits, concepts, *columns, strict=True)
+        for i, (request, commit, concept, kind, low, nats, state) in enumerate(rows):
             if request is None or commit is None:
                 continue
-            concept = vector = b""
-            if kind[i] != Step.PLAIN:
-                n, id_at, weight_at = used[i], 3 * width * i, 4 * width * i
-                concept = (
-                    bytes((n,))
-                    + entropy_bits[4 * i : 4 * i + 4]
-                    + ids[id_at : id_at + 3 * n]
-                    + bits[weight_at : weight_at + 4 * n]
-                )
-                if self._vector is not None and request.method.feeds_vector:
-                    vector = self._vector[i].view(torch.uint8).numpy().tobytes()
-            request.commit(commit.token_ids[0], kind[i], concept, entropies[i], low[i], states[i], vector)
+            vector = b""
+            if kind > Step.CONCEPT:  # think-end is fed as itself
+                concept = pack(np.array([[request.params.think_end_id]], np.int32), _ALONE, entropy[i : i + 1])[0]
+            elif kind == Step.CONCEPT and self._vector is not None and request.method.feeds_vector:
+                vector = self._vector[i].view(torch.uint8).numpy().tobytes()
+            request.commit(commit.token_ids[0], kind, concept, nats, low, state, vector)

@@ -1,14 +1,15 @@
 import numpy as np
 import pytest
 
-from sglang_soft.history import ConceptLog, concept_key, unpack
+from sglang_soft.history import ConceptLog, concept_key, pack, unpack
 from sglang_soft.request import Phase, SoftRequest, Step
 from tests.soft_params import soft_params
 
 
 def record(ids, weights, entropy=0.5) -> bytes:
-    ids = np.asarray(ids, "<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-    return bytes((len(weights),)) + np.float32(entropy).tobytes() + ids + np.asarray(weights, "<f4").tobytes()
+    """Written out by hand, entry by entry."""
+    entries = (int(i).to_bytes(3, "little") + np.float32(w).tobytes() for i, w in zip(ids, weights))
+    return bytes((len(weights),)) + np.float32(entropy).tobytes() + b"".join(entries)
 
 
 def random_record(rng, n) -> bytes:
@@ -26,6 +27,19 @@ def test_records_come_back_bit_for_bit():
     assert concept.ids.tolist() == ids
     assert (concept.weights == weights).all()
     assert concept.entropy == np.float32(1.25)
+
+
+@pytest.mark.parametrize("K", [1, 10, 64])
+def test_steps_are_packed_into_records_of_what_is_in_use(K):
+    rng = np.random.default_rng(K)
+    ids = rng.integers(0, 2**24, (7, K), dtype=np.int32)
+    weights, entropy = rng.random((7, K), dtype=np.float32), rng.random(7, dtype=np.float32)
+    used = [0, 1, K, (K + 1) // 2, K, 1, K]
+    for row, n in enumerate(used):
+        weights[row, n:] = 0
+    wide = np.concatenate([ids, ids], 1)[:, :K]  # columns of a larger array, as the record has them
+    expected = [record(ids[row, :n], weights[row, :n], entropy[row]) for row, n in enumerate(used)]
+    assert pack(wide, weights, entropy) == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 1000])

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from scipy import stats
+from sglang_soft_kernels import layout
 
-from sglang_soft.methods import noise
+from sglang_soft.methods import Field, noise
 from sglang_soft.methods.base import View
 from sglang_soft.methods.moi import MixtureOfInputs
 from sglang_soft.methods.multiplex import Multiplex
@@ -24,11 +25,13 @@ def view(args: dict[str, float], rows: int = MANY, width: int = 4, probs: torch.
     """`rows` steps of one request: positions 0, 1, ... of one seed, all with the same distribution."""
     position = torch.arange(rows)
     ids = torch.arange(10, 10 + len(probs), dtype=torch.int32).expand(rows, -1)
-    fill = {"max_topk": width, "think_start": 1, "think_end": 2, "horizon": 64}
+    ints = torch.zeros(rows, layout.INTS, dtype=torch.int32)
+    for column, value in ((layout.MAX_TOPK, width), (layout.HORIZON, 64), (layout.THOUGHT, position)):
+        ints[:, column] = value
     return View(
         logits=probs.log().expand(rows, -1), ids=ids, probs=probs.expand(rows, -1), entropy=torch.zeros(rows),
-        ints={name: torch.full((rows,), value) for name, value in fill.items()} | {"position": position},
-        args={name: torch.full((rows,), value) for name, value in args.items()}, temperature=torch.ones(rows),
+        ints=ints, floats=torch.ones(rows, 4), args=torch.tensor([[*args.values()]]).expand(rows, -1),
+        fields=[Field(name, float, 0.0, "", bool, "") for name in args],
         state=torch.zeros(rows, 1), noise=noise.Noise(torch.full((rows,), seed), position), width=width,
         hidden=None, hidden_size=8, embedding_rms=1.0,
     )  # fmt: skip

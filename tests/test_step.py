@@ -102,3 +102,14 @@ def test_a_method_that_is_not_in_the_batch_costs_nothing(inputs, monkeypatch):
             monkeypatch.setattr(type(method), "step", lambda *_: pytest.fail("a method without a request ran"))
     (step, *_), *_ = run([request("soft"), None], logits[:, :2], hidden[:, :2])
     assert step.vector is None and step.record.state.shape == (2, 0) and step.record.ids.shape == (2, 10)
+
+
+def test_a_batch_of_answers_needs_no_step():
+    """The host knows that they do not think any more; a request in flight may still say that it thinks."""
+    answers = request("soft")
+    answers.commit(100, Step.THINK_END, b"", 0.0, 0)
+    pool, rows = ConceptPool(4, 32, "cpu"), torch.arange(1, 4)
+    assert plan_forward(pool, rows[:2], [answers, None]) is None
+    plan = plan_forward(pool, rows, [answers, None, request("cot")])
+    assert plan is not None and [r is None for r in plan.requests] == [True, True, False]
+    assert [m.name for m in plan.methods] == ["cot"]

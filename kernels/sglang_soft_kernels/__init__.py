@@ -1,6 +1,6 @@
-"""GPU kernels of sglang-soft, and beside each its plain PyTorch reference: specification and CPU path.
+"""Kernels of sglang-soft for GPUs and CPUs, and beside them plain PyTorch references, their specification.
 
-`import sglang_soft_kernels` imports neither torch nor triton: SGLang loads plugins before it has set CUDA up.
+`import sglang_soft_kernels` imports neither torch nor triton nor numba: SGLang loads plugins before it has set CUDA up.
 """
 
 import importlib

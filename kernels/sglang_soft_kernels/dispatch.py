@@ -1,21 +1,38 @@
-"""Chooses between kernel and reference by where the tensors are; the public functions of the package.
+"""Chooses the implementation by where the tensors are; the public functions of the package.
 
-CUDA tensors go to Triton, all others to the plain PyTorch reference. `TRITON_INTERPRET=1` sends CPU
-tensors through the Triton kernels as well, in Triton's interpreter. Triton is imported at the first use.
+CUDA tensors go to Triton, CPU tensors to compiled loops, all others to the plain PyTorch reference.
+`TRITON_INTERPRET=1` sends CPU tensors through the Triton kernels as well, in Triton's interpreter. Triton and Numba are
+imported at the first use.
 """
 
+import importlib
 import os
+from collections.abc import Callable
+from functools import cache
 
 import torch
 
-from . import mixture_reference, sampling_reference, state_reference
 from .mixture_reference import VocabShard
 from .sampling_reference import SoftSample
 from .state_reference import StepRecord
 
+_INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
 
 def uses_triton(tensor: torch.Tensor) -> bool:
-    return tensor.is_cuda or os.environ.get("TRITON_INTERPRET") == "1"
+    return tensor.is_cuda or _INTERPRETED
+
+
+def _implementation(family: str, function: str, tensor: torch.Tensor) -> Callable:
+    """`function` of the module for the device of `tensor`. family: sampling, state or mixture."""
+    if uses_triton(tensor):
+        return _load(f"{family}_triton", function)
+    return _load("cpu" if tensor.is_cpu else f"{family}_reference", function)
+
+
+@cache
+def _load(module: str, function: str) -> Callable:
+    return getattr(importlib.import_module(f".{module}", __package__), function)
 
 
 def embedding_mixture(
@@ -33,10 +50,7 @@ def embedding_mixture(
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Embeddings of soft and plain tokens, [T, H]; see `mixture_reference.embedding_mixture`."""
-    if uses_triton(table):
-        from .mixture_triton import embedding_mixture as run
-    else:
-        run = mixture_reference.embedding_mixture
+    run = _implementation("mixture", "embedding_mixture", table)
     return run(
         table, input_ids, rows, ids, weights,
         vectors=vectors, has_vector=has_vector, add_vectors=add_vectors, shard=shard, out_dtype=out_dtype, out=out,
@@ -59,10 +73,7 @@ def soft_sample(
     On a GPU pass `max_top_k` (0 where no row has 0 < top_k < V): without it, or with K or `max_top_k` above
     128, the reference runs there and sorts whole rows.
     """
-    if uses_triton(logits):
-        from .sampling_triton import soft_sample as run
-    else:
-        run = sampling_reference.soft_sample
+    run = _implementation("sampling", "soft_sample", logits)
     return run(logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k)
 
 
@@ -79,19 +90,13 @@ def decide(
     state: torch.Tensor | None = None,
 ) -> StepRecord:
     """What the rows emit and are fed; see `state_reference.decide`."""
-    if uses_triton(logits):
-        from .state_triton import decide as run
-    else:
-        run = state_reference.decide
+    run = _implementation("state", "decide", logits)
     return run(ids, weights, token, entropy, logits, ints, floats, conclude=conclude, state=state)
 
 
 def merge(record: StepRecord, tokens: torch.Tensor) -> None:
     """Put the tokens of thinking rows into `tokens`, in place; see `state_reference.merge`."""
-    if uses_triton(tokens):
-        from .state_triton import merge as run
-    else:
-        run = state_reference.merge
+    run = _implementation("state", "merge", tokens)
     run(record, tokens)
 
 
@@ -106,8 +111,5 @@ def advance(
     pool_state: torch.Tensor,
 ) -> None:
     """Write what the rows feed next and their new state; see `state_reference.advance`."""
-    if uses_triton(tokens):
-        from .state_triton import advance as run
-    else:
-        run = state_reference.advance
+    run = _implementation("state", "advance", tokens)
     run(record, tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state)

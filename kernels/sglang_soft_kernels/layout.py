@@ -4,6 +4,7 @@ Imports neither torch nor triton.
 """
 
 from enum import IntEnum
+from typing import NamedTuple
 
 # Columns of the int32 parameters and state; the last three change at every step
 TOP_K, CANDIDATES, MAX_TOPK, METHOD, HORIZON = range(5)
@@ -11,6 +12,32 @@ COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
 INTS = 12
 # Columns of the float32 parameters
 TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
+
+TINY = 2.0**-126
+"""Smallest probability over the largest one that counts: below it GPUs flush float32 to 0 and CPUs do not."""
+ALL = 2**31 - 1
+"""top_k that is off; a counter's bound that is never reached."""
+
+
+class Filter(NamedTuple):
+    """A row's sampling parameters as the kernels read them; greedy is top_k 1."""
+
+    temperature: float
+    """> 0"""
+    top_k: int
+    """>= 1; ALL: off"""
+    top_p: float
+    """> 0; infinity: off, so that a sum that rounds to more than the total cannot drop the tail"""
+    min_p: float
+    """>= TINY"""
+    n: int
+    """1 .. top_k: tokens kept at most"""
+
+    @classmethod
+    def of(cls, temperature: float, top_k: int, top_p: float, min_p: float, n: int) -> "Filter":
+        """From SGLang's values: top_k <= 0, top_p >= 1 and min_p 0 are off."""
+        top_k = min(top_k, ALL) if top_k > 0 else ALL
+        return cls(temperature, top_k, top_p if top_p < 1 else float("inf"), max(min_p, TINY), min(n, top_k))
 
 
 class Phase(IntEnum):

@@ -1,4 +1,4 @@
-"""Embedding mixture in plain PyTorch: the specification of `mixture_triton` and the CPU path.
+"""Embedding mixture in plain PyTorch: the specification of `mixture_triton` and `cpu`.
 
 Shapes: T tokens of one forward pass, R rows of the concept pool, K slots of a row, H hidden size,
 Vs rows of the local vocabulary shard.

@@ -1,4 +1,4 @@
-"""Soft sampling in plain PyTorch: the specification of `sampling_triton` and the CPU path.
+"""Soft sampling in plain PyTorch: the specification of `sampling_triton` and `cpu`.
 
 From logits to a concept token: entropy, filter (top-k, top-p, min-p) and the n largest probabilities
 (arXiv 2505.15778, sections 3.2 and 3.3). Shapes: B requests, V vocabulary, K static slots, W partial sort.
@@ -18,9 +18,6 @@ that treat rows alone, or that IEEE fixes element by element, are used on [B, V]
 from typing import NamedTuple
 
 import torch
-
-TINY = 2.0**-126
-"""Smallest e that counts: below it GPUs flush float32 to 0 and CPUs do not."""
 
 _SUM_BLOCK = 1024
 
@@ -50,51 +47,42 @@ def soft_sample(
 ) -> SoftSample:
     """One soft step for B rows. No host synchronisation; `logits` is not modified.
 
-    logits: [B, V], no nan or +inf, at least one finite a row. temperature: [B] float32, 0 = greedy (one-hot
-    argmax). top_k: [B] int, <= 0 or >= V = all. top_p, min_p: [B] float32. n: [B] int in 1..K, the row's
-    own K. max_top_k: host-known upper bound of the enabled top_k (0: none is enabled), which limits the
-    partial sort; None sorts everything. dtype: float64 evaluates the same formulas in double precision.
+    logits: [B, V], no nan or +inf, at least one finite a row. The rest as `layout.Filter` has it: temperature: [B]
+    float32. top_k: [B] int32. top_p, min_p: [B] float32. n: [B] int32. max_top_k: host-known upper bound of the
+    enabled top_k (0: none is enabled), which limits the partial sort; None sorts everything. dtype: float64 evaluates
+    the same formulas in double precision.
     """
     V = logits.shape[1]
     logits = logits.float()
-    greedy = temperature == 0
-    T = torch.where(greedy, 1.0, temperature.float()).to(dtype)[:, None]
-
     # The maximum is subtracted before the division, so a tiny temperature cannot overflow; the clamp keeps
     # 0 * -inf out of the entropy. exp(-1e30) is 0.
     x = logits.to(dtype)
-    x = (x - x.amax(1, keepdim=True)).div_(T).clamp_(min=-1e30)
+    x = (x - x.amax(1, keepdim=True)).div_(temperature[:, None]).clamp_(min=-1e30)
     e = x.exp()  # probabilities times Z; the largest is exactly 1
     Z = row_sum(e)
+    # H = log Z - sum p x: both terms are >= 0, so nothing cancels, and one-hot rows give exactly 0. In float64:
+    # in float32 the last bit of a log may differ with the position in the batch.
     Z64 = Z.double()
-    # H = log Z - sum p x: both terms are >= 0, so nothing cancels, and one-hot rows give exactly 0. log in
-    # float64: in float32 its last bit may differ with the position in the batch.
-    entropy = (Z64.log() - row_sum(x.mul_(e)).double() / Z64).to(dtype)
+    entropy = (Z64.log() - row_sum(x.mul_(e)) / Z64).to(dtype)
 
     width = V if max_top_k is None else min(V, max(K, max_top_k))
     order = sorted_ids(logits, width)
     e = e.gather(1, order)
     mass = e.cumsum(1)
-    mass_before = torch.nn.functional.pad(mass, (1, -1))
+    total = Z[:, None]
+    if max_top_k != 0:  # behind the last column: all
+        last = (top_k.clamp(max=width + 1) - 1).long()
+        total = torch.cat([mass, total], 1).gather(1, last[:, None])
 
-    top_k = top_k.long()[:, None]
-    all_k = (top_k <= 0) | (top_k >= V)
-    total = torch.where(all_k, Z[:, None], mass.gather(1, (top_k - 1).clamp(0, width - 1)))
-    top_p, min_p = top_p.to(dtype)[:, None], min_p.to(dtype)[:, None]
-    limit = torch.where(greedy, 1, n.long())[:, None]
-    rank = torch.arange(width, device=logits.device)
-    keep = (e >= TINY) & (e >= min_p) & (rank < limit) & (all_k | (rank < top_k))
-    # top_p >= 1 is "off": a sum that rounds to more than the total must not drop the tail.
-    keep &= (mass_before <= top_p * total) | (top_p >= 1)
-    keep[:, 0] = True  # holds for valid parameters; rows that pad a batch stay free of 0 / 0
-
-    keep = keep[:, :K]
-    e = torch.where(keep, e[:, :K], 0.0)
-    ids = torch.where(keep, order[:, :K], order[:, :1])
+    e, order = e[:, :K], order[:, :K]
+    keep = (e >= min_p[:, None]) & (torch.arange(e.shape[1], device=e.device) < n[:, None])
+    keep &= mass[:, :K] - e <= top_p[:, None] * total
+    e = e * keep
+    ids = torch.where(keep, order, order[:, :1]).int()
     if width < K:
         e = torch.nn.functional.pad(e, (0, K - width))
-        ids = torch.cat([ids, order[:, :1].expand(-1, K - width)], 1)
-    return SoftSample(ids.int(), e / e.cumsum(1)[:, -1:], entropy)
+        ids = torch.cat([ids, ids[:, :1].expand(-1, K - width)], 1)
+    return SoftSample(ids, e / e.cumsum(1)[:, -1:], entropy)
 
 
 def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:
@@ -104,13 +92,12 @@ def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:
     torch.topk promises no order among equal values. So it gets 64-bit keys that are all different: the
     high half orders as the float does, the low half prefers small ids.
     """
+    V = logits.shape[1]
     bits = (logits + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-    low = 0xFFFFFFFF - torch.arange(logits.shape[1], device=logits.device)
-    keys = torch.add(low, ordered, alpha=1 << 32)
-    if width == logits.shape[1]:
-        return keys.sort(1, descending=True).indices
-    return keys.topk(width, 1).indices
+    small_ids_first = 0xFFFFFFFF - torch.arange(V, device=logits.device)
+    keys = torch.add(small_ids_first, ordered, alpha=1 << 32)
+    return keys.topk(width, 1).indices if width < V else keys.sort(1, descending=True).indices
 
 
 def row_sum(x: torch.Tensor) -> torch.Tensor:

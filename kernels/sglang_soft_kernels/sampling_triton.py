@@ -26,7 +26,6 @@ BLOCK = tl.constexpr(64)
 TILE_BLOCKS = tl.constexpr(64)
 LOWEST = tl.constexpr(-3.4028234663852886e38)
 INT_MIN = tl.constexpr(-(2**31))
-TINY = tl.constexpr(sampling_reference.TINY)
 
 
 @triton.jit
@@ -34,12 +33,6 @@ def _ordered(x):
     """float32 -> int32 that compares as the float does; -0.0 equals 0.0, and INT_MIN is below every float."""
     bits = (x + 0.0).to(tl.int32, bitcast=True)
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
-
-
-@triton.jit
-def _effective_temperature(temperature_ptr, offset):
-    t = tl.load(temperature_ptr + offset).to(tl.float32)
-    return tl.where(t == 0.0, 1.0, t)
 
 
 @triton.jit
@@ -64,7 +57,7 @@ def scan_kernel(
     # The bounds keep tiles of nothing but -inf free of inf - inf and 0 * inf.
     m = tl.maximum(tl.max(maxima, axis=0), LOWEST)
     x = tl.maximum(z - m, -1e30)
-    e = tl.exp2(x * (1.4426950408889634 / _effective_temperature(temperature_ptr, b * temperature_stride)))
+    e = tl.exp2(x * (1.4426950408889634 / tl.load(temperature_ptr + b * temperature_stride)))
     shares = shares_ptr + b * 3 * NT + tile
     tl.store(shares, m)
     tl.store(shares + NT, tl.sum(tl.sum(e, axis=1), axis=0))
@@ -128,12 +121,11 @@ def finish_kernel(
     NT_POW2: tl.constexpr,
 ):
     b = tl.program_id(0).to(tl.int64)
-    T = _effective_temperature(temperature_ptr, b * temperature_stride)
-    greedy = tl.load(temperature_ptr + b * temperature_stride) == 0.0
-    top_k = tl.load(top_k_ptr + b * top_k_stride).to(tl.int32)
-    all_k = (top_k <= 0) | (top_k >= V)
-    limit = tl.where(greedy, 1, tl.load(n_ptr + b * n_stride).to(tl.int32))
-    need = tl.minimum(tl.maximum(limit, tl.where(all_k, 1, top_k)), W)
+    T = tl.load(temperature_ptr + b * temperature_stride)
+    top_k = tl.load(top_k_ptr + b * top_k_stride)
+    n = tl.load(n_ptr + b * n_stride)
+    all_k = top_k > W  # off: an enabled top_k fits in W
+    need = tl.minimum(tl.where(all_k, n, top_k), W)
 
     tiles = tl.arange(0, NT_POW2)
     shares = shares_ptr + b * 3 * NT + tiles
@@ -173,12 +165,8 @@ def finish_kernel(
     z = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
     e = tl.where(rank < count, tl.exp(tl.maximum(z - m, -1e30) / T), 0.0)
     total = tl.where(all_k, Z, tl.sum(tl.where(rank < top_k, e, 0.0), axis=0))
-    top_p = tl.load(top_p_ptr + b * top_p_stride).to(tl.float32)
-    mass_limit = tl.where(top_p >= 1.0, float("inf"), top_p * total)
-    limit = tl.minimum(limit, tl.where(all_k, V, top_k))
-    keep = (e >= TINY) & (e >= tl.load(min_p_ptr + b * min_p_stride).to(tl.float32)) & (rank < limit)
-    keep = keep & (tl.cumsum(e, axis=0) - e <= mass_limit)
-    keep = (keep | (rank == 0)) & (rank < K)
+    keep = (e >= tl.load(min_p_ptr + b * min_p_stride)) & (rank < tl.minimum(n, K))
+    keep = keep & (tl.cumsum(e, axis=0) - e <= tl.load(top_p_ptr + b * top_p_stride) * total)
     e = tl.where(keep, e, 0.0)
     first = tl.sum(tl.where(rank == 0, token, 0), axis=0)
     tl.store(ids_ptr + b * K + rank, tl.where(keep, token, first), mask=rank < K)

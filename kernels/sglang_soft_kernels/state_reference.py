@@ -1,11 +1,10 @@
 """From a method's proposal to the step's record, and from there to the rows' next state, in plain PyTorch: the
-specification of `state_triton` and the CPU path.
+specification of `state_triton` and `cpu`.
 
 Source: arXiv 2505.15778, section 3.3 (Cold Stop). Shapes: B rows of the batch, R rows of the concept pool, K slots,
 S columns of method state, V vocabulary, C columns of integers (layout.py).
 """
 
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -29,12 +28,12 @@ class StepRecord(NamedTuple):
 
     @property
     def ids(self) -> torch.Tensor:
-        """[B, K] int32: what the row is fed next; think-end in every slot where the step emits it."""
+        """[B, K] int32: what the row is fed next, where `kind` is CONCEPT."""
         return self.packed[:, : self.K]
 
     @property
     def weights(self) -> torch.Tensor:
-        """[B, K] float32; one-hot where the step emits think-end."""
+        """[B, K] float32"""
         return self.packed[:, self.K : 2 * self.K].view(torch.float32)
 
     @property
@@ -81,31 +80,30 @@ def decide(
     (force think-end), state [B, S] float32. logits: [B, V], from which only think-end's is read. ints: [B, C] int32,
     floats: [B, 4] float32, the rows' parameters and state before this step.
     """
-    think_end = ints[:, layout.THINK_END]
-    low = torch.where(entropy < floats[:, layout.COLD_ENTROPY], ints[:, layout.LOW] + 1, _STEP[0])
+
+    def column(c: int) -> torch.Tensor:
+        return ints[:, c : c + 1]
+
+    token, entropy, think_end = token.unsqueeze(1), entropy.unsqueeze(1), column(layout.THINK_END)
+    low = (column(layout.LOW) + _STEP[1]) * (entropy < floats[:, layout.COLD_ENTROPY :])
     # A grammar or a bias may forbid think-end here; it is then forced at the first step that allows it.
-    allowed = logits.gather(1, think_end.long().unsqueeze(1)).squeeze(1) > _FORBIDDEN
+    allowed = logits.gather(1, think_end.long()) > _FORBIDDEN
 
     # The later line wins.
-    kind = torch.where(ints[:, layout.THOUGHT] >= ints[:, layout.BOUND], _STEP[Step.BOUND], _STEP[Step.CONCEPT])
-    kind = torch.where(low >= ints[:, layout.COLD_STEPS], _STEP[Step.COLD_STOP], kind)
+    kind = torch.where(column(layout.THOUGHT) >= column(layout.BOUND), _STEP[Step.BOUND], _STEP[Step.CONCEPT])
+    kind = torch.where(low >= column(layout.COLD_STEPS), _STEP[Step.COLD_STOP], kind)
     if conclude is not None:
-        kind = torch.where(conclude, _STEP[Step.METHOD], kind)
+        kind = torch.where(conclude.unsqueeze(1), _STEP[Step.METHOD], kind)
     kind = torch.where(allowed, kind, _STEP[Step.CONCEPT])
     kind = torch.where(token == think_end, _STEP[Step.THINK_END], kind)
-    ended = kind != _STEP[Step.CONCEPT]
-    thinking = ints[:, layout.PHASE] == _PHASE[Phase.THINK]
+    token = torch.where(kind == _STEP[Step.CONCEPT], token, think_end)
+    thinking = column(layout.PHASE) == _PHASE[Phase.THINK]
     kind = torch.where(thinking, kind, _STEP[Step.PLAIN])
 
-    K, every = ids.shape[1], ended.unsqueeze(1)
-    parts = [
-        torch.where(every, think_end.unsqueeze(1), ids),
-        torch.where(every, _one_hot(K, weights.device), weights).view(torch.int32),
-        torch.stack([entropy.view(torch.int32), kind, low, torch.where(ended, think_end, token)], 1),
-    ]
+    parts = [ids, weights.view(torch.int32), entropy.view(torch.int32), kind, low, token]
     if state is not None:
         parts.append(state.view(torch.int32))
-    return StepRecord(torch.cat(parts, 1), K)
+    return StepRecord(torch.cat(parts, 1), ids.shape[1])
 
 
 def merge(record: StepRecord, tokens: torch.Tensor) -> None:
@@ -129,12 +127,12 @@ def advance(
     pool, of which these rows are written: ids [R, >= K] int32, weights [R, >= K] float32 (slots beyond K are left
     alone), ints [R, C] int32, state [R, >= S] float32.
     """
-    kind = record.kind
+    kind, K = record.kind, record.K
     concept, thinking = kind == _STEP[Step.CONCEPT], kind != _STEP[Step.PLAIN]
-    pool_ids[:, : record.K].index_copy_(0, rows, record.ids)
+    pool_ids[:, :K].index_copy_(0, rows, record.ids)
     # Think-end and every token outside thinking are fed as plain tokens: their rows carry no weight.
     weights = torch.where(concept.unsqueeze(1), record.weights, _ZERO)
-    pool_weights[:, : record.K].index_copy_(0, rows, weights)
+    pool_weights[:, :K].index_copy_(0, rows, weights)
     state = record.state
     if state.shape[1]:
         own = pool_state[:, : state.shape[1]]
@@ -146,9 +144,3 @@ def advance(
     phase = torch.where(starts, _PHASE[Phase.THINK], phase)
     changed = torch.stack([phase, torch.where(thinking, record.low, low), thought + concept], 1)
     pool_ints[:, layout.PHASE :].index_copy_(0, rows, changed)
-
-
-@cache
-def _one_hot(K: int, device: torch.device) -> torch.Tensor:
-    """[1, K] float32: all weight in the first slot."""
-    return torch.eye(1, K, device=device)

@@ -80,21 +80,20 @@ def decide_kernel(
         kind = tl.where(tl.load(conclude_ptr + b) != 0, METHOD_STOP, kind)
     kind = tl.where(allowed, kind, CONCEPT)
     kind = tl.where(token == think_end, NATURAL_END, kind)
-    ended = kind != CONCEPT
+    token = tl.where(kind == CONCEPT, token, think_end)
     kind = tl.where(tl.load(ints + PHASE) == THINKS, kind, PLAIN)
 
     packed = packed_ptr + b * packed_stride
     k = tl.arange(0, SLOTS)
     ids = tl.load(ids_ptr + b * ids_stride + k, mask=k < K, other=0).to(tl.int32)
     weights = tl.load(weights_ptr + b * weights_stride + k, mask=k < K, other=0.0)
-    weights = tl.where(ended, tl.where(k == 0, 1.0, 0.0), weights)
-    tl.store(packed + k, tl.where(ended, think_end, ids), mask=k < K)
+    tl.store(packed + k, ids, mask=k < K)
     tl.store(packed + K + k, weights.to(tl.int32, bitcast=True), mask=k < K)
     tail = packed + 2 * K
     tl.store(tail, entropy.to(tl.int32, bitcast=True))
     tl.store(tail + 1, kind)
     tl.store(tail + 2, low)
-    tl.store(tail + 3, tl.where(ended, think_end, token))
+    tl.store(tail + 3, token)
     s = tl.arange(0, STATES)
     state = tl.load(state_ptr + b * state_stride + s, mask=s < S, other=0.0)
     tl.store(tail + 4 + s, state.to(tl.int32, bitcast=True), mask=s < S)

@@ -19,7 +19,7 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         return
     pool = concept_pool(model_runner)
     rows = forward_batch.req_pool_indices
-    plan = plan_forward(pool, rows, soft) if any(soft) else None
+    plan = plan_forward(pool, rows, soft)
     if plan and plan.feeds_vector:
         pool.with_vectors()
     if extend:
@@ -27,8 +27,7 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         fresh = [i for i, req in enumerate(reqs) if id(req) not in decoding]
         _start_rows(pool, batch, soft, fresh)
         forward_batch.soft_embed = _extend_plan(pool, batch, soft, set(fresh), rows)
-    elif forward_batch.forward_mode.is_decode():
-        assert plan is not None
+    elif plan and forward_batch.forward_mode.is_decode():
         vectors = (pool.vectors, pool.has_vector) if plan.feeds_vector else (None, None)
         forward_batch.soft_embed = EmbedPlan(rows, pool.ids[:, : plan.width], pool.weights[:, : plan.width], *vectors)
     forward_batch.soft = plan

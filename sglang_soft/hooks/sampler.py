@@ -73,6 +73,14 @@ class SoftSampler(Sampler):
             self._step = concept_step(self._plan, logits, self._hidden)
         return logits
 
+    def _sample_from_probs(self, probs: torch.Tensor, sampling_info, positions, simple_sampling_case: bool):
+        """Nothing is drawn where every row thinks; only on a CPU can that be seen without waiting for the device."""
+        if self._step is not None and probs.is_cpu and sampling_info.sampling_mask_batch_indices is None:
+            record = self._step.record
+            if record.kind.all():  # PLAIN is 0
+                return record.token.clone(), None
+        return super()._sample_from_probs(probs, sampling_info, positions, simple_sampling_case)
+
     def merge(self, tokens: torch.Tensor) -> None:
         """Put the tokens of thinking rows into `tokens` [B], in place."""
         if self._step is not None:

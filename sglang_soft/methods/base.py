@@ -5,10 +5,11 @@ B rows; rows that think by another method are thrown away behind it. It may not 
 computes for a row may depend on nothing but that row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
+from sglang_soft_kernels import layout
 
 from sglang_soft.fields import Field
 from sglang_soft.methods.noise import Noise
@@ -41,16 +42,19 @@ class View:
         ids: torch.Tensor,
         probs: torch.Tensor,
         entropy: torch.Tensor,
-        ints: Mapping[str, torch.Tensor],
-        args: Mapping[str, torch.Tensor],
-        temperature: torch.Tensor,
-        state: torch.Tensor,
+        ints: torch.Tensor,
+        floats: torch.Tensor,
+        args: torch.Tensor | None,
+        state: torch.Tensor | None,
         noise: Noise | None,
         width: int,
         hidden: torch.Tensor | None,
         hidden_size: int,
         embedding_rms: float,
+        fields: Sequence[Field] = (),
     ) -> None:
+        """ints: [B, C] int32, floats: [B, 4], as in sglang_soft_kernels/layout.py. args: [B, A], the first of which are
+        those of `fields`. Columns are views, made where a method asks for them."""
         self.logits = logits
         """[B, V], after penalties, bias and masks."""
         self.ids = ids
@@ -59,18 +63,6 @@ class View:
         """[B, W] float32: Filter(p) over the candidates, sum 1; 0: unused."""
         self.entropy = entropy
         """[B] nats, of p over the whole vocabulary."""
-        self.temperature = temperature
-        """[B]; 1 where the request is greedy: its first candidate has probability 1."""
-        self.max_topk = ints["max_topk"]
-        """[B] int: the request's own K."""
-        self.position = ints["position"]
-        """[B] int: index of this thinking step."""
-        self.think_start, self.think_end = ints["think_start"], ints["think_end"]
-        """[B] int32 ids"""
-        self.horizon = ints["horizon"]
-        """[B] int: the request's max_new_tokens."""
-        self.state = state
-        """[B, S] float32"""
         self.width = width
         """K: slots of this batch."""
         self.hidden = hidden
@@ -78,8 +70,44 @@ class View:
         self.hidden_size = hidden_size
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
-        self._noise = noise
-        self._args = args
+        self._ints, self._floats, self._args, self._fields = ints, floats, args, fields
+        self._state, self._noise = state, noise
+
+    @property
+    def temperature(self) -> torch.Tensor:
+        """[B]; 1 where the request is greedy: its first candidate has probability 1."""
+        return self._floats[:, layout.TEMPERATURE]
+
+    @property
+    def max_topk(self) -> torch.Tensor:
+        """[B] int32: the request's own K."""
+        return self._ints[:, layout.MAX_TOPK]
+
+    @property
+    def position(self) -> torch.Tensor:
+        """[B] int32: index of this thinking step."""
+        return self._ints[:, layout.THOUGHT]
+
+    @property
+    def think_start(self) -> torch.Tensor:
+        """[B] int32 id"""
+        return self._ints[:, layout.THINK_START]
+
+    @property
+    def think_end(self) -> torch.Tensor:
+        """[B] int32 id"""
+        return self._ints[:, layout.THINK_END]
+
+    @property
+    def horizon(self) -> torch.Tensor:
+        """[B] int32: the request's max_new_tokens."""
+        return self._ints[:, layout.HORIZON]
+
+    @property
+    def state(self) -> torch.Tensor:
+        """[B, S] float32; there if the method has a `state`."""
+        assert self._state is not None, "a method that reads its state must say what it is at the start"
+        return self._state
 
     @property
     def noise(self) -> Noise:
@@ -89,7 +117,8 @@ class View:
 
     def arg(self, name: str) -> torch.Tensor:
         """[B] float32: a parameter of the method."""
-        return self._args[name]
+        assert self._args is not None
+        return self._args[:, [f.name for f in self._fields].index(name)]
 
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The request's K most probable candidates, renormalised: ids and weights, [B, k], k <= K."""

@@ -1,5 +1,6 @@
 import torch
 from sglang_soft_kernels import soft_sample
+from sglang_soft_kernels.layout import Filter
 
 from sglang_soft.fields import Field
 from sglang_soft.methods.base import Method, Proposal, View, order
@@ -42,7 +43,9 @@ class SwiReasoning(Method):
         B, one = len(view.ids), torch.ones_like(view.entropy)
         k = min(view.width - 1, view.logits.shape[1])  # one slot is kept for the think token
         n = torch.minimum(view.max_topk, torch.full_like(view.max_topk, k))
-        latent = soft_sample(view.logits, one, torch.zeros_like(n), one, torch.zeros_like(one), n, K=k, max_top_k=0)
+        off = Filter.of(temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, n=k)
+        top_k, top_p, min_p = (torch.full_like(x, v) for x, v in ((n, off.top_k), (one, off.top_p), (one, off.min_p)))
+        latent = soft_sample(view.logits, one, top_k, top_p, min_p, n, K=k, max_top_k=0)
         H = latent.entropy
 
         was_latent, started = view.state[:, LATENT] == 1, view.state[:, STARTED] == 1

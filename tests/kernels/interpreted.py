@@ -67,6 +67,7 @@ def test_wide_top_k():
     params[2] = torch.tensor([0.9, 0.95])
     for top_k in (128, 1000):
         params[1] = torch.tensor([top_k, top_k - 1], dtype=torch.int32)
+        params[4] = torch.tensor([10, 7], dtype=torch.int32)
         sample = kernels.soft_sample(logits, *params, K=10, max_top_k=top_k)
         cases.assert_samples(sample, logits, params, 10)
 

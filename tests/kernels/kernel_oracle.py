@@ -12,6 +12,8 @@ import torch
 
 SMALLEST_NORMAL = 2.0**-126
 MARGIN = 1e-5
+ALL = 2**31 - 1
+"""top_k that is off"""
 
 
 class Row(NamedTuple):
@@ -25,25 +27,22 @@ def sample_row(z, temperature, top_k, top_p, min_p, n) -> Row:
     """SPEC of one soft step: sort, top-k, renormalise, top-p, renormalise, min-p, n largest, renormalise."""
     z = np.asarray(z, dtype=np.float64)
     V = len(z)
-    t = temperature if temperature != 0 else 1.0
-    e = np.exp((z - z.max()) / t)
+    e = np.exp((z - z.max()) / temperature)
     p = e / e.sum()
     positive = p[p > 0]
     entropy = float(-(positive * np.log(positive)).sum())
     order = sorted(range(V), key=lambda i: (-z[i], i))
-    if temperature == 0:
-        return Row([order[0]], [1.0], entropy, 1.0)
     order = [i for i in order if e[i] >= SMALLEST_NORMAL]
     margins = [abs(np.log(e[i] / SMALLEST_NORMAL)) for i in range(V) if e[i] > 0]
-    kept = order[:top_k] if 0 < top_k < V else order
+    kept = order[:top_k]
     q = p[kept] / p[kept].sum()
     before = np.cumsum(q) - q
-    if top_p < 1:
+    if np.isfinite(top_p):
         # Not at 0: the first token has no rounding in its exclusive sum.
         margins += [abs(b - top_p) for b in before[1 : n + 1]]
         kept = [i for i, b in zip(kept, before) if b <= top_p]
     ratio = p[kept] / p[kept].max()
-    margins += [abs(r - min_p) for r in ratio[1:n]] if min_p > 0 else []
+    margins += [abs(r - min_p) for r in ratio[1:n]] if min_p > SMALLEST_NORMAL else []
     kept = [i for i, r in zip(kept, ratio) if r >= min_p][:n]
     w = p[kept] / p[kept].sum()
     return Row(kept, w.tolist(), entropy, float(min(margins)))
@@ -75,11 +74,11 @@ def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
 def make_params(B: int, K: int, seed: int, device="cpu"):
     """Parameters of B rows: every filter on and off, greedy rows, temperatures from 1e-4 to 3."""
     g = np.random.default_rng(seed)
-    temperature = g.choice([0.0, 1e-4, 0.3, 0.6, 1.0, 3.0], B, p=[0.1, 0.05, 0.2, 0.4, 0.15, 0.1])
-    top_k = g.choice([-1, 0, 1, 2, 7, 30, 1 << 30], B)
-    top_p = g.choice([0.1, 0.5173, 0.9, 0.95, 0.999, 1.0], B)
-    min_p = g.choice([0.0, 0.001, 0.0517, 0.3], B)
-    n = g.integers(1, K + 1, B)
+    temperature = g.choice([1e-4, 0.3, 0.6, 1.0, 3.0], B, p=[0.05, 0.2, 0.4, 0.25, 0.1])
+    top_k = g.choice([1, 2, 7, 30, ALL], B, p=[0.2, 0.15, 0.15, 0.2, 0.3])
+    top_p = g.choice([0.1, 0.5173, 0.9, 0.95, 0.999, np.inf], B)
+    min_p = g.choice([SMALLEST_NORMAL, 0.001, 0.0517, 0.3], B)
+    n = np.minimum(g.integers(1, K + 1, B), top_k)
     # Columns of larger tensors, as a concept pool hands them over: strides are not 1.
     floats = torch.tensor(np.stack([temperature, top_p, min_p], 1), dtype=torch.float32, device=device)
     ints = torch.tensor(np.stack([top_k, n], 1), dtype=torch.int32, device=device)

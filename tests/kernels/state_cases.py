@@ -102,7 +102,7 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[floa
         elif ints[layout.THOUGHT] >= ints[layout.BOUND]:
             kind = Step.BOUND
     if kind != Step.CONCEPT:
-        token, ids, weights = think_end, [think_end] * len(ids), [1.0] + [0.0] * (len(ids) - 1)
+        token = think_end
     if ints[layout.PHASE] != Phase.THINK:
         kind = Step.PLAIN
     return int(kind), low, token, ids, weights

@@ -4,6 +4,7 @@ import kernel_cases as cases
 import pytest
 import torch
 from kernel_oracle import assert_samples, make_logits, make_params
+from sglang_soft_kernels.layout import ALL, TINY, Filter
 from sglang_soft_kernels.sampling_reference import row_sum, soft_sample, sorted_ids
 
 
@@ -58,15 +59,24 @@ def test_one_hot_row_has_entropy_zero():
 
 def test_greedy_row_measures_entropy_at_temperature_one():
     logits = make_logits(1, 300, "normal", seed=3).expand(2, -1)
-    params = [torch.tensor([0.0, 1.0]), torch.zeros(2, dtype=torch.int32), torch.ones(2), torch.zeros(2)]
-    sample = soft_sample(logits, *params, torch.full((2,), 5, dtype=torch.int32), K=5)
+    rows = [Filter.of(1.0, 1, 1.0, 0.0, 5), Filter.of(1.0, -1, 1.0, 0.0, 5)]
+    sample = soft_sample(logits, *(torch.tensor(column) for column in zip(*rows)), K=5)
     assert sample.entropy[0] == sample.entropy[1]
     assert sample.weights[0].tolist() == [1, 0, 0, 0, 0] and (sample.weights[1] > 0).all()
     assert (sample.ids[0] == sample.ids[1, 0]).all()
 
 
-def test_row_sum_does_not_depend_on_the_batch():
-    x = torch.rand(3, 151_936)
+def test_sglang_says_off_in_its_own_words():
+    off = Filter.of(temperature=0.6, top_k=-1, top_p=1.0, min_p=0.0, n=10)
+    assert off == (0.6, ALL, float("inf"), TINY, 10)
+    assert Filter.of(0.6, 0, 1.0, 0.0, ALL) == (0.6, ALL, float("inf"), TINY, ALL)
+    assert Filter.of(0.6, 1 << 40, 0.95, 0.01, 10) == (0.6, ALL, 0.95, 0.01, 10)
+    assert Filter.of(1.0, 3, 0.95, 0.01, 10) == (1.0, 3, 0.95, 0.01, 3)
+
+
+@pytest.mark.parametrize("V", [128, 1000, 151_936])
+def test_row_sum_does_not_depend_on_the_batch(V):
+    x = torch.rand(3, V)
     whole = row_sum(x)
     for b in range(3):
         assert torch.equal(row_sum(x[b : b + 1])[0], whole[b])

@@ -1,0 +1,86 @@
+"""The compiled loops for CPUs on the cases of every implementation."""
+
+import kernel_cases as cases
+import pytest
+import state_cases as states
+import torch
+from kernel_cases import poisoned  # noqa: F401
+from kernel_oracle import make_logits, make_params
+from sglang_soft_kernels import cpu, dispatch
+
+pytestmark = pytest.mark.usefixtures("poisoned")
+
+
+@pytest.mark.parametrize("case", cases.MIXTURES)
+def test_mixture(case):
+    cases.check_mixture(cpu.embedding_mixture, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.MIXTURES)
+def test_vectors(case):
+    cases.check_vectors(cpu.embedding_mixture, *case, "cpu")
+
+
+def test_shards():
+    cases.check_shards(cpu.embedding_mixture, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.SAMPLES)
+def test_soft_sample(case):
+    cases.check_samples(cpu.soft_sample, *case, "cpu")
+
+
+@pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "masked"])
+def test_sorting_a_whole_row_equals_insertion(kind):
+    logits, params = make_logits(50, 500, kind, seed=1), make_params(50, 10, seed=1)
+    inserted = cpu.soft_sample(logits, *params, K=10, max_top_k=cpu.MAX_INSERTED)
+    for max_top_k in (cpu.MAX_INSERTED + 1, None):
+        for got, want in zip(cpu.soft_sample(logits, *params, K=10, max_top_k=max_top_k), inserted):
+            assert torch.equal(got, want)
+
+
+def test_all_of_a_row():
+    """The candidates of a method that draws, without a filter."""
+    logits, params = make_logits(8, 300, "ties", seed=1), list(make_params(8, 10, seed=1))
+    params[4] = params[1]
+    cases.assert_samples(cpu.soft_sample(logits, *params, K=300), logits, params, 300)
+
+
+def test_batch_invariance():
+    cases.check_batch_invariance(cpu.soft_sample, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_decide(case):
+    states.check_decide(cpu.decide, case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_next_state(case):
+    states.check_next_state(cpu.decide, cpu.merge, cpu.advance, case, "cpu")
+
+
+@pytest.mark.parametrize("wrong", [-1, 4, 1 << 60])
+def test_an_id_outside_the_table_is_an_error(wrong):
+    """Compiled loops do not check indices by themselves."""
+    row = torch.zeros(1, dtype=torch.int64)
+    pool = torch.zeros(1, 2, dtype=torch.int32), torch.zeros(1, 2)
+    with pytest.raises(IndexError, match="input id outside the embedding table"):
+        cpu.embedding_mixture(torch.zeros(4, 8), row + wrong, row, *pool)
+    if wrong < 2**31:
+        with pytest.raises(IndexError, match="id of a concept token outside"):
+            cpu.embedding_mixture(torch.zeros(4, 8), row, row, pool[0] + wrong, pool[1] + 0.5)
+
+
+def test_cpu_tensors_come_here():
+    assert dispatch._implementation("sampling", "soft_sample", torch.zeros(1)) is cpu.soft_sample
+
+
+def test_without_a_folder_to_keep_machine_code_in(monkeypatch):
+    def njit(function, cache=False):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return function
+
+    monkeypatch.setattr(cpu.numba, "njit", njit)
+    assert cpu.compiled(len) is len
