@@ -5,7 +5,8 @@ server-wide default. Common parameters are in the table below, each method's own
 is a key, its type, its range or its default written.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from sglang_soft import methods
@@ -64,6 +65,13 @@ class Sampling(NamedTuple):
     top_k: int
     """-1: all."""
     min_p: float
+
+
+def refuse_misspelt(custom_params: Iterable[str]) -> None:
+    """Raise ValueError for a key beside ours that is all but ours: the request would be decoded plainly unnoticed."""
+    for key in custom_params:
+        if get_close_matches(key.lower(), [KEY], cutoff=0.85):
+            raise ValueError(f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}.")
 
 
 def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> dict[str, Any]:

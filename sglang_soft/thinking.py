@@ -13,11 +13,14 @@ class ThinkTokens(NamedTuple):
     """Id of think-end."""
 
 
-def resolve_think_tokens(tokenizer, reasoning_parser: str | None, config: SoftConfig) -> ThinkTokens:
+def resolve_think_tokens(tokenizer, reasoning_parser: str | None, config: SoftConfig, vocabulary: int) -> ThinkTokens:
     """Ids of the think tokens: from --soft-think-start/-end, else the reasoning parser, else `<think>`, `</think>`.
 
+    vocabulary: number of ids that the model knows.
+
     Raises:
-        ValueError: a token is not one token of this tokenizer, or there is no tokenizer and an id was not given.
+        ValueError: a token is not one token of this tokenizer, there is no tokenizer and an id was not given, or the
+            model does not know the id.
     """
     start, end = "<think>", "</think>"
     if reasoning_parser:
@@ -26,19 +29,22 @@ def resolve_think_tokens(tokenizer, reasoning_parser: str | None, config: SoftCo
         detector = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector
         start, end = detector.think_start_token, detector.think_end_token
     return ThinkTokens(
-        start=_one_token(tokenizer, config.think_start or start, "--soft-think-start"),
-        end=_one_token(tokenizer, config.think_end or end, "--soft-think-end"),
+        start=_one_token(tokenizer, config.think_start or start, "--soft-think-start", vocabulary),
+        end=_one_token(tokenizer, config.think_end or end, "--soft-think-end", vocabulary),
     )
 
 
-def _one_token(tokenizer, text: str, flag: str) -> int:
+def _one_token(tokenizer, text: str, flag: str, vocabulary: int) -> int:
     if text.isdecimal():
-        return int(text)
-    if tokenizer is None:
+        ids = [int(text)]
+    elif tokenizer is None:
         raise ValueError(f"without a tokenizer (--skip-tokenizer-init) {flag} must be a token id; got {text!r}.")
-    ids = tokenizer.encode(text, add_special_tokens=False)
+    else:
+        ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) != 1:
         raise ValueError(f"{flag} must be one token of this tokenizer; {text!r} is {len(ids)} tokens ({ids}).")
+    if ids[0] >= vocabulary:
+        raise ValueError(f"{flag} must be a token of this model, an id in [0, {vocabulary - 1}]; got {ids[0]}.")
     return ids[0]
 
 

@@ -96,6 +96,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/engine/test_isolation.py -k drawn",
     ),
     Mutant(
+        "waiting-rows-left-out",
+        "a request that waits for think-start begins to think behind it",
+        "sglang_soft/plan.py",
+        "r if r and r.phase != Phase.ANSWER else None",
+        "r if r and r.phase == Phase.THINK else None",
+        "tests/engine/test_traces.py -k default",
+    ),
+    Mutant(
+        "nothing-drawn-beside-a-thinker",
+        "SGLang draws the tokens of rows that do not think",
+        "sglang_soft/hooks/sampler.py",
+        "if record.kind.all():",
+        "if record.kind.any():",
+        "tests/hooks/test_sampler.py",
+    ),
+    Mutant(
         "think-end-against-the-grammar",
         "think-end is not forced where the logits forbid it",
         "kernels/sglang_soft_kernels/state_reference.py",

@@ -1,8 +1,9 @@
 """The kernels of a step as compiled loops, for CPUs; the references are their specification.
 
 A decode step of a small model takes a few milliseconds, and a hundred tensor operators take one of them, whatever they
-compute. Numba comes with SGLang and needs no compiler; what it compiles is kept beside this file or in the user's
-cache. Rows are computed one after the other, so their bits do not depend on the batch.
+compute. Numba comes with SGLang and needs no compiler; the first steps on a machine wait some seconds for it, and what
+it compiles is kept beside this file or in the user's cache. Rows are computed one after the other, so their bits do not
+depend on the batch.
 """
 
 import math
@@ -23,20 +24,27 @@ MAX_INSERTED = 128
 _NONE: np.ndarray = np.empty(0, np.bool_)
 """In place of a bool for each row that is not there."""
 
-# Numba takes module-level integers as constants, enumerations and attributes of modules it does not.
-COLD_STEPS, BOUND, THINK_START, THINK_END = layout.COLD_STEPS, layout.BOUND, layout.THINK_START, layout.THINK_END
-PHASE, LOW, THOUGHT, COLD_ENTROPY = layout.PHASE, layout.LOW, layout.THOUGHT, layout.COLD_ENTROPY
-WAITS, THINKS, ANSWERS = int(Phase.WAIT), int(Phase.THINK), int(Phase.ANSWER)
-PLAIN, CONCEPT, NATURAL_END = int(Step.PLAIN), int(Step.CONCEPT), int(Step.THINK_END)
-COLD_STOP, BOUND_STOP, METHOD_STOP = int(Step.COLD_STOP), int(Step.BOUND), int(Step.METHOD)
+# As numbers, because a change of layout.py alone would not make Numba compile anew: it watches this file.
+COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
+COLD_ENTROPY = 3
+WAITS, THINKS, ANSWERS = range(1, 4)
+PLAIN, CONCEPT, NATURAL_END, COLD_STOP, BOUND_STOP, METHOD_STOP = range(6)
+assert [COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT, COLD_ENTROPY] == [
+    layout.COLD_STEPS, layout.BOUND, layout.THINK_START, layout.THINK_END, layout.PHASE, layout.LOW, layout.THOUGHT,
+    layout.COLD_ENTROPY,
+]  # fmt: skip
+assert [WAITS, THINKS, ANSWERS] == [Phase.WAIT, Phase.THINK, Phase.ANSWER]
+assert [PLAIN, CONCEPT, NATURAL_END, COLD_STOP, BOUND_STOP, METHOD_STOP] == [
+    Step.PLAIN, Step.CONCEPT, Step.THINK_END, Step.COLD_STOP, Step.BOUND, Step.METHOD,
+]  # fmt: skip
 
 
 def compiled(function):
     """`function` as machine code, compiled at its first call."""
     try:
-        return numba.njit(function, cache=True)
+        return numba.njit(function, cache=True, error_model="numpy")  # a row of nan is no reason to stop
     except RuntimeError:  # no folder can be written: every process compiles anew
-        return numba.njit(function)
+        return numba.njit(function, error_model="numpy")
 
 
 @compiled
@@ -101,6 +109,8 @@ def decide_loop(ids, weights, token, entropy, logits, ints, floats, conclude, st
     K = ids.shape[1]
     for b in range(ids.shape[0]):
         think_end = ints[b, THINK_END]
+        if not 0 <= think_end < logits.shape[1]:
+            raise IndexError("think-end outside the vocabulary")
         low = ints[b, LOW] + 1 if entropy[b] < floats[b, COLD_ENTROPY] else 0
         kind = CONCEPT
         if token[b] == think_end:
@@ -211,6 +221,8 @@ def decide(
     """See `state_reference.decide`."""
     B, K = ids.shape
     S = 0 if state is None else state.shape[1]
+    assert all(len(x) == B for x in (weights, token, entropy, logits, ints, floats)), "rows of different batches"
+    assert weights.shape == ids.shape and all(len(x) == B for x in (conclude, state) if x is not None)
     packed = torch.empty((B, 2 * K + 4 + S), dtype=torch.int32)
     decide_loop(
         ids.numpy(), weights.numpy(), token.numpy(), entropy.numpy(), logits.float().numpy(), ints.numpy(),
@@ -222,6 +234,7 @@ def decide(
 
 def merge(record: StepRecord, tokens: torch.Tensor) -> None:
     """See `state_reference.merge`."""
+    assert len(tokens) == len(record.packed), "rows of different batches"
     merge_loop(record.packed.numpy(), record.K, tokens.numpy())
 
 
@@ -236,6 +249,8 @@ def advance(
     pool_state: torch.Tensor,
 ) -> None:
     """See `state_reference.advance`."""
+    assert len(tokens) == len(ints) == len(rows) == len(record.packed), "rows of different batches"
+    assert pool_ids.shape[1] >= record.K <= pool_weights.shape[1] and pool_state.shape[1] >= record.state.shape[1]
     arrays = (x.numpy() for x in (tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state))
     advance_loop(record.packed.numpy(), record.K, *arrays)
 

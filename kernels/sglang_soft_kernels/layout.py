@@ -35,9 +35,11 @@ class Filter(NamedTuple):
 
     @classmethod
     def of(cls, temperature: float, top_k: int, top_p: float, min_p: float, n: int) -> "Filter":
-        """From SGLang's values: top_k <= 0, top_p >= 1 and min_p 0 are off."""
+        """From SGLang's values: top_k <= 0, top_p >= 1 (as float32) and min_p 0 are off."""
         top_k = min(top_k, ALL) if top_k > 0 else ALL
-        return cls(temperature, top_k, top_p if top_p < 1 else float("inf"), max(min_p, TINY), min(n, top_k))
+        top_p = top_p if top_p < 1 - 2**-25 else float("inf")
+        # Beyond 1e30 all tokens are equally probable; infinity would make -inf / inf of a forbidden one.
+        return cls(min(temperature, 1e30), top_k, top_p, max(min_p, TINY), min(n, top_k))
 
 
 class Phase(IntEnum):

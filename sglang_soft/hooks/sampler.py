@@ -38,7 +38,7 @@ class SoftSampler(Sampler):
     """`Sampler` whose rows in the thinking phase emit concept tokens.
 
     The soft step reads the logits after penalties, bias, grammar masks and custom processors, and before SGLang's
-    sampling overwrites them. SGLang then samples every row as usual; thinking rows get their own token in place of
+    sampling overwrites them. SGLang then samples the rows as usual; thinking rows get their own token in place of
     the drawn one, before logprobs are looked up and before ids are synchronised across ranks.
     """
 

@@ -28,7 +28,9 @@ def after_init(_result, self, server_args, *args, **kwargs) -> None:
     self.soft_unsupported = unsupported_server(server_args)
     if self.soft_unsupported is None:
         try:
-            self.soft_think_tokens = resolve_think_tokens(self.tokenizer, server_args.reasoning_parser, config)
+            self.soft_think_tokens = resolve_think_tokens(
+                self.tokenizer, server_args.reasoning_parser, config, self.model_config.vocab_size
+            )
         except ValueError as error:
             self.soft_unsupported = str(error)
     if self.soft_unsupported and (config.required or config.default is not None):
@@ -45,6 +47,7 @@ def create_tokenized_object(original, self, obj, input_text, input_ids, *args, *
     sampling = tokenized.sampling_params
     custom = dict(sampling.custom_params or {})
     raw = custom.pop(params.KEY, None)
+    params.refuse_misspelt(custom)
     config = get_config()
     if raw is None and config.default is None:
         return tokenized

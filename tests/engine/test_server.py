@@ -63,6 +63,19 @@ def test_chat_streams_reasoning_and_answer(client):
     assert reasoning and "1462" in content
 
 
+@pytest.mark.parametrize("key", ["soft_thinkng", "soft-thinking", "SoftThinking", "soft_thinkin"])
+def test_a_misspelt_key_is_not_decoded_plainly(server, key):
+    sampling = {"max_new_tokens": 4, "custom_params": {key: True}}
+    answer = requests.post(f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120)
+    assert answer.status_code == 400 and key in answer.text and "'soft_thinking'" in answer.text
+
+
+def test_other_custom_params_are_left_alone(server):
+    sampling = {"max_new_tokens": 4, "custom_params": {"thinking_budget": 5, "soft_cap": 1}}
+    answer = requests.post(f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120)
+    assert answer.status_code == 200 and "soft_thinking" not in answer.json()["meta_info"]
+
+
 def test_completions_endpoint(client):
     out = client.completions.create(
         model="default", prompt=PROMPT, temperature=0.6, max_tokens=200, extra_body=soft_extra()

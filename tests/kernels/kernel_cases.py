@@ -1,4 +1,4 @@
-"""Kernel tests that run on a device: the same cases in Triton's interpreter (interpreted.py) and on a GPU.
+"""Cases of the kernels: the same on references, compiled loops, in Triton's interpreter (interpreted.py) and on a GPU.
 
 Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id that
 exists nowhere.

@@ -1,7 +1,7 @@
 """Cases of a step's decisions and of the rows' next state, against one row after the other in plain Python.
 
-Run on the reference (test_state_reference.py), in Triton's interpreter (interpreted.py) and on a GPU. Nothing is
-rounded, so everything is compared bit for bit.
+Run on the reference (test_state_reference.py), the compiled loops (test_cpu.py), in Triton's interpreter
+(interpreted.py) and on a GPU. Nothing is rounded, so everything is compared bit for bit.
 """
 
 from typing import NamedTuple

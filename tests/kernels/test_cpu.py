@@ -7,6 +7,8 @@ import torch
 from kernel_cases import poisoned  # noqa: F401
 from kernel_oracle import make_logits, make_params
 from sglang_soft_kernels import cpu, dispatch
+from sglang_soft_kernels.layout import Filter
+from sglang_soft_kernels.sampling_reference import soft_sample
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
@@ -72,12 +74,44 @@ def test_an_id_outside_the_table_is_an_error(wrong):
             cpu.embedding_mixture(torch.zeros(4, 8), row, row, pool[0] + wrong, pool[1] + 0.5)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_row_without_a_distribution_harms_no_other_row(value):
+    logits, params = make_logits(3, 50, "normal", seed=1), make_params(3, 10, seed=1)
+    whole = cpu.soft_sample(logits, *params, K=10, max_top_k=30)
+    logits[1] = value
+    broken = cpu.soft_sample(logits, *params, K=10, max_top_k=30)
+    for got, want in zip(broken, whole):
+        assert torch.equal(got[::2], want[::2])
+    assert broken.entropy[1].isnan() and (broken.ids >= 0).all() and (broken.ids < 50).all()
+
+
+def test_the_largest_temperature_leaves_forbidden_tokens_out():
+    row = Filter.of(temperature=1e39, top_k=5, top_p=1.0, min_p=0.0, n=5)
+    logits = torch.tensor([[0.5, float("-inf"), 1.0, float("-inf"), 0.0]])
+    for run in (cpu.soft_sample, soft_sample):
+        sample = run(logits, *(torch.tensor([x]) for x in row), K=5, max_top_k=5)
+        assert sample.ids[0, :3].tolist() == [2, 0, 4]
+        assert torch.allclose(sample.weights[0], torch.tensor([1 / 3, 1 / 3, 1 / 3, 0, 0]))
+
+
+def test_rows_of_another_batch_are_refused():
+    """Compiled loops do not check shapes by themselves."""
+    inputs = states.make_inputs(states.Case(7, 3, 0, False), "cpu")
+    record = cpu.decide(*inputs[:7])
+    with pytest.raises(AssertionError, match="different batches"):
+        cpu.merge(record, torch.zeros(8, dtype=torch.int64))
+    with pytest.raises(AssertionError, match="different batches"):
+        cpu.decide(*inputs[:6], inputs.floats[:5])
+    with pytest.raises(IndexError, match="think-end outside the vocabulary"):
+        cpu.decide(*inputs[:4], inputs.logits[:, :1], *inputs[5:7])
+
+
 def test_cpu_tensors_come_here():
     assert dispatch._implementation("sampling", "soft_sample", torch.zeros(1)) is cpu.soft_sample
 
 
 def test_without_a_folder_to_keep_machine_code_in(monkeypatch):
-    def njit(function, cache=False):
+    def njit(function, cache=False, **options):
         if cache:
             raise RuntimeError("cannot cache function: no locator available")
         return function

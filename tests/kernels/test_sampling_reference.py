@@ -72,6 +72,9 @@ def test_sglang_says_off_in_its_own_words():
     assert Filter.of(0.6, 0, 1.0, 0.0, ALL) == (0.6, ALL, float("inf"), TINY, ALL)
     assert Filter.of(0.6, 1 << 40, 0.95, 0.01, 10) == (0.6, ALL, 0.95, 0.01, 10)
     assert Filter.of(1.0, 3, 0.95, 0.01, 10) == (1.0, 3, 0.95, 0.01, 3)
+    assert Filter.of(1.0, 3, 0.99999999, 0.01, 10).top_p == float("inf"), "as float32 it is 1"
+    below_one = 1 - 2**-24
+    assert torch.tensor(below_one).item() == Filter.of(1.0, 3, below_one, 0.01, 10).top_p < 1
 
 
 @pytest.mark.parametrize("V", [128, 1000, 151_936])
