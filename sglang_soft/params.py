@@ -70,7 +70,7 @@ class Sampling(NamedTuple):
 def refuse_misspelt(custom_params: Iterable[str]) -> None:
     """Raise ValueError for a key beside ours that is all but ours: the request would be decoded plainly unnoticed."""
     for key in custom_params:
-        if get_close_matches(key.lower(), [KEY], cutoff=0.85):
+        if get_close_matches(str(key).lower(), [KEY], cutoff=0.85):
             raise ValueError(f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}.")
 
 

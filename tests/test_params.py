@@ -84,6 +84,13 @@ def test_errors_name_key_value_and_range(raw, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
+@pytest.mark.parametrize("key", ["soft_thinkng", "softThinking", "soft-thinking"])
+def test_a_key_that_is_all_but_ours_is_refused(key):
+    params.refuse_misspelt(["thinking_budget", "enable_thinking", "soft_cap", 7])
+    with pytest.raises(ValueError, match=f"unknown key '{key}'.*'soft_thinking'"):
+        params.refuse_misspelt(["thinking_budget", key])
+
+
 def test_wire_form_is_flat_and_comes_back_equal():
     soft = soft_params(args=(0.5, float("inf")), thinking=OWN)
     wire = soft.to_wire()
