@@ -1,8 +1,8 @@
 """`make bench`: what Soft Thinking costs on this machine, on the bundled model, in one run.
 
-Two engines are alive at once, one with the plugin and one without it, and take turns, so that noise of the machine
-falls on all alike. Throughput: 32 requests at once, 64 output tokens each. Below it, the time that our own code adds to
-a decode step, and the host memory of the concept history.
+Two engines are alive at once, one with the plugin and one without it, and take turns, so that noise
+of the machine falls on all alike. Throughput: 32 requests at once, 64 output tokens each. Below it,
+the time that our own code adds to a decode step, and the host memory of the concept history.
 """
 
 import argparse
@@ -52,7 +52,9 @@ def every_method(requests: int, tokens: int, rounds: int, attention_backend: str
     worker = Worker(plugin=True, engine=ENGINE | {"attention_backend": attention_backend})
     figures = measure_methods(lambda method: rate(worker, requests, tokens, method), rounds)
     worker.close()
-    print(f"\nEvery method, {requests} requests at once, {tokens} tokens each, n = {rounds}, {attention_backend}:")
+    print(
+        f"\nEvery method, {requests} requests at once, {tokens} tokens each, n = {rounds}, {attention_backend}:"
+    )
     print(methods_table(figures))
 
 
@@ -68,14 +70,20 @@ def throughput(requests: int, tokens: int, rounds: int, attention_backend: str) 
     measured = take_turns(runs, rounds)
     with_plugin.close()
     without.close()
-    print(f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds},", end=" ")
+    print(
+        f"\nOutput tokens per second, {requests} requests at once, {tokens} tokens each, n = {rounds},",
+        end=" ",
+    )
     print(f"attention backend {attention_backend}:")
     show(measured, [("soft", "hard"), ("hard", "hard without plugin")])
 
 
 def backends(requests: int, tokens: int, rounds: int, names: list[str]) -> None:
-    """The first attention backend against each other one, with hard requests and without the plugin."""
-    workers = {name: Worker(plugin=False, engine=ENGINE | {"attention_backend": name}) for name in names}
+    """The first attention backend against each other one, with hard requests and without the
+    plugin."""
+    workers = {
+        name: Worker(plugin=False, engine=ENGINE | {"attention_backend": name}) for name in names
+    }
 
     runs: dict[str, Callable[[], float]] = {
         name: partial(rate, worker, requests, tokens, None) for name, worker in workers.items()
@@ -83,7 +91,9 @@ def backends(requests: int, tokens: int, rounds: int, names: list[str]) -> None:
     measured = take_turns(runs, rounds)
     for worker in workers.values():
         worker.close()
-    print(f"\nOutput tokens per second by attention backend, {requests} hard requests at once, {tokens} tokens each,")
+    print(
+        f"\nOutput tokens per second by attention backend, {requests} hard requests at once, {tokens} tokens each,"
+    )
     print(f"n = {rounds}, without the plugin:")
     show(measured, [(names[0], other) for other in names[1:]])
 
@@ -92,7 +102,9 @@ def show(measured: dict[str, list[float]], ratios: list[tuple[str, str]]) -> Non
     """A table of rates, and ratios of paired rounds."""
     print("| | median | min | max |\n| --- | --- | --- | --- |")
     for name, values in measured.items():
-        print(f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |")
+        print(
+            f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |"
+        )
     for top, bottom in ratios:
         ratio = paired_ratio(measured[top], measured[bottom])
         print(f"{top} / {bottom}: {ratio} (median of paired rounds; quartiles)")
@@ -111,7 +123,8 @@ def microseconds(run: Callable[[], object], repeats: int = 300) -> tuple[float, 
 
 
 def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
-    """Device part: step, state and mixture; host part: records, histories, names. CPU tensors, one thread."""
+    """Device part: step, state and mixture; host part: records, histories, names. CPU tensors, one
+    thread."""
     from types import SimpleNamespace
 
     import torch
@@ -151,7 +164,9 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
         device_output.copy_to_host(lambda t: t).consume(None, commits)
 
     device_output = device()
-    print(f"\nOur own code in a decode step of {rows} soft rows, V = {vocabulary}, K = 10, one thread:")
+    print(
+        f"\nOur own code in a decode step of {rows} soft rows, V = {vocabulary}, K = 10, one thread:"
+    )
     print("| part | us a step, median (p90) | us a row |\n| --- | --- | --- |")
     plain = microseconds(lambda: torch.nn.functional.embedding(tokens, table))[0]
     for name, run in (
@@ -167,7 +182,9 @@ def own_code(rows: int, vocabulary: int = 128, hidden: int = 128) -> None:
     print(f"(a plain embedding look-up: {plain:.0f} us a step)")
     assert requests[0]
     log = requests[0].log
-    print(f"\nHost history at K = 10, every slot in use: {log.nbytes / len(log):.1f} bytes a thinking token")
+    print(
+        f"\nHost history at K = 10, every slot in use: {log.nbytes / len(log):.1f} bytes a thinking token"
+    )
 
 
 def main() -> None:

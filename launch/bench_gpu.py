@@ -1,14 +1,17 @@
-"""`make bench-gpu`: soft against hard against no plugin, at the shapes of real models, with random weights.
+"""`make bench-gpu`: soft against hard against no plugin, at the shapes of real models, with random
+weights.
 
-    python launch/bench_gpu.py                         on a CUDA machine; --quick: minutes, --write: into BENCHMARKS.md
-    python launch/bench_gpu.py --dry-run               anywhere: what would be run, and the tables without figures
-    python launch/bench_gpu.py --model bundled --device cpu --small       anywhere: checks that it runs
+    python launch/bench_gpu.py                         on a CUDA machine; --quick: minutes, --write:
+    into BENCHMARKS.md python launch/bench_gpu.py --dry-run               anywhere: what would be
+    run, and the tables without figures python launch/bench_gpu.py --model bundled --device cpu
+    --small       anywhere: checks that it runs
 
-Nothing is downloaded. A figure is output tokens per second of decoding alone: requests all at once, fixed length, and
-the time of a short output taken off the time of a long one, which leaves no prefill in it. Soft and hard take turns on
-one engine, request for request the same prompts; the engine without the plugin takes its turns beside it where the
-memory holds both, else it runs after it, and the table says so. Random weights give a nearly flat distribution: every
-concept token has all K slots in use, the dearest case for the mixture.
+Nothing is downloaded. A figure is output tokens per second of decoding alone: requests all at once,
+fixed length, and the time of a short output taken off the time of a long one, which leaves no
+prefill in it. Soft and hard take turns on one engine, request for request the same prompts; the
+engine without the plugin takes its turns beside it where the memory holds both, else it runs after
+it, and the table says so. Random weights give a nearly flat distribution: every concept token has
+all K slots in use, the dearest case for the mixture.
 """
 
 import argparse
@@ -34,9 +37,12 @@ def decode_rate(worker: Worker, plan: Plan, batch: int, method: str | None) -> f
     """Output tokens per second of decoding; method None: hard."""
     short = worker.run(**request(plan, batch, SHORT, method))
     long = worker.run(**request(plan, batch, SHORT + plan.tokens, method))
-    # A trained model may end its thinking; random weights do not, and if they did, hard steps would be measured.
+    # A trained model may end its thinking; random weights do not, and if they did, hard steps would
+    # be measured.
     if method and plan.model in SHAPES and long.thinking < 0.98 * long.tokens:
-        raise SystemExit(f"{plan.model}: only {long.thinking} of {long.tokens} tokens were concept tokens")
+        raise SystemExit(
+            f"{plan.model}: only {long.thinking} of {long.tokens} tokens were concept tokens"
+        )
     return (long.tokens - short.tokens) / (long.seconds - short.seconds)
 
 
@@ -44,12 +50,15 @@ def start(plan: Plan, path: Path, plugin: bool, **engine: Any) -> Worker:
     """An engine with room for the plan's largest batch; engine: arguments beside the plan's."""
     worker = Worker(plugin=plugin, engine=plan.engine(path) | engine, env=THINK)
     if worker.cache_tokens < plan.cache_tokens - SPARE_TOKENS:  # requests would wait for each other
-        raise SystemExit(f"{plan.model}: room for {worker.cache_tokens} tokens of {plan.cache_tokens}; fewer --batches")
+        raise SystemExit(
+            f"{plan.model}: room for {worker.cache_tokens} tokens of {plan.cache_tokens}; fewer --batches"
+        )
     return worker
 
 
 def measure_every_method(plan: Plan, path: Path, rounds: int, batch: int) -> dict[str, list[float]]:
-    """[rounds] figures by method. coconut_tf reads hidden states: this engine's graphs return them, for all alike."""
+    """[rounds] figures by method. coconut_tf reads hidden states: this engine's graphs return them,
+    for all alike."""
     worker = start(plan, path, plugin=True, return_hidden_states_mode="last")
     figures = measure_methods(lambda method: decode_rate(worker, plan, batch, method), rounds)
     worker.close()
@@ -86,7 +95,9 @@ def table(plan: Plan, figures: dict[int, dict[str, list[float]]] | None, rounds:
         "tokens per second of decoding: median (min .. max); ratios: median of rounds (quartiles)."
     ]
     if not plan.together:
-        lines.append("The engine without the plugin ran after the other one, as memory does not hold both.")
+        lines.append(
+            "The engine without the plugin ran after the other one, as memory does not hold both."
+        )
     if plan.left_out:
         lines.append(f"Left out, as this machine's memory does not hold it: batch {plan.left_out}.")
     lines += ["", "| batch | " + " | ".join(KINDS) + " | soft / hard | hard / without plugin |"]
@@ -95,19 +106,28 @@ def table(plan: Plan, figures: dict[int, dict[str, list[float]]] | None, rounds:
         cells = ["", "", "", "", ""]
         if figures:
             soft, hard, plain = (figures[batch][kind] for kind in KINDS)
-            cells = [f"{statistics.median(x):.0f} ({min(x):.0f} .. {max(x):.0f})" for x in (soft, hard, plain)]
+            cells = [
+                f"{statistics.median(x):.0f} ({min(x):.0f} .. {max(x):.0f})"
+                for x in (soft, hard, plain)
+            ]
             cells += [str(paired_ratio(soft, hard)), str(paired_ratio(hard, plain))]
         lines.append(f"| {batch} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     models = [*SHAPES, "bundled"]
-    parser.add_argument("--model", action="append", choices=models, help="default: " + ", ".join(SHAPES))
+    parser.add_argument(
+        "--model", action="append", choices=models, help="default: " + ", ".join(SHAPES)
+    )
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 64, 256])
-    parser.add_argument("--tokens", type=int, default=256, help="output tokens measured (default: %(default)s)")
+    parser.add_argument(
+        "--tokens", type=int, default=256, help="output tokens measured (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="2 or more (default: %(default)s)")
     parser.add_argument(
         "--methods-batch",
@@ -115,10 +135,16 @@ def arguments() -> argparse.Namespace:
         default=64,
         help="batch at which every method is measured, on the first model; 0: none",
     )
-    parser.add_argument("--quick", action="store_true", help="Qwen3-8B, batch 1 and 64, 128 tokens, 3 rounds")
-    parser.add_argument("--small", action="store_true", help="batch 1 and 3, 8 tokens, 2 rounds: does it run?")
+    parser.add_argument(
+        "--quick", action="store_true", help="Qwen3-8B, batch 1 and 64, 128 tokens, 3 rounds"
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="batch 1 and 3, 8 tokens, 2 rounds: does it run?"
+    )
     parser.add_argument("--write", action="store_true", help="write the tables into BENCHMARKS.md")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be run, start nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be run, start nothing"
+    )
     args = parser.parse_args()
     args.model = args.model or (["qwen3-8b"] if args.quick else list(SHAPES))
     if args.quick:
@@ -137,10 +163,15 @@ def show(plan: Plan) -> None:
         path = Path("build/shapes") / plan.model
         print(shlex.join(["python", "launch/shapes.py", plan.model, str(path)]))
     options = plan.engine(path)
-    flags = [f"--{k.replace('_', '-')}" + ("" if v is True else f"={v}") for k, v in options.items()]
+    flags = [
+        f"--{k.replace('_', '-')}" + ("" if v is True else f"={v}") for k, v in options.items()
+    ]
     think = [f"--soft-think-start={THINK_START}", f"--soft-think-end={THINK_END}"]
     print(shlex.join(["python", "-m", "sglang_soft.launch_server", *flags, *think]))
-    print("SGLANG_PLUGINS=sglang_soft_cpu " + shlex.join(["python", "-m", "sglang.launch_server", *flags]))
+    print(
+        "SGLANG_PLUGINS=sglang_soft_cpu "
+        + shlex.join(["python", "-m", "sglang.launch_server", *flags])
+    )
     if plan.model in SHAPES:
         shape = SHAPES[plan.model]
         print(
@@ -165,8 +196,14 @@ def main() -> None:
             sections.append(table(plan, figures, args.rounds))
             print(f"\n{sections[-1]}", flush=True)
             if model == args.model[0] and args.methods_batch in plan.batches:
-                every = None if args.dry_run else measure_every_method(plan, path, args.rounds, args.methods_batch)
-                sections.append(f"**{model}**, every method, batch {args.methods_batch}:\n\n{methods_table(every)}")
+                every = (
+                    None
+                    if args.dry_run
+                    else measure_every_method(plan, path, args.rounds, args.methods_batch)
+                )
+                sections.append(
+                    f"**{model}**, every method, batch {args.methods_batch}:\n\n{methods_table(every)}"
+                )
                 print(f"\n{sections[-1]}", flush=True)
     if args.write and not args.dry_run:
         write_section(ROOT / "BENCHMARKS.md", "gpu", "\n\n".join(sections))

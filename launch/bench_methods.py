@@ -1,4 +1,5 @@
-"""Tokens per second of every thinking method against hard decoding, in one run; used by bench.py and bench_gpu.py."""
+"""Tokens per second of every thinking method against hard decoding, in one run; used by bench.py
+and bench_gpu.py."""
 
 import statistics
 from collections.abc import Callable
@@ -14,7 +15,8 @@ def method_names() -> list[str]:
 
 
 def measure_methods(rate: Callable[[str | None], float], rounds: int) -> dict[str, list[float]]:
-    """[rounds] figures of every method and of hard decoding. rate: output tokens per second by method, None: hard."""
+    """[rounds] figures of every method and of hard decoding. rate: output tokens per second by
+    method, None: hard."""
     runs: dict[str, Callable[[], float]] = {"hard": partial(rate, None)}
     runs |= {name: partial(rate, name) for name in method_names()}
     return take_turns(runs, rounds)

@@ -3,8 +3,9 @@
     python launch/bundle.py --have have.txt --dry-run       have.txt: `pip freeze` of the host
     python launch/bundle.py --have have.txt --python-version 3.12
 
-Wheels of requirements.lock that the host does not have in that version, our own wheel, and the list that
-install_bundle.sh installs. Wheels are compressed already, so the tar file is not. Needs pip for the download.
+Wheels of requirements.lock that the host does not have in that version, our own wheel, and the list
+that install_bundle.sh installs. Wheels are compressed already, so the tar file is not. Needs pip
+for the download.
 """
 
 import argparse
@@ -25,11 +26,17 @@ LINTERS = ("ruff", "mypy")
 """In the lock for development, of no use on the host."""
 GLIBC = (39, 35, 34, 31, 28, 27, 24, 17, 5)
 """Minor versions of glibc 2 that wheels on PyPI are tagged with, up to that of Ubuntu 24.04."""
-PLATFORMS = [*(f"manylinux_2_{n}_x86_64" for n in GLIBC), "manylinux2014_x86_64", "manylinux1_x86_64", "any"]
+PLATFORMS = [
+    *(f"manylinux_2_{n}_x86_64" for n in GLIBC),
+    "manylinux2014_x86_64",
+    "manylinux1_x86_64",
+    "any",
+]
 
 
 class Choice(NamedTuple):
-    """What travels, as `name==version`, and what the host keeps in another version than the lock's."""
+    """What travels, as `name==version`, and what the host keeps in another version than the
+    lock's."""
 
     travels: list[str]
     replaced: list[str]
@@ -42,8 +49,9 @@ def canonical(name: str) -> str:
 
 
 def parse_pins(text: str) -> dict[str, str]:
-    """Version by package of lines `name==version`; a local version (2.11.0+cu130) counts as its public one. Other
-    lines of a `pip freeze` (paths, comments) name nothing that could be compared, and are passed over."""
+    """Version by package of lines `name==version`; a local version (2.11.0+cu130) counts as its
+    public one. Other lines of a `pip freeze` (paths, comments) name nothing that could be compared,
+    and are passed over."""
     found = {}
     for line in text.splitlines():
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==([^\s;+]+)(\+\S+)?\s*(#.*|;.*)?", line.strip())
@@ -52,11 +60,15 @@ def parse_pins(text: str) -> dict[str, str]:
     return found
 
 
-def choose(lock: Mapping[str, str], have: Mapping[str, str], keep: Iterable[str], without: Iterable[str]) -> Choice:
+def choose(
+    lock: Mapping[str, str], have: Mapping[str, str], keep: Iterable[str], without: Iterable[str]
+) -> Choice:
     """Raises ValueError for a name in `keep` that the host does not have."""
     keep, without = {canonical(name) for name in keep}, {canonical(name) for name in without}
     if keep - have.keys():
-        raise ValueError(f"--keep {', '.join(sorted(keep - have.keys()))}: not in the list of --have.")
+        raise ValueError(
+            f"--keep {', '.join(sorted(keep - have.keys()))}: not in the list of --have."
+        )
     choice = Choice([], [], [])
     for name, wanted in lock.items():
         theirs = have.get(name)
@@ -78,29 +90,58 @@ def download_command(wheels: Path, requirements: Path, python_version: str) -> l
     for name in PLATFORMS:
         tags += ["--platform", name]
     pip = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps"]
-    pins = ["--only-binary=:all:", "--python-version", python_version, *tags, "-r", str(requirements)]
+    pins = [
+        "--only-binary=:all:",
+        "--python-version",
+        python_version,
+        *tags,
+        "-r",
+        str(requirements),
+    ]
     return [*pip, *pins, "-d", str(wheels)]
 
 
 def own_wheel(wheels: Path, scratch: Path) -> None:
-    """Build it from a copy: setuptools leaves its build folder beside the sources, and packs what is stale in it."""
+    """Build it from a copy: setuptools leaves its build folder beside the sources, and packs what
+    is stale in it."""
     source = scratch / "source"
     ignored = shutil.ignore_patterns(".*", "build", "dist", "results", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, source, ignore=ignored)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(wheels), str(source)]
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(wheels),
+        str(source),
+    ]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--have", type=Path, metavar="FILE", help="lines name==version: packages of the host")
-    parser.add_argument("--keep", nargs="+", default=[], metavar="NAME", help="keep the host's version of these")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--have", type=Path, metavar="FILE", help="lines name==version: packages of the host"
+    )
+    parser.add_argument(
+        "--keep", nargs="+", default=[], metavar="NAME", help="keep the host's version of these"
+    )
     parser.add_argument("--without", nargs="+", default=[], metavar="NAME", help="leave these out")
     default = "{}.{}".format(*sys.version_info)
-    parser.add_argument("--python-version", default=default, help="of the host (default: %(default)s)")
-    parser.add_argument("--chunk-mb", type=int, default=60, help="megabytes of 10^6 bytes (default: %(default)s)")
+    parser.add_argument(
+        "--python-version", default=default, help="of the host (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--chunk-mb", type=int, default=60, help="megabytes of 10^6 bytes (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / "bundle")
-    parser.add_argument("--dry-run", action="store_true", help="list what would be downloaded; download nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list what would be downloaded; download nothing"
+    )
     args = parser.parse_args()
     if args.chunk_mb < 1:
         parser.error(f"--chunk-mb must be 1 or more; got {args.chunk_mb}")
@@ -110,11 +151,16 @@ def main() -> None:
         choice = choose(lock, have, args.keep, [*LINTERS, *args.without])
     except (OSError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
-    for title, lines in (("replaced on the host", choice.replaced), ("kept on the host", choice.kept)):
+    for title, lines in (
+        ("replaced on the host", choice.replaced),
+        ("kept on the host", choice.kept),
+    ):
         print("".join(f"{title}: {line}\n" for line in lines), end="")
     print(f"{len(choice.travels)} of {len(lock)} packages of the lock travel, and our own wheel")
     if not args.dry_run and importlib.util.find_spec("pip") is None:
-        raise SystemExit(f"error: {sys.executable} has no pip; the environment that `make` builds has")
+        raise SystemExit(
+            f"error: {sys.executable} has no pip; the environment that `make` builds has"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         wheels = scratch / "content" / "wheels"
@@ -124,7 +170,10 @@ def main() -> None:
         command = download_command(wheels, requirements, args.python_version)
         if args.dry_run:
             print("\n".join(choice.travels))
-            print("would run: " + " ".join(command).replace(temporary, "TMP").replace(sys.executable, "python"))
+            print(
+                "would run: "
+                + " ".join(command).replace(temporary, "TMP").replace(sys.executable, "python")
+            )
             return
         if choice.travels:
             subprocess.run(command, check=True)
@@ -133,7 +182,9 @@ def main() -> None:
             file.write("sglang-soft\n")
         chunks = pack(wheels.parent, args.out, args.chunk_mb * 10**6)
     total = sum(path.stat().st_size for path in chunks)
-    print(f"{args.out}: {len(chunks)} chunks, {total / 1e6:.0f} MB; on the host: bash {SCRIPT.name}")
+    print(
+        f"{args.out}: {len(chunks)} chunks, {total / 1e6:.0f} MB; on the host: bash {SCRIPT.name}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ SCRIPT = Path(__file__).with_name("install_bundle.sh")
 
 
 class ChunkWriter(io.RawIOBase):
-    """A stream that is written to `bundle.tar.00000`, `.00001` and so on, each `size` bytes, the last one shorter."""
+    """A stream that is written to `bundle.tar.00000`, `.00001` and so on, each `size` bytes, the
+    last one shorter."""
 
     def __init__(self, folder: Path, size: int) -> None:
         self._folder, self._size = folder, size
@@ -46,8 +47,9 @@ class ChunkWriter(io.RawIOBase):
 
 
 def pack(content: Path, out: Path, chunk_bytes: int) -> list[Path]:
-    """Pack the files of `content` into chunks in `out`, with SHA256SUMS and the install script. Earlier chunks there
-    are removed: a stale one would be joined to the new ones. Returns the chunks."""
+    """Pack the files of `content` into chunks in `out`, with SHA256SUMS and the install script.
+    Earlier chunks there are removed: a stale one would be joined to the new ones. Returns the
+    chunks."""
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob("bundle.tar.*"):
         stale.unlink()

@@ -1,4 +1,5 @@
-"""`make run`: serve the bundled model with Soft Thinking, ask one question, print the answer, leave the server up.
+"""`make run`: serve the bundled model with Soft Thinking, ask one question, print the answer, leave
+the server up.
 
 Arguments go to `python -m sglang_soft.launch_server`; Ctrl-C ends the server.
 """
@@ -12,7 +13,11 @@ import time
 import requests
 
 QUESTION = "What is 43*34?"
-SOFT_THINKING = {"answer_temperature": 0.0, "cold_stop_entropy": 0.2, "cold_stop_steps": 12}  # the model card's
+SOFT_THINKING = {
+    "answer_temperature": 0.0,
+    "cold_stop_entropy": 0.2,
+    "cold_stop_steps": 12,
+}  # the model card's
 START_TIMEOUT = 600  # seconds; a cold import of SGLang on two cores takes most of a minute
 
 
@@ -21,7 +26,9 @@ def wait_until_healthy(base: str, server: subprocess.Popen) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise SystemExit(f"the server ended with exit status {server.returncode}; its log is above")
+            raise SystemExit(
+                f"the server ended with exit status {server.returncode}; its log is above"
+            )
         try:
             if requests.get(f"{base}/health", timeout=5).ok:
                 return
@@ -32,7 +39,8 @@ def wait_until_healthy(base: str, server: subprocess.Popen) -> None:
 
 
 def check_port(port: int) -> None:
-    """Raises SystemExit if somebody listens there: the demo would talk to them and not to its own server."""
+    """Raises SystemExit if somebody listens there: the demo would talk to them and not to its own
+    server."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -79,7 +87,16 @@ def main() -> None:
     base = f"http://127.0.0.1:{own.port}"
     check_port(own.port)
     server = subprocess.Popen(
-        [sys.executable, "-m", "sglang_soft.launch_server", "--port", str(own.port), "--log-level", "warning", *rest]
+        [
+            sys.executable,
+            "-m",
+            "sglang_soft.launch_server",
+            "--port",
+            str(own.port),
+            "--log-level",
+            "warning",
+            *rest,
+        ]
     )
     try:
         print(f"Starting SGLang with the bundled model on {base} ...", flush=True)

@@ -1,10 +1,11 @@
-"""`make gpu-check`: does Soft Thinking work on this CUDA machine, and what does it cost? Writes GPU_REPORT.md.
+"""`make gpu-check`: does Soft Thinking work on this CUDA machine, and what does it cost? Writes
+GPU_REPORT.md.
 
-    python launch/gpu_check.py                about 15 minutes; FlashInfer compiles its kernels at the first run
-    python launch/gpu_check.py --dry-run      anywhere: what would be run
+    python launch/gpu_check.py                about 15 minutes; FlashInfer compiles its kernels at
+    the first run python launch/gpu_check.py --dry-run      anywhere: what would be run
 
-The checks, one after the other: every test marked `gpu`, kernel timings, a short run of bench_gpu.py. The exit status
-is 0 if all of them passed.
+The checks, one after the other: every test marked `gpu`, kernel timings, a short run of
+bench_gpu.py. The exit status is 0 if all of them passed.
 """
 
 import argparse
@@ -63,7 +64,9 @@ def run(check: Check) -> Outcome:
         problem = f"exit status {done.returncode}" if done.returncode else ""
     except subprocess.TimeoutExpired as error:
         output = error.stdout or b""
-        lines = (output if isinstance(output, str) else output.decode(errors="replace")).splitlines()
+        lines = (
+            output if isinstance(output, str) else output.decode(errors="replace")
+        ).splitlines()
         problem = f"not done after {check.limit} s"
     if not problem and "pytest" in check.arguments:
         problem = untested(lines)
@@ -90,7 +93,9 @@ def report(outcomes: list[Outcome], about: str) -> str:
     lines = [f"# GPU report, {time.strftime('%Y-%m-%d')}", "", about, "", f"Commit: {commit()}", ""]
     lines += ["| check | result | seconds | command |", "| --- | --- | --- | --- |"]
     for check, problem, seconds, _ in outcomes:
-        lines.append(f"| {check.name} | {problem or 'passed'} | {seconds:.0f} | `{command(check)}` |")
+        lines.append(
+            f"| {check.name} | {problem or 'passed'} | {seconds:.0f} | `{command(check)}` |"
+        )
     for check, _, _, output in outcomes:
         lines += ["", f"## {check.name}", "```", *output[-TAIL:], "```"]
     return "\n".join(lines) + "\n"
@@ -106,9 +111,13 @@ def commit() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "GPU_REPORT.md")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be run; run nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be run; run nothing"
+    )
     args = parser.parse_args()
     about = machine()
     if args.dry_run:

@@ -1,4 +1,5 @@
-"""What `bench_gpu.py` runs on this machine: which batch sizes fit, with which engine, asked what."""
+"""What `bench_gpu.py` runs on this machine: which batch sizes fit, with which engine, asked
+what."""
 
 import random
 from pathlib import Path
@@ -36,7 +37,8 @@ class Plan(NamedTuple):
         return max(self.batches, default=0) * (PROMPT_TOKENS + SHORT + self.tokens) + SPARE_TOKENS
 
     def engine(self, path: Path) -> dict[str, Any]:
-        """Arguments of the engine. The cache gets what is needed, so that a second engine finds room."""
+        """Arguments of the engine. The cache gets what is needed, so that a second engine finds
+        room."""
         largest = max(self.batches)
         arguments = {
             "model_path": str(path),
@@ -51,12 +53,17 @@ class Plan(NamedTuple):
             arguments["load_format"] = "dummy"
         if self.device == "cpu":
             return arguments | {"device": "cpu"}
-        cuda = {"attention_backend": "flashinfer", "cuda_graph_max_bs_decode": largest, "mem_fraction_static": 0.9}
+        cuda = {
+            "attention_backend": "flashinfer",
+            "cuda_graph_max_bs_decode": largest,
+            "mem_fraction_static": 0.9,
+        }
         return arguments | cuda
 
 
 def make_plan(model: str, batches: list[int], tokens: int, device: str) -> Plan:
-    """Leave out what does not fit the first GPU. Without a GPU (a dry run, a CPU) all of it is planned."""
+    """Leave out what does not fit the first GPU. Without a GPU (a dry run, a CPU) all of it is
+    planned."""
     cards = gpus()
     plan = Plan(model, batches, tokens, device, True, [])
     if model not in SHAPES or not cards:
@@ -64,18 +71,26 @@ def make_plan(model: str, batches: list[int], tokens: int, device: str) -> Plan:
     memory, shape = cards[0][1] / 1024, SHAPES[model]
 
     def needed(batch: int) -> float:
-        return shape.weight_gib + shape.cache_gib(plan._replace(batches=[batch]).cache_tokens) + ROOM_GIB
+        return (
+            shape.weight_gib
+            + shape.cache_gib(plan._replace(batches=[batch]).cache_tokens)
+            + ROOM_GIB
+        )
 
     fitting = [batch for batch in batches if needed(batch) < memory]
     together = bool(fitting) and 2 * needed(max(fitting)) < memory
-    return plan._replace(batches=fitting, together=together, left_out=[b for b in batches if b not in fitting])
+    return plan._replace(
+        batches=fitting, together=together, left_out=[b for b in batches if b not in fitting]
+    )
 
 
 def request(plan: Plan, batch: int, tokens: int, method: str | None) -> dict[str, Any]:
-    """Arguments of `Engine.generate`; method None: hard. Prompts end in think-start; their other ids are text in every
-    vocabulary."""
+    """Arguments of `Engine.generate`; method None: hard. Prompts end in think-start; their other
+    ids are text in every vocabulary."""
     draw = random.Random(batch)
-    prompts = [[*draw.choices(range(6, 128), k=PROMPT_TOKENS - 1), THINK_START] for _ in range(batch)]
+    prompts = [
+        [*draw.choices(range(6, 128), k=PROMPT_TOKENS - 1), THINK_START] for _ in range(batch)
+    ]
     sampling: dict[str, Any] = SAMPLING | {"max_new_tokens": tokens}
     if method is not None:
         sampling["custom_params"] = {"soft_thinking": {"method": method, "min_p": 0.001}}

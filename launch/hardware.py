@@ -1,4 +1,5 @@
-"""The machine that a figure comes from. Asks the driver, not PyTorch: a dry run must not wait for its import."""
+"""The machine that a figure comes from. Asks the driver, not PyTorch: a dry run must not wait for
+its import."""
 
 import os
 import platform
@@ -8,9 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 def gpus() -> list[tuple[str, int, str]]:
     """(name, memory in MiB, driver) of each NVIDIA GPU; empty without one."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    query = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version",
+        "--format=csv,noheader,nounits",
+    ]
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+        lines = subprocess.run(
+            query, capture_output=True, text=True, check=True
+        ).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):
         return []
     fields = [[part.strip() for part in line.split(",")] for line in lines if line.strip()]

@@ -1,6 +1,7 @@
 """What the benchmarks share: an engine in a process of its own, and statistics.
 
-Run as a script, this file is the engine process: it reads one batch a line and answers with one result a line.
+Run as a script, this file is the engine process: it reads one batch a line and answers with one
+result a line.
 """
 
 import os
@@ -32,10 +33,14 @@ class Result(NamedTuple):
 
 
 class Worker:
-    """A running engine. Without the plugin, only the platform that lets SGLang run on a CPU is loaded."""
+    """A running engine. Without the plugin, only the platform that lets SGLang run on a CPU is
+    loaded."""
 
-    def __init__(self, *, plugin: bool, engine: Mapping[str, Any], env: Mapping[str, str] | None = None) -> None:
-        """engine: arguments of `sglang.Engine`. Raises SystemExit, with the log's end, if it does not start."""
+    def __init__(
+        self, *, plugin: bool, engine: Mapping[str, Any], env: Mapping[str, str] | None = None
+    ) -> None:
+        """engine: arguments of `sglang.Engine`. Raises SystemExit, with the log's end, if it does
+        not start."""
         plugins = {"SGLANG_PLUGINS": "" if plugin else "sglang_soft_cpu"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (open as long as the process)
         self._process = subprocess.Popen(
@@ -56,7 +61,11 @@ class Worker:
         status = self._process.wait()
         self._log.seek(0)
         tail = self._log.read().decode(errors="replace").splitlines()[-30:]
-        raise SystemExit("\n".join([*tail, f"the engine ended with exit status {status}; its log's end is above"]))
+        raise SystemExit(
+            "\n".join(
+                [*tail, f"the engine ended with exit status {status}; its log's end is above"]
+            )
+        )
 
     def run(self, **request: Any) -> Result:
         """request: arguments of `Engine.generate`, lists of prompts among them."""
@@ -76,7 +85,10 @@ def serve_lines(arguments: dict[str, Any]) -> None:
     import sglang
 
     engine = sglang.Engine(**arguments)
-    print(f"{REPLY}{engine._scheduler_init_result.scheduler_infos[0]['max_total_num_tokens']}", flush=True)
+    print(
+        f"{REPLY}{engine._scheduler_init_result.scheduler_infos[0]['max_total_num_tokens']}",
+        flush=True,
+    )
     for line in sys.stdin:
         request = orjson.loads(line)
         start = time.perf_counter()
@@ -85,14 +97,19 @@ def serve_lines(arguments: dict[str, Any]) -> None:
         infos = [out["meta_info"] for out in outs]
         thinking = sum(info.get("soft_thinking", {}).get("thinking_tokens", 0) for info in infos)
         print(
-            REPLY + orjson.dumps([seconds, sum(i["completion_tokens"] for i in infos), thinking]).decode(), flush=True
+            REPLY
+            + orjson.dumps(
+                [seconds, sum(i["completion_tokens"] for i in infos), thinking]
+            ).decode(),
+            flush=True,
         )
     engine.shutdown()
 
 
 def take_turns(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Measure every run once a round, in rotating order, so that noise of the machine falls on all alike. Each is run
-    once before, unmeasured. Returns [rounds] figures by name; entry i of all of them belongs to round i."""
+    """Measure every run once a round, in rotating order, so that noise of the machine falls on all
+    alike. Each is run once before, unmeasured. Returns [rounds] figures by name; entry i of all of
+    them belongs to round i."""
     measured: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for run in runs.values():
@@ -123,7 +140,8 @@ def paired_ratio(top: Sequence[float], bottom: Sequence[float]) -> Ratio:
 
 
 def write_section(path: Path, name: str, text: str) -> None:
-    """Replace what is between `<!-- name: begin -->` and `<!-- name: end -->`. Raises ValueError without them."""
+    """Replace what is between `<!-- name: begin -->` and `<!-- name: end -->`. Raises ValueError
+    without them."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = path.read_text().partition(begin)
     _, closed, after = rest.partition(end)

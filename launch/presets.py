@@ -3,8 +3,8 @@
     python launch/presets.py list       names, models and hardware
     python launch/presets.py NAME       the command, ready to run
 
-Without a table entry for your hardware, take the nearest one and change `--tp-size`: SGLang needs a size that divides
-the model's attention heads. `launch/README.md` has the recipes for several nodes.
+Without a table entry for your hardware, take the nearest one and change `--tp-size`: SGLang needs a
+size that divides the model's attention heads. `launch/README.md` has the recipes for several nodes.
 """
 
 import argparse
@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 SERVER = ("python", "-m", "sglang_soft.launch_server")
 CUDA = ("--attention-backend", "flashinfer")
-"""FlashInfer everywhere on CUDA, so that figures of different machines are of the same attention kernels."""
+"""FlashInfer everywhere on CUDA, so that figures of different machines are of the same attention
+kernels."""
 
 
 class Preset(NamedTuple):
@@ -22,7 +23,8 @@ class Preset(NamedTuple):
     """Hugging Face name; empty: the bundled model, which the server takes without --model-path."""
     hardware: str
     parser: str = ""
-    """SGLang's reasoning parser: it also tells Soft Thinking which tokens open and close the thinking."""
+    """SGLang's reasoning parser: it also tells Soft Thinking which tokens open and close the
+    thinking."""
     args: tuple[str, ...] = ()
 
     def command(self) -> list[str]:
@@ -55,7 +57,9 @@ def find(name: str) -> Preset:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", nargs="?", default="list", metavar="list|NAME")
     name = parser.parse_args().name
     if name == "list":

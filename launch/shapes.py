@@ -1,4 +1,5 @@
-"""Shapes of real models, served with random weights: SGLang's `--load-format dummy` needs a config.json only.
+"""Shapes of real models, served with random weights: SGLang's `--load-format dummy` needs a
+config.json only.
 
 python launch/shapes.py qwq-32b build/shapes/qwq-32b      writes a folder for --model-path
 """
@@ -12,12 +13,14 @@ import orjson
 from measuring import BUNDLED_MODEL
 
 THINK_START, THINK_END = 4, 5
-"""Ids of the think tokens of the bundled tokenizer, which goes with every shape. The rest of a shape's vocabulary is
-no text in it; prompts are ids, and ids that it does not know decode to nothing."""
+"""Ids of the think tokens of the bundled tokenizer, which goes with every shape. The rest of a
+shape's vocabulary is no text in it; prompts are ids, and ids that it does not know decode to
+nothing."""
 
 
 class Shape(NamedTuple):
-    """A dense decoder. Fields in the names of Hugging Face's config.json, as the models' own files have them."""
+    """A dense decoder. Fields in the names of Hugging Face's config.json, as the models' own files
+    have them."""
 
     name: str
     architecture: str
@@ -34,13 +37,20 @@ class Shape(NamedTuple):
     @property
     def weight_gib(self) -> float:
         """bfloat16, embedding and output layer untied."""
-        attention = 2 * self.hidden_size * self.head_dim * (self.num_attention_heads + self.num_key_value_heads)
+        attention = (
+            2
+            * self.hidden_size
+            * self.head_dim
+            * (self.num_attention_heads + self.num_key_value_heads)
+        )
         layer = attention + 3 * self.hidden_size * self.intermediate_size
         return 2 * (self.num_hidden_layers * layer + 2 * self.vocab_size * self.hidden_size) / 2**30
 
     def cache_gib(self, tokens: int) -> float:
         """bfloat16 keys and values."""
-        return tokens * 4 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim / 2**30
+        return (
+            tokens * 4 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim / 2**30
+        )
 
     def write(self, folder: Path) -> Path:
         """config.json and the bundled tokenizer. Returns the folder."""

@@ -16,7 +16,9 @@ def markdown(rows: Sequence[dict[str, str]]) -> str:
     """A Markdown table of rows that share their keys."""
     header = list(rows[0])
     lines = [header, ["---"] * len(header), *([row[key] for key in header] for row in rows)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
+    )
 
 
 def params_table() -> str:
@@ -49,7 +51,12 @@ def hooks_table() -> str:
 
     return markdown(
         [
-            {"target": f"`{r.target.removeprefix('sglang.srt.')}`", "kind": r.kind, "why": r.why, "until": r.until}
+            {
+                "target": f"`{r.target.removeprefix('sglang.srt.')}`",
+                "kind": r.kind,
+                "why": r.why,
+                "until": r.until,
+            }
             for r in RECORDS
         ]
     )
@@ -60,8 +67,13 @@ _TABLES = {"params": params_table, "methods": methods_table, "hooks": hooks_tabl
 
 def evaluate(argv: Sequence[str]) -> None:
     """Hand over to the evals, which are an extra."""
-    if importlib.util.find_spec("sgl_eval") is None or importlib.util.find_spec("sglang_soft_evals") is None:
-        raise SystemExit('error: `sglang-soft eval` needs the extra: pip install "sglang-soft[evals]"')
+    if (
+        importlib.util.find_spec("sgl_eval") is None
+        or importlib.util.find_spec("sglang_soft_evals") is None
+    ):
+        raise SystemExit(
+            'error: `sglang-soft eval` needs the extra: pip install "sglang-soft[evals]"'
+        )
     from sglang_soft_evals import cli
 
     cli.main(argv)
@@ -72,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["eval"]:
         return evaluate(argv[1:])
     parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals")
+    parser.add_argument(
+        "table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals"
+    )
     print(_TABLES[parser.parse_args(argv).table]())
 
 

@@ -1,4 +1,5 @@
-"""One request parameter: its name, type, range, default and meaning, and how a value is checked against them."""
+"""One request parameter: its name, type, range, default and meaning, and how a value is checked
+against them."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +11,8 @@ class Field(NamedTuple):
 
     name: str
     kind: type
-    """bool, int, float or str; an int is accepted where a float is asked for, a bool never stands for a number."""
+    """bool, int, float or str; an int is accepted where a float is asked for, a bool never stands
+    for a number."""
     default: Any
     """None: not set; what that means is said in `doc`."""
     allowed: str
@@ -21,11 +23,14 @@ class Field(NamedTuple):
     """Names of the same parameter in the paper authors' fork."""
 
     def check(self, label: str, value: Any) -> Any:
-        """`value` as `kind`. label: what an error calls the parameter. Raises ValueError (type or range)."""
+        """`value` as `kind`. label: what an error calls the parameter. Raises ValueError (type or
+        range)."""
         kinds = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, kinds) or (self.kind is not bool and isinstance(value, bool)):
             wanted, got = _article(self.kind.__name__), type(value).__name__
-            raise ValueError(f"{label} must be {wanted} (allowed: {self.allowed}); got {value!r} ({got}).")
+            raise ValueError(
+                f"{label} must be {wanted} (allowed: {self.allowed}); got {value!r} ({got})."
+            )
         finite = not isinstance(value, float) or math.isfinite(value)
         if not finite or not self.ok(value):
             raise ValueError(f"{label} is out of range (allowed: {self.allowed}); got {value!r}.")

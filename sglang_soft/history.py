@@ -1,9 +1,10 @@
-"""Host-side record of the concept tokens of one request: what retraction replays and what a client's trace shows.
+"""Host-side record of the concept tokens of one request: what retraction replays and what a
+client's trace shows.
 
-One thinking step is one record: n (1 byte), entropy (float32), then for each of the n entries that carry weight its id
-(24 bits) and its weight (float32): 5 + 7 n bytes, at most 75 at K = 10. The weights are the very bits that the device
-mixed.
-Vectors, which few methods feed, are kept beside the records (`SoftRequest.vectors`).
+One thinking step is one record: n (1 byte), entropy (float32), then for each of the n entries that
+carry weight its id (24 bits) and its weight (float32): 5 + 7 n bytes, at most 75 at K = 10. The
+weights are the very bits that the device mixed. Vectors, which few methods feed, are kept beside
+the records (`SoftRequest.vectors`).
 """
 
 from bisect import bisect_right
@@ -38,13 +39,16 @@ class Concept(NamedTuple):
 
 
 def pack(ids: np.ndarray, weights: np.ndarray, entropy: np.ndarray) -> list[bytes]:
-    """Records of B steps: ids [B, K] int32, weights [B, K] float32, those in use first, entropy [B] float32."""
+    """Records of B steps: ids [B, K] int32, weights [B, K] float32, those in use first, entropy [B]
+    float32."""
     B, K = ids.shape
     steps: np.ndarray = np.empty(B, _steps(K))
     used = np.count_nonzero(weights, axis=1)
     steps["n"], steps["entropy"] = used, entropy
     entries = steps["entries"]
-    entries["id"] = np.ascontiguousarray(ids).view(np.uint8).reshape(B, K, 4)[:, :, :3]  # little-endian
+    entries["id"] = (
+        np.ascontiguousarray(ids).view(np.uint8).reshape(B, K, 4)[:, :, :3]
+    )  # little-endian
     entries["weight"] = weights
     packed, size = steps.tobytes(), steps.itemsize
     return [packed[at : at + 5 + 7 * n] for at, n in zip(range(0, B * size, size), used.tolist())]
@@ -63,10 +67,12 @@ def unpack(record: bytes) -> Concept:
 
 
 def concept_key(record: bytes, vector: bytes = b"") -> int:
-    """64-bit name of a concept token's KV: a hash of ids, weights and vector, above every token id, below 2**63.
+    """64-bit name of a concept token's KV: a hash of ids, weights and vector, above every token id,
+    below 2**63.
 
-    It depends on content alone, so that tensor-parallel ranks agree and equal concept tokens share their KV. One token
-    of weight 1 and no vector is that token: its KV has the token's own name, as SGLang itself would call it.
+    It depends on content alone, so that tensor-parallel ranks agree and equal concept tokens share
+    their KV. One token of weight 1 and no vector is that token: its KV has the token's own name, as
+    SGLang itself would call it.
     """
     if not vector and record[0] == 1 and record[8:12] == _ONE:
         return int.from_bytes(record[5:8], "little")
@@ -74,7 +80,8 @@ def concept_key(record: bytes, vector: bytes = b"") -> int:
 
 
 def private_key(rid: str, index: int) -> int:
-    """Name of a position whose concept token the host does not know yet: equal on all ranks, matched by nothing."""
+    """Name of a position whose concept token the host does not know yet: equal on all ranks,
+    matched by nothing."""
     return _key(b"private" + rid.encode() + index.to_bytes(8, "little"))
 
 

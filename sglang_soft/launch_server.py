@@ -1,4 +1,5 @@
-"""`python -m sglang_soft.launch_server`: SGLang's server, with every SGLang flag unchanged, and Soft Thinking on.
+"""`python -m sglang_soft.launch_server`: SGLang's server, with every SGLang flag unchanged, and
+Soft Thinking on.
 
 Flags of our own start with `--soft-`. Without --model-path it serves the bundled model.
 """
@@ -18,7 +19,9 @@ BUNDLED_MODEL = Path(__file__).parent / "bundled"
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sglang_soft.launch_server", add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m sglang_soft.launch_server", add_help=False, allow_abbrev=False
+    )
     group = parser.add_argument_group("Soft Thinking")
     group.add_argument(
         "--soft-default",
@@ -26,7 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="parameters of requests that say nothing of Soft Thinking: true, or a JSON object of the keys that "
         "`sglang-soft params` lists; without it such requests are decoded plainly",
     )
-    group.add_argument("--soft-method", metavar="NAME", help="shorthand for the key `method` of --soft-default")
+    group.add_argument(
+        "--soft-method", metavar="NAME", help="shorthand for the key `method` of --soft-default"
+    )
     group.add_argument(
         "--soft-max-k",
         metavar="K",
@@ -50,13 +55,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="host memory that one request of a method that feeds vectors may take (default: %(default)s)",
     )
     group.add_argument(
-        "--soft-methods", metavar="MODULES", help="modules that register thinking methods of your own, comma-separated"
+        "--soft-methods",
+        metavar="MODULES",
+        help="modules that register thinking methods of your own, comma-separated",
     )
     return parser
 
 
 def parse(argv: Sequence[str]) -> tuple[SoftConfig, list[str]]:
-    """Split a command line into our settings and SGLang's arguments. Raises ValueError for a bad `--soft-*` value."""
+    """Split a command line into our settings and SGLang's arguments. Raises ValueError for a bad
+    `--soft-*` value."""
     own, rest = build_parser().parse_known_args(argv)
     unknown = [arg for arg in rest if arg.startswith("--soft-")]
     if unknown:

@@ -1,7 +1,7 @@
 """The ledger of every change made to SGLang: what, why, and when it can go.
 
-One table drives registration (`plugin.py`), the start-up check and the documentation (`sglang-soft hooks`), so that
-none of them can drift from the others.
+One table drives registration (`plugin.py`), the start-up check and the documentation (`sglang-soft
+hooks`), so that none of them can drift from the others.
 """
 
 import importlib
@@ -19,7 +19,8 @@ class HookRecord(NamedTuple):
     kind: str
     """`before`, `after` or `around` (sglang.srt.plugins.hook_registry.HookType)."""
     hook: str
-    """Our function, `module:name`; imported at its first call, so that registration imports no torch."""
+    """Our function, `module:name`; imported at its first call, so that registration imports no
+    torch."""
     parameters: tuple[str, ...]
     """Leading parameter names of the target that the hook relies on; checked at start-up."""
     why: str
@@ -191,7 +192,8 @@ RECORDS: tuple[HookRecord, ...] = (
 
 
 def check_signatures(records: Iterable[HookRecord]) -> None:
-    """Raise `SystemExit` naming the first target that is missing or has other leading parameters."""
+    """Raise `SystemExit` naming the first target that is missing or has other leading
+    parameters."""
     for record in records:
         try:
             target = pkgutil.resolve_name(record.target)
@@ -201,7 +203,9 @@ def check_signatures(records: Iterable[HookRecord]) -> None:
         if inspect.ismethod(target):  # a bound classmethod does not show its first parameter
             found = ("cls", *found)
         if found[: len(record.parameters)] != record.parameters:
-            raise SystemExit(_broken(record, f"its parameters are {found}, expected {record.parameters}"))
+            raise SystemExit(
+                _broken(record, f"its parameters are {found}, expected {record.parameters}")
+            )
 
 
 def check_applied(records: Iterable[HookRecord], patched: set[str]) -> None:

@@ -1,8 +1,8 @@
 """Request parameters of Soft Thinking: one table that parses, validates and explains them.
 
-A request opts in with `custom_params={"soft_thinking": {...}}`, or `true` for the defaults; `false` opts out of a
-server-wide default. Common parameters are in the table below, each method's own in its file (`methods/`): nowhere else
-is a key, its type, its range or its default written.
+A request opts in with `custom_params={"soft_thinking": {...}}`, or `true` for the defaults; `false`
+opts out of a server-wide default. Common parameters are in the table below, each method's own in
+its file (`methods/`): nowhere else is a key, its type, its range or its default written.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,19 +23,44 @@ def _sampling_fields(prefix: str, phase: str, fork: str | None) -> tuple[Field, 
     def field(name: str, kind: type, allowed: str, ok: Callable[[Any], bool], doc: str) -> Field:
         aliases = (f"{fork}{name}",) if fork else ()
         return Field(
-            f"{prefix}{name}", kind, None, allowed, ok, f"{doc} of the {phase}; default: the request's", aliases
+            f"{prefix}{name}",
+            kind,
+            None,
+            allowed,
+            ok,
+            f"{doc} of the {phase}; default: the request's",
+            aliases,
         )
 
     return (
-        field("temperature", float, "a finite number >= 0", lambda v: v >= 0, "Temperature (0: greedy)"),
+        field(
+            "temperature",
+            float,
+            "a finite number >= 0",
+            lambda v: v >= 0,
+            "Temperature (0: greedy)",
+        ),
         field("top_p", float, "(0, 1]", lambda v: 0 < v <= 1, "Nucleus bound"),
-        field("top_k", int, "-1 (all) or >= 1", lambda v: v == -1 or v >= 1, "Number of most probable tokens kept"),
-        field("min_p", float, "[0, 1]", lambda v: 0 <= v <= 1, "Least probability relative to the largest"),
+        field(
+            "top_k",
+            int,
+            "-1 (all) or >= 1",
+            lambda v: v == -1 or v >= 1,
+            "Number of most probable tokens kept",
+        ),
+        field(
+            "min_p",
+            float,
+            "[0, 1]",
+            lambda v: 0 <= v <= 1,
+            "Least probability relative to the largest",
+        ),
     )
 
 
 def common_fields(max_k: int | str) -> tuple[Field, ...]:
-    """Parameters of every method. max_k: the largest `max_topk` of this server, or what stands for it in the docs."""
+    """Parameters of every method. max_k: the largest `max_topk` of this server, or what stands for
+    it in the docs."""
     largest = max_k if isinstance(max_k, int) else 0
     return (
         Field("method", str, DEFAULT_METHOD, "one of " + ", ".join(methods.names()), lambda v: v in methods.names(),
@@ -68,10 +93,13 @@ class Sampling(NamedTuple):
 
 
 def refuse_misspelt(custom_params: Iterable[str]) -> None:
-    """Raise ValueError for a key beside ours that is all but ours: the request would be decoded plainly unnoticed."""
+    """Raise ValueError for a key beside ours that is all but ours: the request would be decoded
+    plainly unnoticed."""
     for key in custom_params:
         if get_close_matches(str(key).lower(), [KEY], cutoff=0.85):
-            raise ValueError(f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}.")
+            raise ValueError(
+                f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}."
+            )
 
 
 def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> dict[str, Any]:
@@ -86,29 +114,41 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         The given values that are not null, by canonical name.
 
     Raises:
-        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of range; names key,
+        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
+        range; names key,
             value and range.
     """
     fields = {name: (f, None) for f in common_fields(max_k) for name in (f.name, *f.aliases)}
-    owned = {name: (f, m) for m in methods.registry().values() for f in m.fields for name in (f.name, *f.aliases)}
+    owned = {
+        name: (f, m)
+        for m in methods.registry().values()
+        for f in m.fields
+        for name in (f.name, *f.aliases)
+    }
     result: dict[str, Any] = {}
     owners: dict[str, Method] = {}
     for key, value in values.items():
         field, owner = fields.get(key) or owned.get(key) or (None, None)
         if field is None:
             known = ", ".join(f.name for f in common_fields(max_k))
-            raise ValueError(f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods.")
+            raise ValueError(
+                f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
+            )
         if value is None:
             continue
         if field.name in result:
-            raise ValueError(f"{KEY}.{key}: {field.name} is given twice (aliases: {', '.join(field.aliases)}).")
+            raise ValueError(
+                f"{KEY}.{key}: {field.name} is given twice (aliases: {', '.join(field.aliases)})."
+            )
         result[field.name] = field.check(f"{KEY}.{key}", value)
         if owner is not None:
             owners[key] = owner
     chosen = methods.get(result.get("method", method or DEFAULT_METHOD))
     for key, owner in owners.items():
         if owner is not chosen:
-            raise ValueError(f"{KEY}.{key} is a parameter of method {owner.name}; got it with method {chosen.name!r}.")
+            raise ValueError(
+                f"{KEY}.{key} is a parameter of method {owner.name}; got it with method {chosen.name!r}."
+            )
     widest = max_k - chosen.extra_slots
     if result.get("max_topk", 1) > widest:
         raise ValueError(
@@ -128,7 +168,9 @@ class Resolved(NamedTuple):
     answer: Sampling
 
 
-def resolve(raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int) -> Resolved | None:
+def resolve(
+    raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int
+) -> Resolved | None:
     """What a request asks for, once defaults and the request's own sampling are filled in.
 
     Args:
@@ -152,7 +194,9 @@ def resolve(raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, m
     elif isinstance(raw, Mapping):
         given = raw
     else:
-        raise ValueError(f"{KEY} must be true, false or an object; got {raw!r} ({type(raw).__name__}).")
+        raise ValueError(
+            f"{KEY} must be true, false or an object; got {raw!r} ({type(raw).__name__})."
+        )
 
     server = dict(default or {})
     checked = check(given, max_k, server.get("method"))
@@ -165,18 +209,29 @@ def resolve(raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, m
     values |= method.defaults
     values["max_topk"] = min(values["max_topk"], max_k - method.extra_slots)
     values |= server | checked | {"method": method.name}
-    if values["max_topk"] > max_k - method.extra_slots:  # from a server-wide default for another method
+    if (
+        values["max_topk"] > max_k - method.extra_slots
+    ):  # from a server-wide default for another method
         values["max_topk"] = max_k - method.extra_slots
-    return Resolved(method, values, _sampling(values, "", request), _sampling(values, "answer_", request))
+    return Resolved(
+        method, values, _sampling(values, "", request), _sampling(values, "answer_", request)
+    )
 
 
 def _sampling(values: Mapping[str, Any], prefix: str, request: Sampling) -> Sampling:
-    given = {name: values[f"{prefix}{name}"] for name in Sampling._fields if values[f"{prefix}{name}"] is not None}
+    given = {
+        name: values[f"{prefix}{name}"]
+        for name in Sampling._fields
+        if values[f"{prefix}{name}"] is not None
+    }
     if "temperature" in given and "top_k" not in given and request.top_k == 1:
-        # A greedy request is stored as top_k 1: a temperature of this phase's own must be able to undo it.
+        # A greedy request is stored as top_k 1: a temperature of this phase's own must be able to
+        # undo it.
         given["top_k"] = -1
     sampling = request._replace(**given)
-    if sampling.temperature < 1e-6:  # SGLang's own threshold and normal form (SamplingParams.__post_init__)
+    if (
+        sampling.temperature < 1e-6
+    ):  # SGLang's own threshold and normal form (SamplingParams.__post_init__)
         sampling = sampling._replace(temperature=1.0, top_k=1)
     return sampling
 
@@ -198,7 +253,8 @@ def table() -> list[dict[str, str]]:
 
 
 def methods_table() -> list[dict[str, Any]]:
-    """The methods: what each feeds, its source, the defaults that it changes, and its own parameters."""
+    """The methods: what each feeds, its source, the defaults that it changes, and its own
+    parameters."""
     return [
         {
             "method": m.name,

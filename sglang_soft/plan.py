@@ -11,10 +11,12 @@ from sglang_soft.request import Phase, SoftRequest
 
 
 class EmbedPlan(NamedTuple):
-    """Input embeddings of one forward; T input tokens, R rows of the table, K slots, H hidden size."""
+    """Input embeddings of one forward; T input tokens, R rows of the table, K slots, H hidden
+    size."""
 
     rows: torch.Tensor
-    """[T] int64: row of each input token. Row 0 is always a plain token, so padding may point at it."""
+    """[T] int64: row of each input token. Row 0 is always a plain token, so padding may point at
+    it."""
     ids: torch.Tensor
     """[R, K] int32"""
     weights: torch.Tensor
@@ -26,7 +28,8 @@ class EmbedPlan(NamedTuple):
 
 
 class ForwardPlan(NamedTuple):
-    """Sampling of one forward in which a soft request may think; B requests. All of it is known to the host."""
+    """Sampling of one forward in which a soft request may think; B requests. All of it is known to
+    the host."""
 
     pool: ConceptPool
     rows: torch.Tensor
@@ -38,7 +41,8 @@ class ForwardPlan(NamedTuple):
     methods: tuple[Method, ...]
     """The methods of its requests, each once."""
     max_top_k: int | None
-    """Upper bound of the enabled thinking-phase top_k; 0: none is enabled; None: whole rows are sorted."""
+    """Upper bound of the enabled thinking-phase top_k; 0: none is enabled; None: whole rows are
+    sorted."""
     candidates: int | None
     """W: candidates that the methods of this batch need; None: the whole vocabulary."""
 
@@ -55,7 +59,9 @@ class ForwardPlan(NamedTuple):
         return max((len(m.state) for m in self.methods), default=0)
 
 
-def plan_forward(pool: ConceptPool, rows: torch.Tensor, requests: Sequence[SoftRequest | None]) -> ForwardPlan | None:
+def plan_forward(
+    pool: ConceptPool, rows: torch.Tensor, requests: Sequence[SoftRequest | None]
+) -> ForwardPlan | None:
     """The plan of a batch; None: nothing in it thinks or may begin to."""
     requests = [r if r and r.phase != Phase.ANSWER else None for r in requests]
     active = [r for r in requests if r]

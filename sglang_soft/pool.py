@@ -1,9 +1,10 @@
 """The concept pool: per-request device state, indexed by row (SGLang's `req_pool_idx`).
 
-SGLang keeps its own cross-step state the same way (`FutureMap.output_tokens_buf`), for the same reasons: no host
-synchronisation, valid under the overlap schedule, readable inside a captured decode graph, whose padding uses row 0,
-which no request owns. Rows are written only in stream order with the forwards, because a freed row can be handed to
-a new request while an older forward is still in flight.
+SGLang keeps its own cross-step state the same way (`FutureMap.output_tokens_buf`), for the same
+reasons: no host synchronisation, valid under the overlap schedule, readable inside a captured
+decode graph, whose padding uses row 0, which no request owns. Rows are written only in stream order
+with the forwards, because a freed row can be handed to a new request while an older forward is
+still in flight.
 
 Shapes: R rows, K slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
@@ -42,13 +43,16 @@ class ConceptPool:
         self.weights = torch.zeros((rows, width), dtype=torch.float32, device=device)
         """[R, K]; weights[r, 0] == 0: the next input of row r is a plain token."""
         self.table = _table([_IDLE_INTS], [_IDLE_FLOATS]).to(device).repeat(rows, 1)
-        """[R, 12 + 4] int32: `ints` and, by their bits, the float32 request parameters; a step gathers both at once."""
+        """[R, 12 + 4] int32: `ints` and, by their bits, the float32 request parameters; a step
+        gathers both at once."""
         self.ints = self.table[:, :INTS]
         """[R, 12] int32 request parameters and state."""
         every = methods.registry().values()
         self.args = torch.zeros((rows, max(1, *(len(m.fields) for m in every))), device=device)
         """[R, A] float32: parameters of the row's method."""
-        self.method_state = torch.zeros((rows, max(1, *(len(m.state) for m in every))), device=device)
+        self.method_state = torch.zeros(
+            (rows, max(1, *(len(m.state) for m in every))), device=device
+        )
         """[R, S] float32: state of the row's method."""
         self.seeds = torch.zeros(rows, dtype=torch.int64, device=device)
         self.has_vector = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -62,8 +66,8 @@ class ConceptPool:
     def start(self, rows: Sequence[int], requests: Sequence[SoftRequest | None]) -> None:
         """Write the rows of requests that are about to be prefilled, in stream order.
 
-        A request that was retracted while thinking restarts with the phase and counters of its history. A hard
-        request (None) cleans its row.
+        A request that was retracted while thinking restarts with the phase and counters of its
+        history. A hard request (None) cleans its row.
         """
         if not rows:
             return
@@ -76,10 +80,14 @@ class ConceptPool:
         if any(r and (r.method.random or r.method.fields or r.method.state) for r in requests):
             seeds = [r.noise_seed if r else 0 for r in requests]
             args = [_padded(r.params.args if r else (), self.args.shape[1]) for r in requests]
-            state = [_padded(r.method_state if r else (), self.method_state.shape[1]) for r in requests]
+            state = [
+                _padded(r.method_state if r else (), self.method_state.shape[1]) for r in requests
+            ]
             self.seeds.index_copy_(0, index, self.upload(torch.tensor(seeds, dtype=torch.int64)))
             self.args.index_copy_(0, index, self.upload(torch.tensor(args, dtype=torch.float32)))
-            self.method_state.index_copy_(0, index, self.upload(torch.tensor(state, dtype=torch.float32)))
+            self.method_state.index_copy_(
+                0, index, self.upload(torch.tensor(state, dtype=torch.float32))
+            )
         for row, request in zip(rows, requests):
             (self.dirty.add if request else self.dirty.discard)(row)
 
@@ -89,7 +97,8 @@ class ConceptPool:
         return table[:, :INTS], table[:, INTS:].view(torch.float32)
 
     def with_vectors(self) -> torch.Tensor:
-        """`vectors`, made at the first call: by a method that feeds one, or before CUDA graphs are captured."""
+        """`vectors`, made at the first call: by a method that feeds one, or before CUDA graphs are
+        captured."""
         if self.vectors is None:
             shape = (len(self.ids), self.hidden_size)
             self.vectors = torch.zeros(shape, dtype=self.dtype, device=self.ids.device)
@@ -127,4 +136,7 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
 
 def _filter(request: SoftRequest) -> Filter:
     # All of Filter(p) where the method draws from it.
-    return Filter.of(**request.params.thinking._asdict(), n=ALL if request.method.draws else request.params.max_topk)
+    return Filter.of(
+        **request.params.thinking._asdict(),
+        n=ALL if request.method.draws else request.params.max_topk,
+    )

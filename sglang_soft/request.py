@@ -1,7 +1,7 @@
 """Host-side state of one soft request, in the scheduler: phase, history, names of its KV, summary.
 
-Device rows (`pool.py`) run ahead of it by the steps that are in flight; it is the truth that a retracted request
-restarts from.
+Device rows (`pool.py`) run ahead of it by the steps that are in flight; it is the truth that a
+retracted request restarts from.
 """
 
 from array import array
@@ -34,7 +34,8 @@ class SoftRequest:
         self.first = 0 if params.starts_thinking else None
         """Output index of the first thinking step."""
         self.committed = 0
-        """Output tokens that this state has seen; those of the answer, which change nothing in it, not all."""
+        """Output tokens that this state has seen; those of the answer, which change nothing in it,
+        not all."""
         self.low = 0
         """Cold Stop's count of consecutive confident steps."""
         self.how_ended: str | None = None
@@ -71,9 +72,11 @@ class SoftRequest:
         state: Sequence[float] = (),
         vector: bytes = b"",
     ) -> None:
-        """One output token became visible. What stands behind `step` counts for thinking steps only.
+        """One output token became visible. What stands behind `step` counts for thinking steps
+        only.
 
-        state: [S] of this batch, of which the method's own part is kept. vector: [H] in the model's dtype.
+        state: [S] of this batch, of which the method's own part is kept. vector: [H] in the model's
+        dtype.
         """
         self.committed += 1
         if step == Step.PLAIN:
@@ -103,10 +106,12 @@ class SoftRequest:
         return range(max(start, self.first), min(stop, self.first + self.thinking_tokens))
 
     def name(self, fill_ids: array, prompt_len: int, rid: str) -> None:
-        """Put concept keys in place of the readable ids of output tokens in `fill_ids` (prompt, then output).
+        """Put concept keys in place of the readable ids of output tokens in `fill_ids` (prompt,
+        then output).
 
-        SGLang asks for names while the last step of a finished request is committed but not yet consumed. If that
-        may be a concept token, it gets a name of its own, which nothing can match.
+        SGLang asks for names while the last step of a finished request is committed but not yet
+        consumed. If that may be a concept token, it gets a name of its own, which nothing can
+        match.
         """
         stop = len(fill_ids) - prompt_len
         outputs = self.named_by_concept(self.named, stop)
@@ -118,7 +123,8 @@ class SoftRequest:
         self.named = min(self.committed, stop)
 
     def concepts(self, outputs: range) -> Iterator[tuple[Concept, bytes]]:
-        """Concept tokens, and their vectors, at a range of output indices from `named_by_concept`."""
+        """Concept tokens, and their vectors, at a range of output indices from
+        `named_by_concept`."""
         for index, record in zip(outputs, self._records(outputs)):
             yield unpack(record), self._vector(index)
 
@@ -153,7 +159,12 @@ class SoftRequest:
             "thinking_tokens": thinking,
             "answer_tokens": output_tokens - before - steps,
             "how_ended": how,
-            "replays": {"thinking": self.replayed[Phase.THINK], "answering": self.replayed[Phase.ANSWER]},
+            "replays": {
+                "thinking": self.replayed[Phase.THINK],
+                "answering": self.replayed[Phase.ANSWER],
+            },
             "mean_entropy": self._entropy_sum / steps if steps else None,
-            "final_entropy": None if self._entropy_last is None else float(np.float32(self._entropy_last)),
+            "final_entropy": None
+            if self._entropy_last is None
+            else float(np.float32(self._entropy_last)),
         }

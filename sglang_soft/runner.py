@@ -1,7 +1,9 @@
-"""Per-process model state of the plugin: the concept pool, the input embedding, the forward that is running.
+"""Per-process model state of the plugin: the concept pool, the input embedding, the forward that is
+running.
 
-SGLang copies a ForwardBatch into static buffers before the model sees it, and the copy loses attributes that are no
-dataclass fields. So what the embedding needs is kept beside the forward, in context variables.
+SGLang copies a ForwardBatch into static buffers before the model sees it, and the copy loses
+attributes that are no dataclass fields. So what the embedding needs is kept beside the forward, in
+context variables.
 """
 
 from contextvars import ContextVar
@@ -41,7 +43,9 @@ class EmbeddingFacts(NamedTuple):
 
 
 embed_scope: ContextVar[EmbedScope | None] = ContextVar("sglang_soft_embed_scope", default=None)
-direct_forward: ContextVar[DirectForward | None] = ContextVar("sglang_soft_direct_forward", default=None)
+direct_forward: ContextVar[DirectForward | None] = ContextVar(
+    "sglang_soft_direct_forward", default=None
+)
 
 
 def concept_pool(model_runner) -> ConceptPool:
@@ -77,10 +81,14 @@ def input_embedding(model):
         if type(module) is VocabParallelEmbedding and path.rsplit(".", 1)[-1] in _EMBEDDING_NAMES
     }
     if len(found) != 1:
-        raise LookupError(f"{name} has {len(found)} candidates for its input embedding: {list(found)}")
+        raise LookupError(
+            f"{name} has {len(found)} candidates for its input embedding: {list(found)}"
+        )
     (module,) = found.values()
     if not isinstance(module.quant_method, UnquantizedEmbeddingMethod):
-        raise LookupError(f"the input embedding of {name} is quantised ({type(module.quant_method).__name__})")
+        raise LookupError(
+            f"the input embedding of {name} is quantised ({type(module.quant_method).__name__})"
+        )
     return module
 
 
@@ -93,9 +101,13 @@ def measure_embedding(module) -> EmbeddingFacts:
         (0, shard.num_org_elements),
         (shard.num_org_elements + shard.num_org_vocab_padding, shard.num_added_elements),
     ):
-        for block in table[first : first + count].split(4096):  # a float32 copy of the whole table may not fit
+        for block in table[first : first + count].split(
+            4096
+        ):  # a float32 copy of the whole table may not fit
             squares += block.float().square().sum(dtype=torch.float64)
     if module.tp_size > 1:
         torch.distributed.all_reduce(squares, group=module.tp_group.device_group)
     count = module.num_embeddings * table.shape[1]
-    return EmbeddingFacts(table.shape[1], module.output_dtype or table.dtype, float((squares / count).sqrt()))
+    return EmbeddingFacts(
+        table.shape[1], module.output_dtype or table.dtype, float((squares / count).sqrt())
+    )

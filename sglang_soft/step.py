@@ -1,8 +1,9 @@
-"""One soft step on the device: from logits to concept tokens, Cold Stop, the forced think-end and the next state.
+"""One soft step on the device: from logits to concept tokens, Cold Stop, the forced think-end and
+the next state.
 
-Source: arXiv 2505.15778, section 3 (concept tokens) and 3.3 (Cold Stop); what is fed is up to the methods. No host
-synchronisation, no loop over the vocabulary or over K. Shapes: B rows of the batch, K slots, W candidates, V
-vocabulary.
+Source: arXiv 2505.15778, section 3 (concept tokens) and 3.3 (Cold Stop); what is fed is up to the
+methods. No host synchronisation, no loop over the vocabulary or over K. Shapes: B rows of the
+batch, K slots, W candidates, V vocabulary.
 """
 
 from typing import NamedTuple
@@ -29,23 +30,36 @@ class ConceptStep(NamedTuple):
     """[B] bool"""
 
     def merge(self, tokens: torch.Tensor) -> None:
-        """Put the tokens of thinking rows into SGLang's sampled ids, [B] of any int dtype, in place."""
+        """Put the tokens of thinking rows into SGLang's sampled ids, [B] of any int dtype, in
+        place."""
         merge(self.record, tokens)
 
     def advance(self, plan: ForwardPlan, tokens: torch.Tensor) -> None:
-        """Write what the rows feed next and their new state. tokens: [B], the tokens that were really emitted."""
+        """Write what the rows feed next and their new state. tokens: [B], the tokens that were
+        really emitted."""
         pool, rows = plan.pool, plan.rows
-        advance(self.record, tokens, self.ints, rows, pool.ids, pool.weights, pool.ints, pool.method_state)
+        advance(
+            self.record,
+            tokens,
+            self.ints,
+            rows,
+            pool.ids,
+            pool.weights,
+            pool.ints,
+            pool.method_state,
+        )
         if self.vector is not None:
             pool.with_vectors()[rows] = self.vector
             pool.has_vector[rows] = self.has_vector
 
 
-def concept_step(plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor | None = None) -> ConceptStep:
+def concept_step(
+    plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor | None = None
+) -> ConceptStep:
     """Make the concept tokens of the thinking rows.
 
-    logits: [B, V] float32, after penalties, bias and grammar mask; not modified. hidden: [B, H], last hidden state,
-    where a method of the batch reads it.
+    logits: [B, V] float32, after penalties, bias and grammar mask; not modified. hidden: [B, H],
+    last hidden state, where a method of the batch reads it.
     """
     ints, floats = plan.pool.gather(plan.rows)
     V = logits.shape[1]
@@ -61,7 +75,15 @@ def concept_step(plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor |
     )
     fed = _proposal(plan, logits, sample, floats, ints, hidden)
     record = decide(
-        fed.ids, fed.weights, fed.token, sample.entropy, logits, ints, floats, conclude=fed.conclude, state=fed.state
+        fed.ids,
+        fed.weights,
+        fed.token,
+        sample.entropy,
+        logits,
+        ints,
+        floats,
+        conclude=fed.conclude,
+        state=fed.state,
     )
     has_vector = None
     if fed.vector is not None:
@@ -71,7 +93,8 @@ def concept_step(plan: ForwardPlan, logits: torch.Tensor, hidden: torch.Tensor |
 
 
 def _proposal(plan: ForwardPlan, logits, sample, floats, ints, hidden) -> Proposal:
-    """What each row's own method feeds: ids [B, K] int32, weights [B, K], and the rest where a method has it."""
+    """What each row's own method feeds: ids [B, K] int32, weights [B, K], and the rest where a
+    method has it."""
     pool, rows = plan.pool, plan.rows
     common = {
         "logits": logits,
@@ -82,7 +105,9 @@ def _proposal(plan: ForwardPlan, logits, sample, floats, ints, hidden) -> Propos
         "floats": floats,
         "args": pool.args[rows] if any(m.fields for m in plan.methods) else None,
         "state": pool.method_state[rows] if plan.state_size else None,
-        "noise": Noise(pool.seeds[rows], ints[:, layout.THOUGHT]) if any(m.random for m in plan.methods) else None,
+        "noise": Noise(pool.seeds[rows], ints[:, layout.THOUGHT])
+        if any(m.random for m in plan.methods)
+        else None,
         "width": plan.width,
         "hidden": hidden,
         "hidden_size": pool.hidden_size,
@@ -111,10 +136,14 @@ def _full(proposal: Proposal, plan: ForwardPlan) -> Proposal:
     if plan.state_size and state is not None:
         state = pad(state, (0, plan.state_size - state.shape[1]))
     vector = None if proposal.vector is None else proposal.vector.to(plan.pool.dtype)
-    return proposal._replace(ids=ids, weights=weights, token=proposal.token.int(), state=state, vector=vector)
+    return proposal._replace(
+        ids=ids, weights=weights, token=proposal.token.int(), state=state, vector=vector
+    )
 
 
-def _choose(mine: torch.Tensor, new: torch.Tensor | None, old: torch.Tensor | None) -> torch.Tensor | None:
+def _choose(
+    mine: torch.Tensor, new: torch.Tensor | None, old: torch.Tensor | None
+) -> torch.Tensor | None:
     """`new` in the rows `mine` [B], `old` elsewhere; a part that a method does not have is zero."""
     if new is None and old is None:
         return None

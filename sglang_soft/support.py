@@ -1,4 +1,5 @@
-"""What Soft Thinking does not support: server modes and request features, each refused by name, never ignored."""
+"""What Soft Thinking does not support: server modes and request features, each refused by name,
+never ignored."""
 
 from typing import Any
 
@@ -36,7 +37,8 @@ def unsupported_server(server_args) -> str | None:
 
 
 def unsupported_request(obj, sampling_params) -> str | None:
-    """Why this request cannot think softly, or None. obj: GenerateReqInput; sampling_params: SamplingParams."""
+    """Why this request cannot think softly, or None. obj: GenerateReqInput; sampling_params:
+    SamplingParams."""
     for field, name in REQUEST_LIMITS:
         if getattr(obj, field, None):
             return f"{name} ({field})"

@@ -37,9 +37,11 @@ class ClientTrace:
 
 
 def concepts(records: list[bytes]) -> dict[str, list]:
-    """Columns over thinking steps: ids and weights (ragged: the entries that carry weight) and entropy.
+    """Columns over thinking steps: ids and weights (ragged: the entries that carry weight) and
+    entropy.
 
-    Weights and entropies are the float32 values that the model was fed and that were measured, printed exactly.
+    Weights and entropies are the float32 values that the model was fed and that were measured,
+    printed exactly.
     """
     steps = [unpack(r) for r in records]
     return {

@@ -1,7 +1,8 @@
 """Concept tokens on their way from the device to the requests' histories, beside the forwards.
 
-SGLang's route for such outputs (`sglang.srt.managers.auxiliary_output`): the copy is queued behind the sampling, and
-`consume` runs when the sampled tokens have been committed to their requests and before they are streamed.
+SGLang's route for such outputs (`sglang.srt.managers.auxiliary_output`): the copy is queued behind
+the sampling, and `consume` runs when the sampled tokens have been committed to their requests and
+before they are streamed.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,7 +44,8 @@ class HostConcepts:
         self._plan = plan
 
     def consume(self, batch, commits: Sequence) -> None:
-        """Append what became visible to the histories; a step whose token was discarded leaves no trace."""
+        """Append what became visible to the histories; a step whose token was discarded leaves no
+        trace."""
         packed, K = self._record.packed.numpy(), self._record.K
         tail = packed[:, 2 * K :]
         entropy, states = tail[:, 0].view(np.float32), tail[:, 4:].view(np.float32)
@@ -55,7 +57,9 @@ class HostConcepts:
                 continue
             vector = b""
             if kind > Step.CONCEPT:  # think-end is fed as itself
-                concept = pack(np.array([[request.params.think_end_id]], np.int32), _ALONE, entropy[i : i + 1])[0]
+                concept = pack(
+                    np.array([[request.params.think_end_id]], np.int32), _ALONE, entropy[i : i + 1]
+                )[0]
             elif kind == Step.CONCEPT and self._vector is not None and request.method.feeds_vector:
                 vector = self._vector[i].view(torch.uint8).numpy().tobytes()
             request.commit(commit.token_ids[0], kind, concept, nats, low, state, vector)

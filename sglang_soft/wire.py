@@ -31,7 +31,8 @@ class SoftParams(NamedTuple):
     """The prompt ends inside an open think block."""
 
     def to_wire(self) -> dict[str, Any]:
-        """A flat dict of scalars: what `SamplingParams.custom_params` can carry across processes."""
+        """A flat dict of scalars: what `SamplingParams.custom_params` can carry across
+        processes."""
         flat = self._asdict()
         flat.update(flat.pop("thinking")._asdict())
         flat.update({f"{_ARG}{i}": value for i, value in enumerate(flat.pop("args"))})

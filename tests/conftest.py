@@ -1,4 +1,5 @@
-"""Shared fixtures. One engine serves many tests: pytest groups tests by the `engine` parameter they ask for."""
+"""Shared fixtures. One engine serves many tests: pytest groups tests by the `engine` parameter they
+ask for."""
 
 import os
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """`make mutants`: break each promise on purpose; the test that guards it has to fail.
 
-A mutant is one edit of one source file, applied in a copy of the tree, so that nothing here is ever changed. It is
-killed when a test named with it fails; a survivor, an edit that no longer applies, or one that merely keeps the tests
-from running, is an error.
+A mutant is one edit of one source file, applied in a copy of the tree, so that nothing here is ever
+changed. It is killed when a test named with it fails; a survivor, an edit that no longer applies,
+or one that merely keeps the tests from running, is an error.
 
     python tests/mutants.py [name ...]
 """
@@ -33,8 +33,8 @@ class Mutant(NamedTuple):
     tests: str
     """pytest arguments: tests that must fail."""
     stops: str = ""
-    """The assertion of ours by which the engine itself notices the mutant. SGLang then kills its whole process tree,
-    the tests included, so that none of them can fail."""
+    """The assertion of ours by which the engine itself notices the mutant. SGLang then kills its
+    whole process tree, the tests included, so that none of them can fail."""
 
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -296,15 +296,20 @@ def run(mutant: Mutant) -> tuple[bool, str]:
         for name in COPIED:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, Path(scratch) / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(
+                    source, Path(scratch) / name, ignore=shutil.ignore_patterns("__pycache__")
+                )
             elif source.exists():
                 shutil.copy(source, scratch)
         target = Path(scratch) / mutant.file
         text = target.read_text()
         if text.count(mutant.old) != 1:
-            raise SystemExit(f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}")
+            raise SystemExit(
+                f"{mutant.name}: its text stands {text.count(mutant.old)} times in {mutant.file}"
+            )
         target.write_text(text.replace(mutant.old, mutant.new))
-        # PYTHONPATH comes before the editable install: the copy is what is imported, in every process.
+        # PYTHONPATH comes before the editable install: the copy is what is imported, in every
+        # process.
         paths = [scratch, *(os.path.join(scratch, p) for p in ("kernels", "evals"))]
         done = subprocess.run(
             [
@@ -314,7 +319,8 @@ def run(mutant: Mutant) -> tuple[bool, str]:
             ],
             cwd=scratch,
             # One long line for each failed test, and no colours.
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "240", "NO_COLOR": "1"},
+            env=os.environ
+            | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "240", "NO_COLOR": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -325,8 +331,9 @@ def run(mutant: Mutant) -> tuple[bool, str]:
 
 
 def verdict(mutant: Mutant, returncode: int, output: str) -> tuple[bool, str]:
-    """(killed, why) from how pytest ended. Only a failed test kills, or the assertion that the mutant says stops the
-    engine; an engine that cannot start, or that stops for another reason, says nothing about the promise."""
+    """(killed, why) from how pytest ended. Only a failed test kills, or the assertion that the
+    mutant says stops the engine; an engine that cannot start, or that stops for another reason,
+    says nothing about the promise."""
     lines = output.strip().splitlines() or [""]
     if returncode == 1:
         failed = [line for line in lines if line.startswith("FAILED ")]
@@ -342,7 +349,9 @@ def main() -> None:
     names = parser.parse_args().names
     unknown = set(names) - {m.name for m in MUTANTS}
     if unknown:
-        parser.error(f"unknown mutant {', '.join(sorted(unknown))}; known: {', '.join(m.name for m in MUTANTS)}")
+        parser.error(
+            f"unknown mutant {', '.join(sorted(unknown))}; known: {', '.join(m.name for m in MUTANTS)}"
+        )
     survivors = []
     for mutant in MUTANTS:
         if names and mutant.name not in names:

@@ -8,7 +8,9 @@ README = Path(__file__).parents[1] / "README.md"
 
 
 def between(text: str, name: str) -> str:
-    head, tail = text.split(f"<!-- {name}: begin", 1)[1].split(f"<!-- {name}: end -->", 1)[0].split("-->", 1)
+    head, tail = (
+        text.split(f"<!-- {name}: begin", 1)[1].split(f"<!-- {name}: end -->", 1)[0].split("-->", 1)
+    )
     assert not head.startswith("\n")
     return tail.strip()
 

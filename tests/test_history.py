@@ -87,7 +87,9 @@ def test_names_cover_concepts_only_and_thinking_tokens_do_not_count_think_end():
     fill = array("q", [1, 2, 5, 5, 5, 8, 9])
     soft.name(fill, 2, "rid")
     assert [v >= 2**62 for v in fill] == [False, False, True, True, True, False, False]
-    assert soft.thinking_tokens == 3 and soft.how_ended == "think_end" and soft.phase == Phase.ANSWER
+    assert (
+        soft.thinking_tokens == 3 and soft.how_ended == "think_end" and soft.phase == Phase.ANSWER
+    )
     summary = soft.summary(5, {"type": "stop"})
     assert summary["thinking_tokens"] == 3 and summary["answer_tokens"] == 1
 
@@ -137,7 +139,9 @@ def test_thinking_that_starts_at_think_start_begins_behind_it():
     assert list(soft.named_by_concept(0, 10)) == [2]
 
 
-@pytest.mark.parametrize(("finish", "how"), [("length", "length"), ("abort", "abort"), ("stop", "stop")])
+@pytest.mark.parametrize(
+    ("finish", "how"), [("length", "length"), ("abort", "abort"), ("stop", "stop")]
+)
 def test_a_request_that_ends_while_thinking_says_how(finish, how):
     soft = request()
     soft.commit(5, Step.CONCEPT, record([5], [1.0]), 0.5, 0)
@@ -148,5 +152,9 @@ def test_a_request_that_never_thinks():
     soft = request(starts_thinking=False)
     soft.commit(3, Step.PLAIN, b"", 0.0, 0)
     summary = soft.summary(1, {"type": "stop"})
-    assert summary["how_ended"] is None and summary["thinking_tokens"] == 0 and summary["answer_tokens"] == 1
+    assert (
+        summary["how_ended"] is None
+        and summary["thinking_tokens"] == 0
+        and summary["answer_tokens"] == 1
+    )
     assert summary["mean_entropy"] is None

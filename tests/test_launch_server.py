@@ -6,7 +6,11 @@ from sglang_soft.launch_server import BUNDLED_MODEL, parse
 
 def test_without_arguments_it_serves_the_bundled_model():
     soft, rest = parse([])
-    assert rest[:2] == ["--model-path", str(BUNDLED_MODEL)] and soft.default is None and soft.max_k == 32
+    assert (
+        rest[:2] == ["--model-path", str(BUNDLED_MODEL)]
+        and soft.default is None
+        and soft.max_k == 32
+    )
 
 
 def test_sglang_flags_pass_unchanged():
@@ -15,7 +19,9 @@ def test_sglang_flags_pass_unchanged():
 
 
 def test_own_flags():
-    soft, rest = parse(["--soft-default", '{"max_topk": 15}', "--soft-max-k", "16", "--soft-think-end", "</t>"])
+    soft, rest = parse(
+        ["--soft-default", '{"max_topk": 15}', "--soft-max-k", "16", "--soft-think-end", "</t>"]
+    )
     assert (soft.default, soft.max_k, soft.think_end) == ({"max_topk": 15}, 16, "</t>")
     assert not any(arg.startswith("--soft") for arg in rest)
     assert parse(["--soft-method", "soft"])[0].default == {"method": "soft"}

@@ -1,5 +1,5 @@
-"""What a decode step launches on a GPU, counted without one: kernels are recorded in place of being run, and so is
-every other operator that does work on the device."""
+"""What a decode step launches on a GPU, counted without one: kernels are recorded in place of being
+run, and so is every other operator that does work on the device."""
 
 import pytest
 import torch
@@ -22,7 +22,9 @@ class Launches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         returns = func._schema.returns
-        view = returns and all(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+        view = returns and all(
+            r.alias_info is not None and not r.alias_info.is_write for r in returns
+        )
         if not view and not func.name().startswith("aten::empty"):
             self.names.append(func.name())
         return func(*args, **(kwargs or {}))

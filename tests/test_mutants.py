@@ -1,5 +1,5 @@
-"""What counts as a killed mutant. `make mutants` takes long and is run now and then; that its edits still apply is
-checked at every test run."""
+"""What counts as a killed mutant. `make mutants` takes long and is run now and then; that its edits
+still apply is checked at every test run."""
 
 import pytest
 
@@ -17,7 +17,9 @@ def test_a_mutants_edit_applies_once_and_its_tests_exist(mutant):
 
 
 def test_a_failed_test_kills():
-    assert verdict(PLAIN, 1, "...F\nFAILED tests/test_x.py::test_y - assert 1 == 2\n1 failed, 3 passed")[0]
+    assert verdict(
+        PLAIN, 1, "...F\nFAILED tests/test_x.py::test_y - assert 1 == 2\n1 failed, 3 passed"
+    )[0]
 
 
 def test_passing_tests_do_not_kill():
@@ -25,8 +27,12 @@ def test_passing_tests_do_not_kill():
 
 
 def test_tests_that_cannot_run_do_not_kill():
-    assert not verdict(PLAIN, 1, "E\nERROR tests/test_x.py::test_y - RuntimeError: no engine\n1 error")[0]
-    assert not verdict(PLAIN, 2, "ERROR collecting tests/test_x.py\nImportError: no module\n1 error")[0]
+    assert not verdict(
+        PLAIN, 1, "E\nERROR tests/test_x.py::test_y - RuntimeError: no engine\n1 error"
+    )[0]
+    assert not verdict(
+        PLAIN, 2, "ERROR collecting tests/test_x.py\nImportError: no module\n1 error"
+    )[0]
 
 
 def test_an_engine_kills_by_the_named_assertion_only():

@@ -1,4 +1,5 @@
-"""The device's noise is the oracle's, number for number, and methods that draw have the distributions they promise."""
+"""The device's noise is the oracle's, number for number, and methods that draw have the
+distributions they promise."""
 
 import math
 
@@ -21,12 +22,23 @@ SIGNIFICANCE = 1e-4
 """Seeds are fixed: a test that passes once passes always."""
 
 
-def view(args: dict[str, float], rows: int = MANY, width: int = 4, probs: torch.Tensor = PROBS, seed: int = 7) -> View:
-    """`rows` steps of one request: positions 0, 1, ... of one seed, all with the same distribution."""
+def view(
+    args: dict[str, float],
+    rows: int = MANY,
+    width: int = 4,
+    probs: torch.Tensor = PROBS,
+    seed: int = 7,
+) -> View:
+    """`rows` steps of one request: positions 0, 1, ... of one seed, all with the same
+    distribution."""
     position = torch.arange(rows)
     ids = torch.arange(10, 10 + len(probs), dtype=torch.int32).expand(rows, -1)
     ints = torch.zeros(rows, layout.INTS, dtype=torch.int32)
-    for column, value in ((layout.MAX_TOPK, width), (layout.HORIZON, 64), (layout.THOUGHT, position)):
+    for column, value in (
+        (layout.MAX_TOPK, width),
+        (layout.HORIZON, 64),
+        (layout.THOUGHT, position),
+    ):
         ints[:, column] = value
     return View(
         logits=probs.log().expand(rows, -1), ids=ids, probs=probs.expand(rows, -1), entropy=torch.zeros(rows),
@@ -72,7 +84,9 @@ def test_draws_stay_in_the_support_and_have_its_probabilities():
         assert counts[3:].sum() == 0
         assert chi_square(counts[:3], probs[:3]) > SIGNIFICANCE
     pairs = (drawn[:, 0] * 3 + drawn[:, 1]).bincount(minlength=9)
-    assert chi_square(pairs, torch.outer(probs[:3], probs[:3]).flatten()) > SIGNIFICANCE, "draws of a step depend"
+    assert chi_square(pairs, torch.outer(probs[:3], probs[:3]).flatten()) > SIGNIFICANCE, (
+        "draws of a step depend"
+    )
 
 
 def test_gumbel_and_normal_moments():

@@ -36,7 +36,9 @@ def test_a_request_overrides_the_server_default_key_by_key():
 
 
 def test_phases_have_their_own_sampling():
-    *_, thinking, answer = resolve({"temperature": 0.9, "answer_temperature": 0, "answer_top_p": 0.5})
+    *_, thinking, answer = resolve(
+        {"temperature": 0.9, "answer_temperature": 0, "answer_top_p": 0.5}
+    )
     assert thinking == OWN._replace(temperature=0.9)
     assert answer == Sampling(temperature=1.0, top_p=0.5, top_k=1, min_p=0.1)
 
@@ -73,8 +75,14 @@ def test_default_k_respects_a_smaller_server_bound():
         ({"top_p": 0.5, "cold_stop_steps": 0}, ["cold_stop_steps", "0", ">= 1"]),
         ("soft", ["soft_thinking", "'soft'"]),
         ({"gumbel_temperature": 0.5}, ["gumbel_temperature", "soft_gumbel", "'soft'"]),
-        ({"method": "soft_gumbel", "gumbel_temperature": 0}, ["gumbel_temperature", "0", "(0, 100]"]),
-        ({"method": "multiplex", "multiplex_weighting": "max"}, ["multiplex_weighting", "'max'", "mean, prob"]),
+        (
+            {"method": "soft_gumbel", "gumbel_temperature": 0},
+            ["gumbel_temperature", "0", "(0, 100]"],
+        ),
+        (
+            {"method": "multiplex", "multiplex_weighting": "max"},
+            ["multiplex_weighting", "'max'", "mean, prob"],
+        ),
         ({"method": "swireasoning", "swi_window": 1.5}, ["swi_window", "1.5", "int"]),
     ],
 )
@@ -109,14 +117,20 @@ def test_a_methods_own_parameters_and_defaults():
     method, values, thinking, _ = resolve({"method": "soft_gumbel", "gumbel_temperature": 0.3})
     assert method.args(values) == (0.3,) and thinking == OWN
     method, values, thinking, answer = resolve({"method": "multiplex"})
-    assert values["max_topk"] == 3 and thinking == OWN._replace(temperature=1.0, top_p=0.95) and answer == OWN
+    assert (
+        values["max_topk"] == 3
+        and thinking == OWN._replace(temperature=1.0, top_p=0.95)
+        and answer == OWN
+    )
     assert resolve({"method": "multiplex", "top_p": 0.5}).thinking.top_p == 0.5
     fork = {"method": "soft_dirichlet", "dirichlet_alpha": 2}
     assert resolve(fork) == resolve({"method": "soft_dirichlet", "dirichlet_gamma": 2.0})
 
 
 def test_parameters_of_the_defaults_method_do_not_reach_another_method():
-    default = config.parse_default('{"method": "soft_gumbel", "gumbel_temperature": 0.3, "max_topk": 4}', 32)
+    default = config.parse_default(
+        '{"method": "soft_gumbel", "gumbel_temperature": 0.3, "max_topk": 4}', 32
+    )
     assert resolve(None, default=default).values["gumbel_temperature"] == 0.3
     assert resolve({"gumbel_temperature": 0.9}, default=default).values["gumbel_temperature"] == 0.9
     other = resolve({"method": "cot"}, default=default)
@@ -136,7 +150,9 @@ def test_max_k_bounds(text):
         config.parse_max_k(text)
 
 
-@pytest.mark.parametrize(("text", "value"), [("true", {}), ("false", None), ('{"max_topk": 4}', {"max_topk": 4})])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", {}), ("false", None), ('{"max_topk": 4}', {"max_topk": 4})]
+)
 def test_server_default(text, value):
     assert config.parse_default(text, 32) == value
 

@@ -1,4 +1,5 @@
-"""One step of the plugin without an engine: rows are independent, bit for bit, whatever else is in the batch."""
+"""One step of the plugin without an engine: rows are independent, bit for bit, whatever else is in
+the batch."""
 
 import pytest
 import torch
@@ -19,11 +20,16 @@ def request(name: str, seed: int = 0, **changes) -> SoftRequest:
     method = methods.get(name)
     values = params.check({"method": name}, 32)
     values = {f.name: f.default for f in method.fields} | values
-    return SoftRequest(soft_params(method=name, args=method.args(values), seed=seed, think_end_id=100, **changes))
+    return SoftRequest(
+        soft_params(method=name, args=method.args(values), seed=seed, think_end_id=100, **changes)
+    )
 
 
-def run(requests: list[SoftRequest | None], logits: torch.Tensor, hidden: torch.Tensor, steps: int = 4) -> list[tuple]:
-    """Rows of every step: ids, weights, entropy, kind, vector. logits: [steps, B, V]; hidden: [steps, B, H]."""
+def run(
+    requests: list[SoftRequest | None], logits: torch.Tensor, hidden: torch.Tensor, steps: int = 4
+) -> list[tuple]:
+    """Rows of every step: ids, weights, entropy, kind, vector. logits: [steps, B, V]; hidden:
+    [steps, B, H]."""
     B = len(requests)
     pool = ConceptPool(B + 1, 32, "cpu", hidden_size=HIDDEN)
     rows = torch.arange(1, B + 1)
@@ -49,7 +55,9 @@ def row(outcomes: list[tuple], b: int, width: int) -> list[tuple]:
         ids, weights = record.ids[b, :width].tolist(), record.weights[b, :width].tolist()
         used = [(i, w) for i, w in zip(ids, weights) if w != 0]
         vector = step.vector[b].tolist() if feeding[b] else None
-        found.append((used, record.entropy[b].item(), record.kind[b].item(), tokens[b].item(), vector))
+        found.append(
+            (used, record.entropy[b].item(), record.kind[b].item(), tokens[b].item(), vector)
+        )
     return found
 
 
@@ -70,7 +78,9 @@ def test_a_batch_of_all_methods_equals_each_alone(inputs, sampling):
     batch = [request(name, seed, thinking=sampling) for seed, name in enumerate(names)]
     together = run(batch, logits, hidden)
     for b, (seed, name) in enumerate(enumerate(names)):
-        alone = run([request(name, seed, thinking=sampling)], logits[:, b : b + 1], hidden[:, b : b + 1])
+        alone = run(
+            [request(name, seed, thinking=sampling)], logits[:, b : b + 1], hidden[:, b : b + 1]
+        )
         assert row(together, b, 11) == row(alone, 0, 11), name
 
 
@@ -99,13 +109,20 @@ def test_a_method_that_is_not_in_the_batch_costs_nothing(inputs, monkeypatch):
     logits, hidden = inputs
     for name, method in methods.registry().items():
         if name != "soft":
-            monkeypatch.setattr(type(method), "step", lambda *_: pytest.fail("a method without a request ran"))
+            monkeypatch.setattr(
+                type(method), "step", lambda *_: pytest.fail("a method without a request ran")
+            )
     (step, *_), *_ = run([request("soft"), None], logits[:, :2], hidden[:, :2])
-    assert step.vector is None and step.record.state.shape == (2, 0) and step.record.ids.shape == (2, 10)
+    assert (
+        step.vector is None
+        and step.record.state.shape == (2, 0)
+        and step.record.ids.shape == (2, 10)
+    )
 
 
 def test_a_batch_of_answers_needs_no_step():
-    """The host knows that they do not think any more; a request in flight may still say that it thinks."""
+    """The host knows that they do not think any more; a request in flight may still say that it
+    thinks."""
     answers = request("soft")
     answers.commit(100, Step.THINK_END, b"", 0.0, 0)
     pool, rows = ConceptPool(4, 32, "cpu"), torch.arange(1, 4)

@@ -24,13 +24,18 @@ def test_defaults_flags_and_ids():
     tokenizer = tiny.build_tokenizer()
     start, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
     assert resolve_think_tokens(tokenizer, None, SoftConfig(), 10_000) == (start, end)
-    assert resolve_think_tokens(tokenizer, None, SoftConfig(think_start="a", think_end="7"), 10_000)[1] == 7
+    assert (
+        resolve_think_tokens(tokenizer, None, SoftConfig(think_start="a", think_end="7"), 10_000)[1]
+        == 7
+    )
     assert resolve_think_tokens(None, None, SoftConfig(think_start="3", think_end="4"), 5) == (3, 4)
 
 
 def test_a_think_token_must_be_one_token():
     with pytest.raises(ValueError, match=r"--soft-think-end.*'</thought>'.*tokens"):
-        resolve_think_tokens(tiny.build_tokenizer(), None, SoftConfig(think_end="</thought>"), 10_000)
+        resolve_think_tokens(
+            tiny.build_tokenizer(), None, SoftConfig(think_end="</thought>"), 10_000
+        )
     with pytest.raises(ValueError, match="skip-tokenizer-init"):
         resolve_think_tokens(None, None, SoftConfig(), 200)
     with pytest.raises(ValueError, match=r"--soft-think-end .* in \[0, 4\]; got 5"):

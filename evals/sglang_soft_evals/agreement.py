@@ -1,4 +1,5 @@
-"""Where math-verify and sgl-eval's grader agree on answer variants with a known verdict, and where each errs."""
+"""Where math-verify and sgl-eval's grader agree on answer variants with a known verdict, and where
+each errs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,13 +31,20 @@ class Verdict(NamedTuple):
 def judge() -> list[Verdict]:
     """Every variant graded by both. Takes some seconds."""
     return [
-        Verdict(v, {name: grader(f"The answer is $\\boxed{{{v.text}}}$.", v.gold) for name, grader in GRADERS.items()})
+        Verdict(
+            v,
+            {
+                name: grader(f"The answer is $\\boxed{{{v.text}}}$.", v.gold)
+                for name, grader in GRADERS.items()
+            },
+        )
         for v in generate()
     ]
 
 
 def summary(verdicts: list[Verdict]) -> list[dict[str, str]]:
-    """One row a class: how many variants, how many each grader got right, in how many they agree."""
+    """One row a class: how many variants, how many each grader got right, in how many they
+    agree."""
     rows = []
     for kind in dict.fromkeys(v.variant.kind for v in verdicts):
         mine = [v for v in verdicts if v.variant.kind == kind]

@@ -1,8 +1,8 @@
 """`arith`: products and sums of two-digit numbers that the bundled model never saw in training.
 
 The rule that holds questions out is the one by which the model's training texts were drawn
-(`launch/bundled_model/task.py`; a test holds the two equal). It is repeated here because the training code is not
-installed with the package.
+(`launch/bundled_model/task.py`; a test holds the two equal). It is repeated here because the
+training code is not installed with the package.
 """
 
 import random
@@ -58,7 +58,9 @@ def draw(count: int, seed: int) -> list[Problem]:
             # Products with a multiple of ten are steps of other workings, and trained as such.
             fair = all(term % 10 for term in problem.terms)
         else:
-            problem = Problem("+", tuple(rng.randint(10, 99) for _ in range(2 if rng.random() < 0.25 else 3)))
+            problem = Problem(
+                "+", tuple(rng.randint(10, 99) for _ in range(2 if rng.random() < 0.25 else 3))
+            )
             fair = True
         if fair and problem.held_out:
             problems.setdefault(problem.expression, problem)

@@ -1,4 +1,5 @@
-"""The benchmarks: one row each. A row says where the questions come from, how they are put and who grades them."""
+"""The benchmarks: one row each. A row says where the questions come from, how they are put and who
+grades them."""
 
 from typing import NamedTuple
 
@@ -6,7 +7,8 @@ from typing import NamedTuple
 class Benchmark(NamedTuple):
     name: str
     source: str
-    """`generated`; `sgl-eval:NAME`, a file inside the sgl-eval package; else a dataset on the Hugging Face hub."""
+    """`generated`; `sgl-eval:NAME`, a file inside the sgl-eval package; else a dataset on the
+    Hugging Face hub."""
     config: str | None
     """Configuration of the hub dataset."""
     split: str
@@ -69,7 +71,8 @@ def get(name: str) -> Benchmark:
 
 
 def template(prompt: str) -> str:
-    """The text of a prompt, with `{problem}` where the question goes. Raises ValueError for an unknown name."""
+    """The text of a prompt, with `{problem}` where the question goes. Raises ValueError for an
+    unknown name."""
     if prompt in PROMPTS:
         return PROMPTS[prompt]
     import yaml
@@ -77,7 +80,9 @@ def template(prompt: str) -> str:
 
     path = vendored_prompt(prompt)
     if not path.exists():
-        raise ValueError(f"prompt must be one of {', '.join(PROMPTS)} or a prompt of sgl-eval; got {prompt!r}.")
+        raise ValueError(
+            f"prompt must be one of {', '.join(PROMPTS)} or a prompt of sgl-eval; got {prompt!r}."
+        )
     return yaml.safe_load(path.read_text())["user"].replace("{examples}", "")
 
 

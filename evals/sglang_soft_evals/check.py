@@ -1,7 +1,8 @@
-"""Does a grader agree with a data file: gold answers are right, perturbed ones wrong, for every item.
+"""Does a grader agree with a data file: gold answers are right, perturbed ones wrong, for every
+item.
 
-It also compares the gold answers with those inside sgl-eval, where that has the same questions. Disagreements are
-printed, not hidden: each is a fault of the grader or of the data.
+It also compares the gold answers with those inside sgl-eval, where that has the same questions.
+Disagreements are printed, not hidden: each is a fault of the grader or of the data.
 """
 
 import re
@@ -20,7 +21,8 @@ class Finding(NamedTuple):
     question: str
     """Its id."""
     kind: str
-    """`gold graded wrong`, `perturbed graded right`, `gold differs from sgl-eval`, `not in sgl-eval's copy`."""
+    """`gold graded wrong`, `perturbed graded right`, `gold differs from sgl-eval`, `not in
+    sgl-eval's copy`."""
     gold: str
     other: str
     """The perturbed answer, or sgl-eval's gold answer."""
@@ -28,7 +30,11 @@ class Finding(NamedTuple):
 
 def stated(grader: str, answer: str) -> str:
     """A text that gives `answer` in the form that the benchmark's prompt asks for."""
-    return f"So it follows.\n\nThe answer is $\\boxed{{{answer}}}$." if grader == "math" else f"Answer: {answer}"
+    return (
+        f"So it follows.\n\nThe answer is $\\boxed{{{answer}}}$."
+        if grader == "math"
+        else f"Answer: {answer}"
+    )
 
 
 def perturbed(grader: str, gold: str) -> list[str]:
@@ -44,10 +50,13 @@ def perturbed(grader: str, gold: str) -> list[str]:
 
 
 def check(path: Path, benchmark: benchmarks.Benchmark) -> tuple[int, int, list[Finding]]:
-    """(items, answers graded, findings). Raises ValueError where the data is unreadable or the grader is external."""
+    """(items, answers graded, findings). Raises ValueError where the data is unreadable or the
+    grader is external."""
     grader = benchmark.grader
     if graders.GRADERS[grader] is graders.code:
-        raise ValueError(f"{benchmark.name} is scored by {grader}, from exported samples; there is nothing to check.")
+        raise ValueError(
+            f"{benchmark.name} is scored by {grader}, from exported samples; there is nothing to check."
+        )
     questions = loading.load(benchmark, path)
     findings, graded = list(_against_sgl_eval(questions, benchmark)), 0
     for question in questions:
@@ -62,15 +71,21 @@ def check(path: Path, benchmark: benchmarks.Benchmark) -> tuple[int, int, list[F
     return len(questions), graded, findings
 
 
-def _against_sgl_eval(questions: list[loading.Question], benchmark: benchmarks.Benchmark) -> Iterator[Finding]:
+def _against_sgl_eval(
+    questions: list[loading.Question], benchmark: benchmarks.Benchmark
+) -> Iterator[Finding]:
     if not benchmark.source.startswith("sgl-eval:"):
         return
     theirs = {q: _words(q.question) for q in loading.load(benchmark)}
     for question in questions:
         words = _words(question.question)
-        overlap, same = max((len(words & other) / len(words | other), q) for q, other in theirs.items())
+        overlap, same = max(
+            (len(words & other) / len(words | other), q) for q, other in theirs.items()
+        )
         if overlap < SAME_QUESTION:
-            yield Finding(question.id, "not in sgl-eval's copy", question.answer, same.question[:60])
+            yield Finding(
+                question.id, "not in sgl-eval's copy", question.answer, same.question[:60]
+            )
         elif not graders.math(stated("math", question.answer), same.answer).correct:
             yield Finding(question.id, "gold differs from sgl-eval", question.answer, same.answer)
 
@@ -93,6 +108,8 @@ def guess(path: Path) -> benchmarks.Benchmark:
 def report(path: Path, benchmark: benchmarks.Benchmark) -> tuple[str, bool]:
     """(what to print, whether there was nothing to find)."""
     items, graded, findings = check(path, benchmark)
-    lines = [f"{path.name}: {items} items, {graded} answers graded by {benchmark.grader}, {len(findings)} findings"]
+    lines = [
+        f"{path.name}: {items} items, {graded} answers graded by {benchmark.grader}, {len(findings)} findings"
+    ]
     lines += [f"  {f.question}: {f.kind}: gold {f.gold!r}, other {f.other!r}" for f in findings]
     return "\n".join(lines), not findings

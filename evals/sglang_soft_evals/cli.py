@@ -1,14 +1,13 @@
 """`sglang-soft eval`: compare methods of thinking on a benchmark, with everything else held equal.
 
 sglang-soft eval run CONFIG      ask, or go on where an earlier call was stopped; then report
-sglang-soft eval report DIR      write the report of a run directory
-sglang-soft eval check DATA ...  does the grader agree with every gold answer of a data file, and with no perturbed one
-sglang-soft eval graders         math-verify and sgl-eval on generated answer variants
-sglang-soft eval list            the benchmarks
-sglang-soft eval questions NAME  questions of a benchmark as JSONL, for other clients
+sglang-soft eval report DIR      write the report of a run directory sglang-soft eval check DATA ...
+does the grader agree with every gold answer of a data file, and with no perturbed one sglang-soft
+eval graders         math-verify and sgl-eval on generated answer variants sglang-soft eval list
+the benchmarks sglang-soft eval questions NAME  questions of a benchmark as JSONL, for other clients
 sglang-soft eval export DIR      samples of a code benchmark, for the runner that scores them
-sglang-soft eval scores DIR ...  put that runner's scores into the run directory
-sglang-soft eval paper DIR       write the run files of the paper's tables
+sglang-soft eval scores DIR ...  put that runner's scores into the run directory sglang-soft eval
+paper DIR       write the run files of the paper's tables
 """
 
 import argparse
@@ -24,7 +23,10 @@ def _run(args: argparse.Namespace) -> int:
     from sglang_soft_evals import run
 
     settings = runfile.read(args.config, args.base_url)
-    changes = {name: getattr(args, name) for name in ("questions", "samples", "seed", "concurrency", "data")}
+    changes = {
+        name: getattr(args, name)
+        for name in ("questions", "samples", "seed", "concurrency", "data")
+    }
     changes = {name: value for name, value in changes.items() if value is not None}
     if args.base_url is not None:
         model = "default" if settings.server.model == "bundled" else settings.server.model
@@ -67,7 +69,9 @@ def _check(args: argparse.Namespace) -> int:
 
     clean = True
     for path in args.data:
-        text, nothing = check.report(path, benchmarks.get(args.benchmark) if args.benchmark else check.guess(path))
+        text, nothing = check.report(
+            path, benchmarks.get(args.benchmark) if args.benchmark else check.guess(path)
+        )
         print(text)
         clean &= nothing
     return 0 if clean else 1
@@ -122,10 +126,14 @@ def _paper(args: argparse.Namespace) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sglang-soft eval", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="sglang-soft eval",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="ask, or go on where an earlier call was stopped; then report")
+    run = commands.add_parser(
+        "run", help="ask, or go on where an earlier call was stopped; then report"
+    )
     run.add_argument("config", type=Path, help="the run file (TOML or YAML)")
     run.add_argument("--out", type=Path, help="run directory (default: results/NAME-OF-CONFIG)")
     run.add_argument("--base-url", help="a running server, instead of what the run file says")
@@ -137,26 +145,42 @@ def build_parser() -> argparse.ArgumentParser:
     run.set_defaults(do=_run)
     report = commands.add_parser("report", help="write the report of a run directory")
     report.add_argument("folder", type=Path)
-    report.add_argument("--baseline", metavar="METHOD", help="compare with this method (default: the run's first)")
+    report.add_argument(
+        "--baseline", metavar="METHOD", help="compare with this method (default: the run's first)"
+    )
     report.set_defaults(do=_report)
-    questions = commands.add_parser("questions", help="questions of a benchmark as JSONL, for other clients")
+    questions = commands.add_parser(
+        "questions", help="questions of a benchmark as JSONL, for other clients"
+    )
     questions.add_argument("benchmark")
     questions.add_argument("--data", type=Path, help="local file of questions")
     questions.add_argument("--count", type=int, help="only the first so many")
     questions.set_defaults(do=_questions)
-    check = commands.add_parser("check", help="does the grader agree with the gold answers of data files")
+    check = commands.add_parser(
+        "check", help="does the grader agree with the gold answers of data files"
+    )
     check.add_argument("data", type=Path, nargs="+")
-    check.add_argument("--benchmark", help="whose grader to use (default: the one that the file is named after)")
+    check.add_argument(
+        "--benchmark", help="whose grader to use (default: the one that the file is named after)"
+    )
     check.set_defaults(do=_check)
-    commands.add_parser("graders", help="math-verify and sgl-eval on generated variants").set_defaults(do=_graders)
-    export = commands.add_parser("export", help="samples of a code benchmark, for the runner that scores them")
+    commands.add_parser(
+        "graders", help="math-verify and sgl-eval on generated variants"
+    ).set_defaults(do=_graders)
+    export = commands.add_parser(
+        "export", help="samples of a code benchmark, for the runner that scores them"
+    )
     export.add_argument("folder", type=Path)
     export.set_defaults(do=_export)
-    scores = commands.add_parser("scores", help="put a code runner's scores of one method into the run directory")
+    scores = commands.add_parser(
+        "scores", help="put a code runner's scores of one method into the run directory"
+    )
     scores.add_argument("folder", type=Path)
     scores.add_argument("method")
     scores.add_argument("scores", type=Path, help="the runner's result file")
-    scores.add_argument("--tests", choices=("base", "plus"), default="base", help="of evalplus (default: base)")
+    scores.add_argument(
+        "--tests", choices=("base", "plus"), default="base", help="of evalplus (default: base)"
+    )
     scores.set_defaults(do=_scores)
     paper = commands.add_parser("paper", help="write the run files of the paper's tables")
     paper.add_argument("folder", type=Path)

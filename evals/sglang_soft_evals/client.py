@@ -1,7 +1,7 @@
 """Asking a server's OpenAI chat endpoint, with failures told apart from a server that is gone.
 
-sgl-eval's own client is not used: after six tries it returns an empty answer and keeps no reason, which would then be
-graded as a wrong one.
+sgl-eval's own client is not used: after six tries it returns an empty answer and keeps no reason,
+which would then be graded as a wrong one.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from sglang_soft_evals.sample import Task, body, outcome
 
 
 class ServerGoneError(Exception):
-    """The server does not answer any more: nothing is recorded, the run stops and can be resumed."""
+    """The server does not answer any more: nothing is recorded, the run stops and can be
+    resumed."""
 
 
 class Client:
@@ -26,7 +27,9 @@ class Client:
     def __init__(self, base_url: str, config: RunConfig) -> None:
         self.base_url = base_url.rstrip("/")
         timeout = aiohttp.ClientTimeout(total=config.timeout_s, sock_connect=30)
-        self._session = aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0))
+        self._session = aiohttp.ClientSession(
+            timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+        )
 
     async def close(self) -> None:
         await self._session.close()
@@ -38,12 +41,17 @@ class Client:
                 response.raise_for_status()
                 return orjson.loads(await response.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, orjson.JSONDecodeError) as error:
-            raise ServerGoneError(f"{self.base_url}{path}: {error or type(error).__name__}") from error
+            raise ServerGoneError(
+                f"{self.base_url}{path}: {error or type(error).__name__}"
+            ) from error
 
     async def chat(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The completion, or `{"error": text, "code": HTTP status or 0}`. Raises ServerGoneError."""
+        """The completion, or `{"error": text, "code": HTTP status or 0}`. Raises
+        ServerGoneError."""
         try:
-            async with self._session.post(f"{self.base_url}/v1/chat/completions", json=request) as response:
+            async with self._session.post(
+                f"{self.base_url}/v1/chat/completions", json=request
+            ) as response:
                 content = await response.read()
                 try:
                     answer = orjson.loads(content)

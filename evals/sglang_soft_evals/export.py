@@ -1,6 +1,8 @@
-"""Code benchmarks: samples out to the runner that executes them in an environment of its own, and its scores back in.
+"""Code benchmarks: samples out to the runner that executes them in an environment of its own, and
+its scores back in.
 
-evalplus (HumanEval, MBPP) and LiveCodeBench's runner each read one file for a method. Nothing is executed here.
+evalplus (HumanEval, MBPP) and LiveCodeBench's runner each read one file for a method. Nothing is
+executed here.
 """
 
 import re
@@ -26,9 +28,15 @@ class Exported(NamedTuple):
 
 
 def _of_method(folder: Path, method: str) -> list[dict[str, Any]]:
-    """Records in the order in which they are exported: by question as first seen, then by sample."""
-    mine = [record for record in records.read(folder / "samples.jsonl") if record["method"] == method]
-    order = {question: i for i, question in enumerate(dict.fromkeys(record["question"] for record in mine))}
+    """Records in the order in which they are exported: by question as first seen, then by
+    sample."""
+    mine = [
+        record for record in records.read(folder / "samples.jsonl") if record["method"] == method
+    ]
+    order = {
+        question: i
+        for i, question in enumerate(dict.fromkeys(record["question"] for record in mine))
+    }
     return sorted(mine, key=lambda record: (order[record["question"]], record["sample"]))
 
 
@@ -39,7 +47,9 @@ def _run(folder: Path) -> tuple[str, str, list[str]]:
     run = orjson.loads((folder / "run.json").read_bytes())
     grader = run["provenance"]["grader"]
     if grader not in COMMANDS:
-        raise ValueError(f"{run['config']['benchmark']} was graded by {grader}; there is nothing to export.")
+        raise ValueError(
+            f"{run['config']['benchmark']} was graded by {grader}; there is nothing to export."
+        )
     return run["config"]["benchmark"], grader, [method["name"] for method in run["methods"]]
 
 
@@ -49,7 +59,8 @@ def _file(folder: Path, method: str, runner: str) -> Path:
 
 
 def write(folder: Path) -> list[Exported]:
-    """Write a file for each method of a run directory. A failed sample goes out as an empty solution."""
+    """Write a file for each method of a run directory. A failed sample goes out as an empty
+    solution."""
     benchmark, runner, methods = _run(folder)
     written = []
     for method in methods:
@@ -63,18 +74,27 @@ def write(folder: Path) -> list[Exported]:
             codes: dict[str, list[str]] = {}
             for record in mine:
                 codes.setdefault(record["question"], []).append(record["answer"] or "")
-            file.write_bytes(orjson.dumps([{"question_id": q, "code_list": c} for q, c in codes.items()]))
-        written.append(Exported(method, file, COMMANDS[runner].format(benchmark=benchmark, file=file)))
+            file.write_bytes(
+                orjson.dumps([{"question_id": q, "code_list": c} for q, c in codes.items()])
+            )
+        written.append(
+            Exported(method, file, COMMANDS[runner].format(benchmark=benchmark, file=file))
+        )
     return written
 
 
 def _evalplus(scores: Any, tests: str) -> dict[str, list[bool]]:
     wanted = ("base_status",) if tests == "base" else ("base_status", "plus_status")
-    return {task: [all(one[key] == "pass" for key in wanted) for one in ones] for task, ones in scores["eval"].items()}
+    return {
+        task: [all(one[key] == "pass" for key in wanted) for one in ones]
+        for task, ones in scores["eval"].items()
+    }
 
 
 def _livecodebench(scores: Any, tests: str) -> dict[str, list[bool]]:
-    return {str(one["question_id"]): [bool(right) for right in one["graded_list"]] for one in scores}
+    return {
+        str(one["question_id"]): [bool(right) for right in one["graded_list"]] for one in scores
+    }
 
 
 def read_scores(folder: Path, method: str, scores: Path, tests: str = "base") -> tuple[int, int]:
@@ -90,7 +110,9 @@ def read_scores(folder: Path, method: str, scores: Path, tests: str = "base") ->
     _, runner, methods = _run(folder)
     if method not in methods:
         raise ValueError(f"method must be one of {', '.join(methods)}; got {method!r}.")
-    verdicts = (_evalplus if runner == "evalplus" else _livecodebench)(orjson.loads(scores.read_bytes()), tests)
+    verdicts = (_evalplus if runner == "evalplus" else _livecodebench)(
+        orjson.loads(scores.read_bytes()), tests
+    )
     lock = records.Records(folder / "samples.jsonl")
     try:
         position: dict[str, int] = {}

@@ -1,7 +1,9 @@
-"""Graders: the answer that a text gives, and whether it is right. One grader for all methods of a run.
+"""Graders: the answer that a text gives, and whether it is right. One grader for all methods of a
+run.
 
-Math and multiple choice are graded by sgl-eval, whose rules are NeMo-Skills' (math-verify underneath). Code is graded
-by runners of their own from exported samples (`export`); nothing that a model wrote is executed here.
+Math and multiple choice are graded by sgl-eval, whose rules are NeMo-Skills' (math-verify
+underneath). Code is graded by runners of their own from exported samples (`export`); nothing that a
+model wrote is executed here.
 
 math-verify bounds its time by SIGALRM, so grade on the main thread.
 """
@@ -23,7 +25,8 @@ _CODE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
 def arith(text: str, gold: str) -> Grade:
-    """Right when the last integer in the text is the gold answer (the rule of the bundled model's card)."""
+    """Right when the last integer in the text is the gold answer (the rule of the bundled model's
+    card)."""
     found = _INTEGER.findall(text)
     answer = found[-1] if found else None
     return Grade(answer is not None and int(answer) == int(gold), answer)

@@ -1,4 +1,5 @@
-"""Questions from a benchmark's own source: a dataset on the Hugging Face hub, or a file inside sgl-eval."""
+"""Questions from a benchmark's own source: a dataset on the Hugging Face hub, or a file inside
+sgl-eval."""
 
 import random
 import sys
@@ -9,7 +10,13 @@ import orjson
 
 from sglang_soft_evals.benchmarks import Benchmark
 
-_LIVECODEBENCH_FILES = ("test.jsonl", "test2.jsonl", "test3.jsonl", "test4.jsonl", "test5.jsonl")  # release_v5
+_LIVECODEBENCH_FILES = (
+    "test.jsonl",
+    "test2.jsonl",
+    "test3.jsonl",
+    "test4.jsonl",
+    "test5.jsonl",
+)  # release_v5
 
 
 class Question(NamedTuple):
@@ -22,9 +29,14 @@ class Question(NamedTuple):
 
 def questions_of(benchmark: Benchmark) -> list[Question]:
     """Raises ValueError: a missing field, or a hub that cannot be reached."""
-    rows = _bundled(benchmark.source) if benchmark.source.startswith("sgl-eval:") else _hub(benchmark)
+    rows = (
+        _bundled(benchmark.source) if benchmark.source.startswith("sgl-eval:") else _hub(benchmark)
+    )
     if len(rows) != benchmark.questions:
-        print(f"note: {benchmark.source} holds {len(rows)} questions, not {benchmark.questions}", file=sys.stderr)
+        print(
+            f"note: {benchmark.source} holds {len(rows)} questions, not {benchmark.questions}",
+            file=sys.stderr,
+        )
     return [convert(benchmark, row, index) for index, row in enumerate(rows)]
 
 
@@ -33,15 +45,24 @@ def first(row: Mapping[str, Any], names: Iterable[str], where: str) -> Any:
     for name in names:
         if row.get(name) is not None:
             return row[name]
-    raise ValueError(f"{where} has none of the fields {', '.join(names)}; it has {', '.join(row) or 'no fields'}.")
+    raise ValueError(
+        f"{where} has none of the fields {', '.join(names)}; it has {', '.join(row) or 'no fields'}."
+    )
 
 
 def convert(benchmark: Benchmark, row: Mapping[str, Any], index: int) -> Question:
-    """One row of the benchmark's own source as a question. Raises ValueError naming a missing field."""
+    """One row of the benchmark's own source as a question. Raises ValueError naming a missing
+    field."""
     where = f"{benchmark.source}, row {index}"
-    identity = f"{benchmark.name}-{index}" if benchmark.id_field is None else first(row, (benchmark.id_field,), where)
+    identity = (
+        f"{benchmark.name}-{index}"
+        if benchmark.id_field is None
+        else first(row, (benchmark.id_field,), where)
+    )
     question = str(first(row, (benchmark.question_field,), where))
-    answer = "" if benchmark.answer_field is None else str(first(row, (benchmark.answer_field,), where))
+    answer = (
+        "" if benchmark.answer_field is None else str(first(row, (benchmark.answer_field,), where))
+    )
     if benchmark.name == "gsm8k":
         answer = answer.rsplit("####", 1)[-1].strip().replace(",", "")
     if benchmark.name == "mbpp":
@@ -62,7 +83,9 @@ def _bundled(source: str) -> list[dict[str, Any]]:
 def _hub(benchmark: Benchmark) -> list[Mapping[str, Any]]:
     try:
         return _from_hub(benchmark)
-    except Exception as error:  # the hub's client raises many kinds; each means that there are no questions
+    except (
+        Exception
+    ) as error:  # the hub's client raises many kinds; each means that there are no questions
         raise ValueError(
             f"{benchmark.source} cannot be loaded from the Hugging Face hub ({type(error).__name__}: {error}); "
             "give a local file with --data."
@@ -82,7 +105,8 @@ def _from_hub(benchmark: Benchmark) -> list[Mapping[str, Any]]:
 
 
 def gpqa_rows(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """GPQA rows with their choices lettered as sgl-eval does it (shuffled by the global generator, seed 42)."""
+    """GPQA rows with their choices lettered as sgl-eval does it (shuffled by the global generator,
+    seed 42)."""
     from sgl_eval._vendored.nemo_skills.dataset.gpqa.prepare import format_entry
 
     state = random.getstate()

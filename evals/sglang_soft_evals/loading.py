@@ -1,7 +1,8 @@
-"""Questions of a benchmark: generated, from the hub, from a file inside sgl-eval, or from a local file.
+"""Questions of a benchmark: generated, from the hub, from a file inside sgl-eval, or from a local
+file.
 
-Local files are JSON in the format of the Soft Thinking authors' scripts, a list of
-`{"prompt": [{"from": "user", "value": ...}], "final_answer": ...}`, or JSONL with `question` and `answer` (also
+Local files are JSON in the format of the Soft Thinking authors' scripts, a list of `{"prompt":
+[{"from": "user", "value": ...}], "final_answer": ...}`, or JSONL with `question` and `answer` (also
 `problem`, `expected_answer`, `final_answer`). `id` is optional in both.
 """
 
@@ -16,7 +17,9 @@ from sglang_soft_evals.benchmarks import Benchmark
 from sglang_soft_evals.hub import Question, first
 
 
-def load(benchmark: Benchmark, data: Path | None = None, count: int | None = None, seed: int = 0) -> list[Question]:
+def load(
+    benchmark: Benchmark, data: Path | None = None, count: int | None = None, seed: int = 0
+) -> list[Question]:
     """The questions of a run.
 
     Args:
@@ -32,7 +35,9 @@ def load(benchmark: Benchmark, data: Path | None = None, count: int | None = Non
         questions = read_file(data, benchmark.name)
     elif benchmark.source == "generated":
         drawn = arith.draw(benchmark.questions if count is None else count, seed)
-        questions = [Question(p.expression, f"What is {p.expression}?", str(p.answer)) for p in drawn]
+        questions = [
+            Question(p.expression, f"What is {p.expression}?", str(p.answer)) for p in drawn
+        ]
     else:
         questions = hub.questions_of(benchmark)
     seen: set[str] = set()
@@ -46,7 +51,8 @@ def load(benchmark: Benchmark, data: Path | None = None, count: int | None = Non
 
 
 def read_file(path: Path, name: str) -> list[Question]:
-    """Questions of a local JSON or JSONL file; without ids they are called `name-0`, `name-1`, ..."""
+    """Questions of a local JSON or JSONL file; without ids they are called `name-0`, `name-1`,
+    ..."""
     if not path.is_file():
         raise ValueError(f"data: there is no file {path}.")
     raw = path.read_bytes()
@@ -56,10 +62,14 @@ def read_file(path: Path, name: str) -> list[Question]:
         else:
             rows = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ValueError(f"data: {path} is not valid JSON{'L' * (path.suffix == '.jsonl')}: {error}.") from error
+        raise ValueError(
+            f"data: {path} is not valid JSON{'L' * (path.suffix == '.jsonl')}: {error}."
+        ) from error
     if not isinstance(rows, list):
         raise ValueError(f"data: {path} must hold a list of questions; got {type(rows).__name__}.")
-    return [_local(row, f"{path}, item {index}", f"{name}-{index}") for index, row in enumerate(rows)]
+    return [
+        _local(row, f"{path}, item {index}", f"{name}-{index}") for index, row in enumerate(rows)
+    ]
 
 
 def _local(row: Any, where: str, default_id: str) -> Question:
@@ -69,11 +79,15 @@ def _local(row: Any, where: str, default_id: str) -> Question:
         try:
             question = next(turn["value"] for turn in row["prompt"] if turn["from"] == "user")
         except (StopIteration, KeyError, TypeError) as error:
-            raise ValueError(f'{where}: prompt must hold {{"from": "user", "value": ...}}.') from error
+            raise ValueError(
+                f'{where}: prompt must hold {{"from": "user", "value": ...}}.'
+            ) from error
     else:
         question = first(row, ("question", "problem", "prompt"), where)
     answer = first(row, ("final_answer", "answer", "expected_answer"), where)
     if not isinstance(question, str) or not question.strip():
-        raise ValueError(f"{where}: the question must be a text that is not empty; got {question!r}.")
+        raise ValueError(
+            f"{where}: the question must be a text that is not empty; got {question!r}."
+        )
     text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
     return Question(str(row.get("id", row.get("task_id", default_id))), question, text)

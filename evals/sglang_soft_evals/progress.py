@@ -15,7 +15,9 @@ class Progress:
     """One bar a method on a terminal, now and then one line a method elsewhere."""
 
     def __init__(self, methods: Iterable[str], total: int, done: Iterable[dict[str, Any]]) -> None:
-        self._tally = {name: [0, 0, 0, 0] for name in methods}  # records, right, graded, completion tokens
+        self._tally = {
+            name: [0, 0, 0, 0] for name in methods
+        }  # records, right, graded, completion tokens
         self._total = total
         terminal = sys.stderr.isatty()
         width = max(map(len, self._tally))
@@ -57,7 +59,11 @@ class Progress:
         """One line a method."""
         self._reported = time.monotonic()
         for name, tally in self._tally.items():
-            print(f"{name}: {tally[0]}/{self._total}  {self._figures(name)}", file=sys.stderr, flush=True)
+            print(
+                f"{name}: {tally[0]}/{self._total}  {self._figures(name)}",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def close(self) -> None:
         for bar in self._bars.values():

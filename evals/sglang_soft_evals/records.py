@@ -1,7 +1,8 @@
-"""`samples.jsonl`: one finished sample a line, written so that a kill at any moment loses and repeats nothing.
+"""`samples.jsonl`: one finished sample a line, written so that a kill at any moment loses and
+repeats nothing.
 
-A record is one `write` of one line. A kill can tear the last line only; it then has no newline and is cut off when the
-file is opened again. A lock on the file keeps a second run out.
+A record is one `write` of one line. A kill can tear the last line only; it then has no newline and
+is cut off when the file is opened again. A lock on the file keeps a second run out.
 """
 
 import fcntl
@@ -91,7 +92,8 @@ class Records:
         return len(content) - whole
 
     def rewrite(self, kept: list[dict[str, Any]]) -> None:
-        """Make `kept` the whole content; a kill leaves the old file or the new one, never a part."""
+        """Make `kept` the whole content; a kill leaves the old file or the new one, never a
+        part."""
         fresh = self.path.with_suffix(".tmp")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """A run: every question, sample and method asked once, recorded as it comes.
 
-Methods take turns within each question, so that noise of the machine and load of the server fall on all alike.
+Methods take turns within each question, so that noise of the machine and load of the server fall on
+all alike.
 """
 
 import asyncio
@@ -37,11 +38,15 @@ def execute(config: RunConfig, out: Path, *, retry_failed: bool = False) -> Outc
     """Run or resume. Writes `samples.jsonl` and `run.json` in `out`.
 
     Raises:
-        ValueError: unreadable data, another run in `out`, a server that does not start or refuses a method.
+        ValueError: unreadable data, another run in `out`, a server that does not start or refuses a
+        method.
     """
     run = setup.check_resumable(out / "run.json", config)
     questions = loading.load(
-        benchmarks.get(config.benchmark), Path(config.data) if config.data else None, config.questions, config.seed
+        benchmarks.get(config.benchmark),
+        Path(config.data) if config.data else None,
+        config.questions,
+        config.seed,
     )
     out.mkdir(parents=True, exist_ok=True)
     records = Records(out / "samples.jsonl", retry_failed=retry_failed)
@@ -76,7 +81,13 @@ class _Session:
         run: dict[str, Any] | None,
         base_url: str,
     ) -> None:
-        self.config, self.out, self.questions, self.records, self.run = config, out, questions, records, run
+        self.config, self.out, self.questions, self.records, self.run = (
+            config,
+            out,
+            questions,
+            records,
+            run,
+        )
         self.client: Client
         self.base_url = base_url
         self.stopped: str | None = None
@@ -100,12 +111,22 @@ class _Session:
 
     async def _ask_all(self) -> None:
         assert self.run is not None
-        self._began, self._before, self._wall = time.monotonic(), len(self.records.done), self.run["wall_s"]
-        self.run["sessions"].append({"started": provenance.now(), "ended": provenance.now(), "records": 0})
+        self._began, self._before, self._wall = (
+            time.monotonic(),
+            len(self.records.done),
+            self.run["wall_s"],
+        )
+        self.run["sessions"].append(
+            {"started": provenance.now(), "ended": provenance.now(), "records": 0}
+        )
         total = len(self.questions) * self.config.samples
-        progress = Progress([m.name for m in self.config.methods], total, self.records.done.values())
+        progress = Progress(
+            [m.name for m in self.config.methods], total, self.records.done.values()
+        )
         queue = tasks(self.config, self.questions, dict(self.records.done))
-        workers = [asyncio.create_task(self._work(queue, progress)) for _ in range(self.config.concurrency)]
+        workers = [
+            asyncio.create_task(self._work(queue, progress)) for _ in range(self.config.concurrency)
+        ]
         saver = asyncio.create_task(self._keep_saving())
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -146,7 +167,9 @@ class _Session:
         record["grader"] = self.grader
         if record["status"] == "failed":
             return record
-        record["correct"], record["answer"] = graders.grade(self.grader, record["text"], question.answer)
+        record["correct"], record["answer"] = graders.grade(
+            self.grader, record["text"], question.answer
+        )
         if self.judge is not None and record["correct"] is False:
             record["grader"] += f"+judge:{self.config.judge.model}"  # type: ignore[union-attr]
             record["correct"] = await self.judge.says_yes(record)
@@ -164,5 +187,7 @@ class _Session:
         self.run["wall_s"] = round(self._wall + time.monotonic() - self._began, 3)
         tokens = sum(record["completion_tokens"] for record in done.values())
         self.run["tokens_per_s"] = round(tokens / max(self.run["wall_s"], 1e-3), 1)
-        self.run["complete"] = len(done) == len(self.questions) * self.config.samples * len(self.config.methods)
+        self.run["complete"] = len(done) == len(self.questions) * self.config.samples * len(
+            self.config.methods
+        )
         setup.save(self.out / "run.json", self.run)

@@ -19,7 +19,8 @@ _TABLES: dict[str, type] = {"server": Server, "sampling": Sampling, "judge": Jud
 def read(path: Path, base_url: str | None = None) -> RunConfig:
     """base_url: of a running server, for a run file that names none.
 
-    Raises ValueError: no such file, not TOML or YAML, or a key that is unknown, missing or out of range."""
+    Raises ValueError: no such file, not TOML or YAML, or a key that is unknown, missing or out of
+    range."""
     if not path.is_file():
         raise ValueError(f"there is no run file {path}.")
     try:
@@ -46,7 +47,12 @@ def from_dict(raw: Any) -> RunConfig:
     for key, kind in _TABLES.items():
         if values.get(key) is not None:
             values[key] = _build(kind, values[key], f"{key}.")
-    check(isinstance(values.get("methods"), list), "methods", "a list of tables", values.get("methods"))
+    check(
+        isinstance(values.get("methods"), list),
+        "methods",
+        "a list of tables",
+        values.get("methods"),
+    )
     values["methods"] = tuple(_build(Method, method, "methods.") for method in values["methods"])
     return _build(RunConfig, values, "")
 
@@ -60,13 +66,16 @@ def _build(kind: type, values: Any, prefix: str) -> Any:
     for name, f in fields.items():
         required = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
         if required and name not in values:
-            hint = ' (a table: model = "...", or base_url; or --base-url)' if name == "server" else ""
+            hint = (
+                ' (a table: model = "...", or base_url; or --base-url)' if name == "server" else ""
+            )
             raise ValueError(f"{prefix}{name} is missing{hint}.")
     return kind(**{key: tuple(value) if key == "args" else value for key, value in values.items()})
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Keys in which two runs (as `to_dict`) differ, with both values. Where the server listens does not count."""
+    """Keys in which two runs (as `to_dict`) differ, with both values. Where the server listens does
+    not count."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after, name = old.get(key), new.get(key), f"{prefix}{key}"

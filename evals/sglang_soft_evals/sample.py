@@ -22,7 +22,8 @@ class Task(NamedTuple):
 
 
 def seed_of(run_seed: int, question: str, sample: int) -> int:
-    """The sampling seed, in [0, 2^31). The same for every method, so that methods share their luck."""
+    """The sampling seed, in [0, 2^31). The same for every method, so that methods share their
+    luck."""
     digest = hashlib.sha256(orjson.dumps([run_seed, question, sample])).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
@@ -43,15 +44,17 @@ def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
     if task.method.soft_thinking is not None:
         request["custom_params"] = {"soft_thinking": dict(task.method.soft_thinking)}
     else:
-        request["custom_params"] = {"soft_thinking": False}  # not the server-wide default, should there be one
+        request["custom_params"] = {
+            "soft_thinking": False
+        }  # not the server-wide default, should there be one
     return request
 
 
 def outcome(completion: Mapping[str, Any]) -> dict[str, Any]:
     """What a completion says of text, tokens and ending.
 
-    Thinking tokens are those before think-end, answer tokens those behind it, for every method alike: SGLang counts
-    both sides in `reasoning_tokens`, think-end included.
+    Thinking tokens are those before think-end, answer tokens those behind it, for every method
+    alike: SGLang counts both sides in `reasoning_tokens`, think-end included.
     """
     record: dict[str, Any] = {"status": "failed", "correct": None, "answer": None}
     record |= {"thinking_tokens": 0, "answer_tokens": 0, "completion_tokens": 0, "how_ended": None}
@@ -59,7 +62,11 @@ def outcome(completion: Mapping[str, Any]) -> dict[str, Any]:
     if record["error"] is not None:
         return record
     choice = completion["choices"][0]
-    meta, usage, message = choice.get("meta_info") or {}, completion.get("usage") or {}, choice["message"]
+    meta, usage, message = (
+        choice.get("meta_info") or {},
+        completion.get("usage") or {},
+        choice["message"],
+    )
     finish = meta.get("finish_reason") or {"type": choice.get("finish_reason")}
     if finish.get("type") == "abort":
         return record | {"error": f"aborted by the server: {finish.get('message')}"}

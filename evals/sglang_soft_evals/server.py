@@ -1,4 +1,5 @@
-"""A server of our own for the length of a run: `python -m sglang_soft.launch_server` on the loopback interface."""
+"""A server of our own for the length of a run: `python -m sglang_soft.launch_server` on the
+loopback interface."""
 
 import ctypes
 import os
@@ -21,7 +22,8 @@ START_TIMEOUT = 1800
 
 @contextmanager
 def running(server: Server, log: Path) -> Iterator[str]:
-    """The base address of the server to ask: `server.base_url`, or one that lives until the block ends.
+    """The base address of the server to ask: `server.base_url`, or one that lives until the block
+    ends.
 
     Raises:
         ValueError: the server ended while starting, or did not answer in time; names its log.
@@ -32,12 +34,22 @@ def running(server: Server, log: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "sglang_soft.launch_server", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "sglang_soft.launch_server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     command += ["--log-level", "warning", *server.args]
     if server.model != "bundled":
         command += ["--model-path", server.model]
     with log.open("a") as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent)
+        process = subprocess.Popen(
+            command, stdout=sink, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent
+        )
     base = f"http://127.0.0.1:{port}"
     try:
         _wait(base, process, log)
@@ -51,7 +63,8 @@ def running(server: Server, log: Path) -> Iterator[str]:
 
 
 def _end_with_parent() -> None:
-    """In the child: Ctrl-C is for the run alone, and a killed run takes its server along (Linux)."""
+    """In the child: Ctrl-C is for the run alone, and a killed run takes its server along
+    (Linux)."""
     os.setpgrp()
     if sys.platform == "linux":
         pr_set_pdeathsig = 1

@@ -1,4 +1,5 @@
-"""What has to hold before the first request: the run directory fits the config, the server knows every method."""
+"""What has to hold before the first request: the run directory fits the config, the server knows
+every method."""
 
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,17 @@ def save(path: Path, value: Any) -> None:
 
 
 def check_resumable(run_file: Path, config: RunConfig) -> dict[str, Any] | None:
-    """The `run.json` to go on with, or None for a new run. Raises ValueError naming what differs."""
+    """The `run.json` to go on with, or None for a new run. Raises ValueError naming what
+    differs."""
     if not run_file.exists():
         return None
     run = orjson.loads(run_file.read_bytes())
     # Through JSON, so that tuples and lists compare equal.
     differing = runfile.differences(run["config"], orjson.loads(orjson.dumps(config.to_dict())))
     if differing:
-        raise ValueError(f"{run_file.parent} holds another run: {'; '.join(differing)}. Choose another --out.")
+        raise ValueError(
+            f"{run_file.parent} holds another run: {'; '.join(differing)}. Choose another --out."
+        )
     return run
 
 
@@ -46,9 +50,13 @@ async def check_methods(client: Client, config: RunConfig, question: Question) -
             continue
         thought |= outcome(completion)["thinking_tokens"] > 0
     if refused:
-        raise ValueError("the server refuses what the run asks for, nothing was run:\n  " + "\n  ".join(refused))
+        raise ValueError(
+            "the server refuses what the run asks for, nothing was run:\n  " + "\n  ".join(refused)
+        )
     if not thought:
-        notes.append("no method thought in a trial; thinking tokens need a thinking prompt and --reasoning-parser")
+        notes.append(
+            "no method thought in a trial; thinking tokens need a thinking prompt and --reasoning-parser"
+        )
     return notes
 
 

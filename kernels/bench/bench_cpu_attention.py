@@ -1,9 +1,11 @@
-"""Decode attention on the CPU: `soft_cpu` against SGLang's `torch_native`, alternating in one process.
+"""Decode attention on the CPU: `soft_cpu` against SGLang's `torch_native`, alternating in one
+process.
 
     python kernels/bench/bench_cpu_attention.py [--requests 32] [--repeats 40] [--threads 1]
 
-One step is what a decode step of a model asks of its attention backend: `init_forward_metadata` once, then
-one call a layer, KV writes included. No model, no scheduler. On a busy machine trust the fastest steps.
+One step is what a decode step of a model asks of its attention backend: `init_forward_metadata`
+once, then one call a layer, KV writes included. No model, no scheduler. On a busy machine trust the
+fastest steps.
 """
 
 import argparse
@@ -57,7 +59,9 @@ def batch_of(args) -> tuple[SimpleNamespace, SimpleNamespace]:
         seq_lens=lens,
         out_cache_loc=torch.stack([own[-1] for own in slots]),
     )
-    runner = SimpleNamespace(device="cpu", use_mla_backend=False, req_to_token_pool=rows, token_to_kv_pool=pool)
+    runner = SimpleNamespace(
+        device="cpu", use_mla_backend=False, req_to_token_pool=rows, token_to_kv_pool=pool
+    )
     return runner, batch
 
 
@@ -67,17 +71,23 @@ def main() -> None:
     torch.manual_seed(0)
     runner, batch = batch_of(args)
     layers = [
-        RadixAttention(args.heads, args.head_dim, args.head_dim**-0.5, args.kv_heads, i) for i in range(args.layers)
+        RadixAttention(args.heads, args.head_dim, args.head_dim**-0.5, args.kv_heads, i)
+        for i in range(args.layers)
     ]
     q, k, v = (
         torch.randn(args.requests, n, args.head_dim, dtype=getattr(torch, args.dtype))
         for n in (args.heads, args.kv_heads, args.kv_heads)
     )
-    backends = {"torch_native": TorchNativeAttnBackend(runner), "soft_cpu": attention.create(runner)}
+    backends = {
+        "torch_native": TorchNativeAttnBackend(runner),
+        "soft_cpu": attention.create(runner),
+    }
 
     def step(backend) -> torch.Tensor:
         backend.init_forward_metadata(batch)
-        return torch.stack([backend.forward_decode(q.flatten(1), k, v, layer, batch) for layer in layers])
+        return torch.stack(
+            [backend.forward_decode(q.flatten(1), k, v, layer, batch) for layer in layers]
+        )
 
     seconds: dict[str, list[float]] = {name: [] for name in backends}
     with torch.no_grad():

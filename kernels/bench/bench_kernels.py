@@ -1,11 +1,13 @@
-"""Time the kernels against the floor of their memory traffic and against plain sequences of library calls.
+"""Time the kernels against the floor of their memory traffic and against plain sequences of library
+calls.
 
     python kernels/bench/bench_kernels.py [--json FILE]     on a CUDA machine, about 3 minutes
-    python kernels/bench/bench_kernels.py --dry-run         anywhere: tiny shapes, checks that it runs
+    python kernels/bench/bench_kernels.py --dry-run         anywhere: tiny shapes, checks that it
+    runs
 
-Floor: bytes that must move, over the copy bandwidth measured here at 1 GiB ("floor"), and the time of one
-copy that moves the same bytes ("same copy"), which also pays for launch and ramp-up. L2 is flushed before
-every run.
+Floor: bytes that must move, over the copy bandwidth measured here at 1 GiB ("floor"), and the time
+of one copy that moves the same bytes ("same copy"), which also pays for launch and ramp-up. L2 is
+flushed before every run.
 """
 
 import argparse
@@ -137,12 +139,17 @@ def mixture_rows(sizes: Sizes, device: str):
                 "eager": partial(plain_mixture, *inputs),
                 "compiled": partial(compiled(plain_mixture), *inputs),
             }
-            yield f"mixture {'soft' if soft else 'plain'} T={T} H={sizes.H} K={sizes.K}", nbytes, runs
+            yield (
+                f"mixture {'soft' if soft else 'plain'} T={T} H={sizes.H} K={sizes.K}",
+                nbytes,
+                runs,
+            )
 
 
 @cache
 def compiled(function):
-    """One compiled function for all shapes; on a CPU, where nothing is measured, the function itself."""
+    """One compiled function for all shapes; on a CPU, where nothing is measured, the function
+    itself."""
     return torch.compile(function, dynamic=False) if torch.cuda.is_available() else function
 
 
@@ -155,8 +162,12 @@ def _has_flashinfer() -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dry-run", action="store_true", help="tiny shapes on whatever device there is")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tiny shapes on whatever device there is"
+    )
     parser.add_argument("--json", help="write the figures to this file as well")
     args = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -166,10 +177,14 @@ def main() -> int:
     sizes = TINY if args.dry_run else REAL
     name = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or "CPU"
     bandwidth = sizes.copy_bytes / copy_time(sizes.copy_bytes, device).median / 1e3
-    print(f"{name}, torch {torch.__version__}, copy bandwidth {bandwidth:.0f} GB/s (read + written)")
+    print(
+        f"{name}, torch {torch.__version__}, copy bandwidth {bandwidth:.0f} GB/s (read + written)"
+    )
     if args.dry_run:
         print("dry run: the figures mean nothing")
-    print(f"{'case':36}{'implementation':20}{'us':>9}{'p20-p80':>16}{'x floor':>9}{'x same copy':>13}")
+    print(
+        f"{'case':36}{'implementation':20}{'us':>9}{'p20-p80':>16}{'x floor':>9}{'x same copy':>13}"
+    )
     figures = []
     for rows in (mixture_rows, sampling_rows):
         for case, nbytes, runs in rows(sizes, device):
@@ -179,10 +194,20 @@ def main() -> int:
                 spread = f"{t.low:.1f}-{t.high:.1f}"
                 print(f"{case:36}{implementation:20}{t.median:9.1f}{spread:>16}", end="")
                 print(f"{t.median / floor:9.2f}{t.median / same:13.2f}")
-                entry = {"case": case, "implementation": implementation, "bytes": nbytes, "floor_us": floor}
+                entry = {
+                    "case": case,
+                    "implementation": implementation,
+                    "bytes": nbytes,
+                    "floor_us": floor,
+                }
                 figures.append(entry | {"same_copy_us": same} | t._asdict())
     if args.json:
-        report = {"device": name, "torch": torch.__version__, "copy_gb_s": bandwidth, "figures": figures}
+        report = {
+            "device": name,
+            "torch": torch.__version__,
+            "copy_gb_s": bandwidth,
+            "figures": figures,
+        }
         with open(args.json, "w") as file:
             json.dump(report | {"dry_run": args.dry_run}, file, indent=1)
     return 0

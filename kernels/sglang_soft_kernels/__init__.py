@@ -1,6 +1,8 @@
-"""Kernels of sglang-soft for GPUs and CPUs, and beside them plain PyTorch references, their specification.
+"""Kernels of sglang-soft for GPUs and CPUs, and beside them plain PyTorch references, their
+specification.
 
-`import sglang_soft_kernels` imports neither torch nor triton nor numba: SGLang loads plugins before it has set CUDA up.
+`import sglang_soft_kernels` imports neither torch nor triton nor numba: SGLang loads plugins before
+it has set CUDA up.
 """
 
 import importlib

@@ -1,7 +1,9 @@
-"""Compile every kernel for GPUs that are not here: `python -m sglang_soft_kernels.check [--sm 80 90 100]`.
+"""Compile every kernel for GPUs that are not here: `python -m sglang_soft_kernels.check [--sm 80 90
+100]`.
 
-Prints registers, shared memory and spills of every variant, as ptxas left them in the machine code, and
-exits with 1 if one spills or does not compile. Needs triton (whose wheel has ptxas and cuobjdump) and no GPU.
+Prints registers, shared memory and spills of every variant, as ptxas left them in the machine code,
+and exits with 1 if one spills or does not compile. Needs triton (whose wheel has ptxas and
+cuobjdump) and no GPU.
 """
 
 import argparse
@@ -45,7 +47,12 @@ class Resources(NamedTuple):
 
 def variants() -> Iterator[Variant]:
     """What the launchers ask for at the sizes of real models, and the extremes of K."""
-    index_types = {"input_ids_ptr": "*i64", "rows_ptr": "*i64", "ids_ptr": "*i32", "weights_ptr": "*fp32"}
+    index_types = {
+        "input_ids_ptr": "*i64",
+        "rows_ptr": "*i64",
+        "ids_ptr": "*i32",
+        "weights_ptr": "*fp32",
+    }
     index_types["has_vector_ptr"] = "*i8"
     for dtype, out, K, H, shard, vectors in [
         ("bf16", "bf16", 10, 5120, False, False),
@@ -59,7 +66,11 @@ def variants() -> Iterator[Variant]:
     ]:
         config = mixture_triton.launch_config(H, K)
         num_warps = config.pop("num_warps")
-        types = index_types | {f"{name}_ptr": f"*{dtype}" for name in ("table", "vectors")} | {"out_ptr": f"*{out}"}
+        types = (
+            index_types
+            | {f"{name}_ptr": f"*{dtype}" for name in ("table", "vectors")}
+            | {"out_ptr": f"*{out}"}
+        )
         label = f"mixture {dtype}->{out} K={K} H={H}{' shard' if shard else ''}{' vectors' if vectors else ''}"
         values = config | {"K": K, "SHARD": shard, "VECTORS": vectors, "ADD_VECTORS": vectors}
         yield Variant(label, mixture_triton.mixture_kernel, types, values, num_warps)
@@ -91,7 +102,9 @@ def variants() -> Iterator[Variant]:
 
 def _state_variants() -> Iterator[Variant]:
     types = {f"{name}_ptr": "*i32" for name in ("ids", "token", "ints", "packed", "before")}
-    types |= {f"{name}_ptr": "*fp32" for name in ("weights", "entropy", "logits", "floats", "state")}
+    types |= {
+        f"{name}_ptr": "*fp32" for name in ("weights", "entropy", "logits", "floats", "state")
+    }
     types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows")} | {"conclude_ptr": "*i8"}
     for K, S, conclude in [(10, 0, False), (64, 5, True)]:
         config = state_triton.launch_config(K, S)
@@ -104,14 +117,23 @@ def _state_variants() -> Iterator[Variant]:
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:
-    """Compile for one architecture (the next time it is in Triton's cache) and read the cubin's resources."""
+    """Compile for one architecture (the next time it is in Triton's cache) and read the cubin's
+    resources."""
     names = variant.kernel.arg_names
-    signature = {n: "constexpr" if n in variant.constexprs else variant.types.get(n, "i32") for n in names}
+    signature = {
+        n: "constexpr" if n in variant.constexprs else variant.types.get(n, "i32") for n in names
+    }
     # As at launch time: pointers and row strides of real models are multiples of 16.
-    aligned = {(i,): [["tt.divisibility", 16]] for i, n in enumerate(names) if signature[n][0] == "*" or n in _ALIGNED}
+    aligned = {
+        (i,): [["tt.divisibility", 16]]
+        for i, n in enumerate(names)
+        if signature[n][0] == "*" or n in _ALIGNED
+    }
     constexprs = {(names.index(n),): value for n, value in variant.constexprs.items()}
     source = ASTSource(fn=variant.kernel, signature=signature, constexprs=constexprs, attrs=aligned)
-    compiled = triton.compile(source, target=GPUTarget("cuda", sm, 32), options={"num_warps": variant.num_warps})
+    compiled = triton.compile(
+        source, target=GPUTarget("cuda", sm, 32), options={"num_warps": variant.num_warps}
+    )
     registers, stack, local = _usage(compiled.asm["cubin"])
     return Resources(registers, compiled.metadata.shared, stack + local)
 
@@ -132,8 +154,12 @@ def _usage(cubin: bytes) -> tuple[int, int, int]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sm", type=int, nargs="+", default=ARCHS, help="compute capabilities, e.g. 80 90 100")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sm", type=int, nargs="+", default=ARCHS, help="compute capabilities, e.g. 80 90 100"
+    )
     args = parser.parse_args(argv)
     print(f"triton {triton.__version__}")
     print(f"{'kernel':40}{'sm':>5}{'warps':>7}{'registers':>11}{'shared':>8}{'spills':>8}")
@@ -147,7 +173,9 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"{variant.label:40}{sm:>5}  does not compile: {error}")
                 continue
             failures += r.spills > 0
-            print(f"{variant.label:40}{sm:>5}{variant.num_warps:>7}{r.registers:>11}{r.shared:>8}{r.spills:>8}")
+            print(
+                f"{variant.label:40}{sm:>5}{variant.num_warps:>7}{r.registers:>11}{r.shared:>8}{r.spills:>8}"
+            )
     print(f"{failures} failed" if failures else "no spills")
     return 1 if failures else 0
 

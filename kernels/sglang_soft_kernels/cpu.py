@@ -1,9 +1,9 @@
 """The kernels of a step as compiled loops, for CPUs; the references are their specification.
 
-A decode step of a small model takes a few milliseconds, and a hundred tensor operators take one of them, whatever they
-compute. Numba comes with SGLang and needs no compiler; the first steps on a machine wait some seconds for it, and what
-it compiles is kept beside this file or in the user's cache. Rows are computed one after the other, so their bits do not
-depend on the batch.
+A decode step of a small model takes a few milliseconds, and a hundred tensor operators take one of
+them, whatever they compute. Numba comes with SGLang and needs no compiler; the first steps on a
+machine wait some seconds for it, and what it compiles is kept beside this file or in the user's
+cache. Rows are computed one after the other, so their bits do not depend on the batch.
 """
 
 import math
@@ -24,7 +24,8 @@ MAX_INSERTED = 128
 _NONE: np.ndarray = np.empty(0, np.bool_)
 """In place of a bool for each row that is not there."""
 
-# As numbers, because a change of layout.py alone would not make Numba compile anew: it watches this file.
+# As numbers, because a change of layout.py alone would not make Numba compile anew: it watches this
+# file.
 COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
 COLD_ENTROPY = 3
 WAITS, THINKS, ANSWERS = range(1, 4)
@@ -42,7 +43,9 @@ assert [PLAIN, CONCEPT, NATURAL_END, COLD_STOP, BOUND_STOP, METHOD_STOP] == [
 def compiled(function):
     """`function` as machine code, compiled at its first call."""
     try:
-        return numba.njit(function, cache=True, error_model="numpy")  # a row of nan is no reason to stop
+        return numba.njit(
+            function, cache=True, error_model="numpy"
+        )  # a row of nan is no reason to stop
     except RuntimeError:  # no folder can be written: every process compiles anew
         return numba.njit(function, error_model="numpy")
 
@@ -72,7 +75,8 @@ def sample_loop(z, temperature, top_k, top_p, min_p, n, W, ids, weights, entropy
                     at = need - 1
                 else:
                     continue
-                # Only smaller ones move: among equals the smaller id, which came first, stays in front.
+                # Only smaller ones move: among equals the smaller id, which came first, stays in
+                # front.
                 while at > 0 and e[at - 1] < x:
                     e[at], token[at] = e[at - 1], token[at - 1]
                     at -= 1
@@ -147,7 +151,8 @@ def advance_loop(packed, K, tokens, before, rows, ids, weights, ints, state):
         row, kind = rows[b], packed[b, 2 * K + 1]
         for k in range(K):
             ids[row, k] = packed[b, k]
-            # Think-end and every token outside thinking are fed as plain tokens: their rows carry no weight.
+            # Think-end and every token outside thinking are fed as plain tokens: their rows carry
+            # no weight.
             bits[row, k] = packed[b, K + k] if kind == CONCEPT else 0
         if kind != PLAIN:
             ints[row, LOW] = packed[b, 2 * K + 2]
@@ -200,7 +205,11 @@ def soft_sample(
     """See `sampling_reference.soft_sample`."""
     B, V = logits.shape
     W = V if max_top_k is None else min(V, max(K, max_top_k))
-    sample = SoftSample(ids=torch.empty((B, K), dtype=torch.int32), weights=torch.empty((B, K)), entropy=torch.empty(B))
+    sample = SoftSample(
+        ids=torch.empty((B, K), dtype=torch.int32),
+        weights=torch.empty((B, K)),
+        entropy=torch.empty(B),
+    )
     parameters = (x.numpy() for x in (temperature, top_k, top_p, min_p, n))
     sample_loop(logits.float().numpy(), *parameters, W, *(x.numpy() for x in sample))
     return sample
@@ -221,8 +230,12 @@ def decide(
     """See `state_reference.decide`."""
     B, K = ids.shape
     S = 0 if state is None else state.shape[1]
-    assert all(len(x) == B for x in (weights, token, entropy, logits, ints, floats)), "rows of different batches"
-    assert weights.shape == ids.shape and all(len(x) == B for x in (conclude, state) if x is not None)
+    assert all(len(x) == B for x in (weights, token, entropy, logits, ints, floats)), (
+        "rows of different batches"
+    )
+    assert weights.shape == ids.shape and all(
+        len(x) == B for x in (conclude, state) if x is not None
+    )
     packed = torch.empty((B, 2 * K + 4 + S), dtype=torch.int32)
     decide_loop(
         ids.numpy(), weights.numpy(), token.numpy(), entropy.numpy(), logits.float().numpy(), ints.numpy(),
@@ -250,8 +263,13 @@ def advance(
 ) -> None:
     """See `state_reference.advance`."""
     assert len(tokens) == len(ints) == len(rows) == len(record.packed), "rows of different batches"
-    assert pool_ids.shape[1] >= record.K <= pool_weights.shape[1] and pool_state.shape[1] >= record.state.shape[1]
-    arrays = (x.numpy() for x in (tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state))
+    assert (
+        pool_ids.shape[1] >= record.K <= pool_weights.shape[1]
+        and pool_state.shape[1] >= record.state.shape[1]
+    )
+    arrays = (
+        x.numpy() for x in (tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state)
+    )
     advance_loop(record.packed.numpy(), record.K, *arrays)
 
 
@@ -269,7 +287,8 @@ def embedding_mixture(
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `mixture_reference.embedding_mixture`, which runs for shards and for tables that are not float32."""
+    """See `mixture_reference.embedding_mixture`, which runs for shards and for tables that are not
+    float32."""
     dtypes = {table.dtype, out_dtype or torch.float32, torch.float32 if out is None else out.dtype}
     if shard is not None or dtypes != {torch.float32}:
         return mixture_reference.embedding_mixture(

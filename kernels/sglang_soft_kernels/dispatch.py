@@ -1,8 +1,8 @@
 """Chooses the implementation by where the tensors are; the public functions of the package.
 
 CUDA tensors go to Triton, CPU tensors to compiled loops, all others to the plain PyTorch reference.
-`TRITON_INTERPRET=1` sends CPU tensors through the Triton kernels as well, in Triton's interpreter. Triton and Numba are
-imported at the first use.
+`TRITON_INTERPRET=1` sends CPU tensors through the Triton kernels as well, in Triton's interpreter.
+Triton and Numba are imported at the first use.
 """
 
 import importlib
@@ -70,8 +70,8 @@ def soft_sample(
 ) -> SoftSample:
     """Concept tokens from logits; see `sampling_reference.soft_sample`.
 
-    On a GPU pass `max_top_k` (0 where no row has 0 < top_k < V): without it, or with K or `max_top_k` above
-    128, the reference runs there and sorts whole rows.
+    On a GPU pass `max_top_k` (0 where no row has 0 < top_k < V): without it, or with K or
+    `max_top_k` above 128, the reference runs there and sorts whole rows.
     """
     run = _implementation("sampling", "soft_sample", logits)
     return run(logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k)

@@ -1,4 +1,5 @@
-"""A row of per-request device state: its columns and the values in them, for host, reference and kernel alike.
+"""A row of per-request device state: its columns and the values in them, for host, reference and
+kernel alike.
 
 Imports neither torch nor triton.
 """
@@ -14,7 +15,8 @@ INTS = 12
 TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
 
 TINY = 2.0**-126
-"""Smallest probability over the largest one that counts: below it GPUs flush float32 to 0 and CPUs do not."""
+"""Smallest probability over the largest one that counts: below it GPUs flush float32 to 0 and CPUs
+do not."""
 ALL = 2**31 - 1
 """top_k that is off; a counter's bound that is never reached."""
 
@@ -38,7 +40,8 @@ class Filter(NamedTuple):
         """From SGLang's values: top_k <= 0, top_p >= 1 (as float32) and min_p 0 are off."""
         top_k = min(top_k, ALL) if top_k > 0 else ALL
         top_p = top_p if top_p < 1 - 2**-25 else float("inf")
-        # Beyond 1e30 all tokens are equally probable; infinity would make -inf / inf of a forbidden one.
+        # Beyond 1e30 all tokens are equally probable; infinity would make -inf / inf of a forbidden
+        # one.
         return cls(min(temperature, 1e30), top_k, top_p, max(min_p, TINY), min(n, top_k))
 
 

@@ -12,8 +12,8 @@ import torch
 class VocabShard(NamedTuple):
     """What one tensor-parallel rank holds of the vocabulary.
 
-    Fields are those of SGLang's `VocabParallelEmbeddingShardIndices`. The local table is laid out as
-    [original ids, padding, added ids, padding]; every interval is half open.
+    Fields are those of SGLang's `VocabParallelEmbeddingShardIndices`. The local table is laid out
+    as [original ids, padding, added ids, padding]; every interval is half open.
     """
 
     org_vocab_start_index: int
@@ -25,15 +25,19 @@ class VocabShard(NamedTuple):
     @property
     def added_offset(self) -> int:
         """`added id - added_offset` is its row in the local table."""
-        org_rows = self.org_vocab_end_index - self.org_vocab_start_index + self.num_org_vocab_padding
+        org_rows = (
+            self.org_vocab_end_index - self.org_vocab_start_index + self.num_org_vocab_padding
+        )
         return self.added_vocab_start_index - org_rows
 
 
-def localize(ids: torch.Tensor, shard: VocabShard | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+def localize(
+    ids: torch.Tensor, shard: VocabShard | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Vocabulary ids -> (rows of the local table, mask of the ids that live here).
 
-    Ids of other ranks map to row 0 with mask False. Without a shard every id is local and the mask is None.
-    Same result as SGLang's `get_masked_input_and_mask` (whose mask is the opposite).
+    Ids of other ranks map to row 0 with mask False. Without a shard every id is local and the mask
+    is None. Same result as SGLang's `get_masked_input_and_mask` (whose mask is the opposite).
     """
     if shard is None:
         return ids, None
@@ -58,19 +62,23 @@ def embedding_mixture(
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Input embeddings of T tokens, soft and plain ones side by side (arXiv 2505.15778, section 3.2).
+    """Input embeddings of T tokens, soft and plain ones side by side (arXiv 2505.15778, section
+    3.2).
 
-    table: [Vs, H] float32, float16 or bfloat16. input_ids: [T] int. rows: [T] int, index into the pool.
-    ids: [R, K] int. weights: [R, K] float32. Returns [T, H] in `out_dtype` (default: the table's dtype).
+    table: [Vs, H] float32, float16 or bfloat16. input_ids: [T] int. rows: [T] int, index into the
+    pool. ids: [R, K] int. weights: [R, K] float32. Returns [T, H] in `out_dtype` (default: the
+    table's dtype).
 
     With r = rows[t], token t is plain where weights[r, 0] == 0 and it has no vector: out[t] =
-    table[input_ids[t]], bit for bit. Otherwise it is soft: out[t] = sum_k weights[r, k] * table[ids[r, k]],
-    accumulated in float32 and rounded once. A slot of weight 0 contributes nothing, whatever the table holds
-    there. The input id of a soft token is never read. Ids of other ranks contribute zero; to add partial sums
-    up without rounding them first, ask for `out_dtype=torch.float32` and round after the all-reduce.
+    table[input_ids[t]], bit for bit. Otherwise it is soft: out[t] = sum_k weights[r, k] *
+    table[ids[r, k]], accumulated in float32 and rounded once. A slot of weight 0 contributes
+    nothing, whatever the table holds there. The input id of a soft token is never read. Ids of
+    other ranks contribute zero; to add partial sums up without rounding them first, ask for
+    `out_dtype=torch.float32` and round after the all-reduce.
 
-    vectors: [R, H], has_vector: [R] bool (both or neither): where has_vector[r], vectors[r] is added to the
-    sum, in float32; add_vectors False: it counts as 0 here (all tensor-parallel ranks but one).
+    vectors: [R, H], has_vector: [R] bool (both or neither): where has_vector[r], vectors[r] is
+    added to the sum, in float32; add_vectors False: it counts as 0 here (all tensor-parallel ranks
+    but one).
     """
     rows = rows.long()
     w = weights[rows]
@@ -78,7 +86,9 @@ def embedding_mixture(
     if has_vector is not None:
         soft = soft | has_vector[rows][:, None]
 
-    plain_ids, plain_here = localize(torch.where(soft[:, 0], _any_local_id(shard), input_ids.long()), shard)
+    plain_ids, plain_here = localize(
+        torch.where(soft[:, 0], _any_local_id(shard), input_ids.long()), shard
+    )
     plain = table[plain_ids]
     if plain_here is not None:
         plain = torch.where(plain_here[:, None], plain, 0)

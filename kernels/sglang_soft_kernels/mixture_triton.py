@@ -1,10 +1,10 @@
 """Embedding mixture as one Triton launch; `mixture_reference` is its specification.
 
-A program owns one token and BLOCK_H columns. Chain of dependent loads: row -> (ids, weights) -> table ->
-store. Floor of the traffic: (slots in use + 1) * H * element size for a soft token, 2 * H * element size
-for a plain one. Slots of weight 0 and ids of other ranks cost no table traffic. Nothing depends on T, so a
-token's embedding has the same bits in any batch, and nothing is read on the host, so a captured graph may
-replay it.
+A program owns one token and BLOCK_H columns. Chain of dependent loads: row -> (ids, weights) ->
+table -> store. Floor of the traffic: (slots in use + 1) * H * element size for a soft token, 2 * H
+* element size for a plain one. Slots of weight 0 and ids of other ranks cost no table traffic.
+Nothing depends on T, so a token's embedding has the same bits in any batch, and nothing is read on
+the host, so a captured graph may replay it.
 """
 
 import torch
@@ -17,7 +17,9 @@ MAX_K = 64
 
 
 @triton.jit
-def _local_row(token_id, org_start, org_end, added_start, added_end, added_offset, SHARD: tl.constexpr):
+def _local_row(
+    token_id, org_start, org_end, added_start, added_end, added_offset, SHARD: tl.constexpr
+):
     """Vocabulary id -> (row of the local table, is it here), see `mixture_reference.localize`."""
     here = token_id == token_id
     if SHARD:
@@ -68,22 +70,28 @@ def mixture_kernel(
         vector = tl.load(has_vector_ptr + row) != 0
         plain = plain & ~vector
     if plain:
-        local, here = _local_row(plain_id, org_start, org_end, added_start, added_end, added_offset, SHARD)
+        local, here = _local_row(
+            plain_id, org_start, org_end, added_start, added_end, added_offset, SHARD
+        )
         # Stored without arithmetic: bit for bit the table's row.
         e = tl.load(table_ptr + local * table_stride + cols, mask=in_row & here, other=0.0)
         tl.store(out_ptr + token * out_stride + cols, e.to(out_ptr.dtype.element_ty), mask=in_row)
     else:
         acc = tl.zeros([BLOCK_H], dtype=tl.float32)
         for k0 in range(0, K, SLOTS):
-            # One two-dimensional load: all its table rows are in flight together (an unrolled loop of
-            # one-dimensional ones comes out of the compiler four at a time), and every thread sums its own
-            # columns.
+            # One two-dimensional load: all its table rows are in flight together (an unrolled loop
+            # of one-dimensional ones comes out of the compiler four at a time), and every thread
+            # sums its own columns.
             k = k0 + tl.arange(0, SLOTS)
             w = tl.load(weights_ptr + row * weights_stride + k, mask=k < K, other=0.0)
             token_id = tl.load(ids_ptr + row * ids_stride + k, mask=k < K, other=0).to(tl.int64)
-            local, here = _local_row(token_id, org_start, org_end, added_start, added_end, added_offset, SHARD)
+            local, here = _local_row(
+                token_id, org_start, org_end, added_start, added_end, added_offset, SHARD
+            )
             used = (here & (w != 0.0))[:, None] & in_row[None, :]
-            e = tl.load(table_ptr + (local * table_stride)[:, None] + cols[None, :], mask=used, other=0.0)
+            e = tl.load(
+                table_ptr + (local * table_stride)[:, None] + cols[None, :], mask=used, other=0.0
+            )
             acc += tl.sum(w[:, None] * e.to(tl.float32), axis=0)
         if VECTORS and ADD_VECTORS:
             v = tl.load(vectors_ptr + row * vectors_stride + cols, mask=in_row & vector, other=0.0)
@@ -113,14 +121,17 @@ def embedding_mixture(
     out_dtype: torch.dtype | None = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """See `mixture_reference.embedding_mixture`. The last dimension of every tensor must be contiguous."""
+    """See `mixture_reference.embedding_mixture`. The last dimension of every tensor must be
+    contiguous."""
     T, H, K = input_ids.shape[0], table.shape[1], ids.shape[1]
     if not 1 <= K <= MAX_K:
         raise ValueError(f"K = {K} is not in 1..{MAX_K}")
     if out is None:
         out = torch.empty((T, H), dtype=out_dtype or table.dtype, device=table.device)
     assert weights.dtype == torch.float32 and out.shape == (T, H) and out_dtype in (None, out.dtype)
-    assert all(t.stride(-1) == 1 for t in (table, input_ids, rows, ids, weights, out) if t.shape[-1] > 1)
+    assert all(
+        t.stride(-1) == 1 for t in (table, input_ids, rows, ids, weights, out) if t.shape[-1] > 1
+    )
     if T == 0:
         return out
     config = launch_config(H, K)

@@ -1,18 +1,20 @@
 """Soft sampling in plain PyTorch: the specification of `sampling_triton` and `cpu`.
 
-From logits to a concept token: entropy, filter (top-k, top-p, min-p) and the n largest probabilities
-(arXiv 2505.15778, sections 3.2 and 3.3). Shapes: B requests, V vocabulary, K static slots, W partial sort.
+From logits to a concept token: entropy, filter (top-k, top-p, min-p) and the n largest
+probabilities (arXiv 2505.15778, sections 3.2 and 3.3). Shapes: B requests, V vocabulary, K static
+slots, W partial sort.
 
-Every filter keeps a prefix of the descending order, and min-p and the final renormalisation do not depend on
-the scale, so a step is one partial sort and one prefix: e[:L] / sum(e[:L]) with e = exp((z - max z) / T).
+Every filter keeps a prefix of the descending order, and min-p and the final renormalisation do not
+depend on the scale, so a step is one partial sort and one prefix: e[:L] / sum(e[:L]) with e =
+exp((z - max z) / T).
 
-Tie rule: tokens are ordered by (logit descending, id ascending), exactly. It is decided on the float32
-logits and not on probabilities, so neither rounding nor the temperature can create or break a tie;
--0.0 equals 0.0.
+Tie rule: tokens are ordered by (logit descending, id ascending), exactly. It is decided on the
+float32 logits and not on probabilities, so neither rounding nor the temperature can create or break
+a tie; -0.0 equals 0.0.
 
-Batch invariance: a row's result is the same bits whatever B, the other rows and `max_top_k` are. Only ops
-that treat rows alone, or that IEEE fixes element by element, are used on [B, V]; sums over V go through
-`row_sum`.
+Batch invariance: a row's result is the same bits whatever B, the other rows and `max_top_k` are.
+Only ops that treat rows alone, or that IEEE fixes element by element, are used on [B, V]; sums over
+V go through `row_sum`.
 """
 
 from typing import NamedTuple
@@ -26,11 +28,13 @@ class SoftSample(NamedTuple):
     """One concept token a row."""
 
     ids: torch.Tensor
-    """[B, K] int32, most probable first; ids[:, 0] is the readable token; unused slots repeat it."""
+    """[B, K] int32, most probable first; ids[:, 0] is the readable token; unused slots repeat
+    it."""
     weights: torch.Tensor
     """[B, K] float32 (float64 when evaluated so), sums to 1; unused slots are 0."""
     entropy: torch.Tensor
-    """[B] like weights: nats, whole vocabulary, after temperature, before the filter; T = 1 where greedy."""
+    """[B] like weights: nats, whole vocabulary, after temperature, before the filter; T = 1 where
+    greedy."""
 
 
 def soft_sample(
@@ -47,21 +51,21 @@ def soft_sample(
 ) -> SoftSample:
     """One soft step for B rows. No host synchronisation; `logits` is not modified.
 
-    logits: [B, V], no nan or +inf, at least one finite a row. The rest as `layout.Filter` has it: temperature: [B]
-    float32. top_k: [B] int32. top_p, min_p: [B] float32. n: [B] int32. max_top_k: host-known upper bound of the
-    enabled top_k (0: none is enabled), which limits the partial sort; None sorts everything. dtype: float64 evaluates
-    the same formulas in double precision.
+    logits: [B, V], no nan or +inf, at least one finite a row. The rest as `layout.Filter` has it:
+    temperature: [B] float32. top_k: [B] int32. top_p, min_p: [B] float32. n: [B] int32. max_top_k:
+    host-known upper bound of the enabled top_k (0: none is enabled), which limits the partial sort;
+    None sorts everything. dtype: float64 evaluates the same formulas in double precision.
     """
     V = logits.shape[1]
     logits = logits.float()
-    # The maximum is subtracted before the division, so a tiny temperature cannot overflow; the clamp keeps
-    # 0 * -inf out of the entropy. exp(-1e30) is 0.
+    # The maximum is subtracted before the division, so a tiny temperature cannot overflow; the
+    # clamp keeps 0 * -inf out of the entropy. exp(-1e30) is 0.
     x = logits.to(dtype)
     x = (x - x.amax(1, keepdim=True)).div_(temperature[:, None]).clamp_(min=-1e30)
     e = x.exp()  # probabilities times Z; the largest is exactly 1
     Z = row_sum(e)
-    # H = log Z - sum p x: both terms are >= 0, so nothing cancels, and one-hot rows give exactly 0. In float64:
-    # in float32 the last bit of a log may differ with the position in the batch.
+    # H = log Z - sum p x: both terms are >= 0, so nothing cancels, and one-hot rows give exactly 0.
+    # In float64: in float32 the last bit of a log may differ with the position in the batch.
     Z64 = Z.double()
     entropy = (Z64.log() - row_sum(x.mul_(e)) / Z64).to(dtype)
 
@@ -86,11 +90,11 @@ def soft_sample(
 
 
 def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:
-    """The `width` first ids of every row in (logit descending, id ascending) order; [B, V] float32 -> [B,
-    width].
+    """The `width` first ids of every row in (logit descending, id ascending) order; [B, V] float32
+    -> [B, width].
 
-    torch.topk promises no order among equal values. So it gets 64-bit keys that are all different: the
-    high half orders as the float does, the low half prefers small ids.
+    torch.topk promises no order among equal values. So it gets 64-bit keys that are all different:
+    the high half orders as the float does, the low half prefers small ids.
     """
     V = logits.shape[1]
     bits = (logits + 0.0).view(torch.int32)  # + 0.0 turns -0.0 into 0.0
@@ -103,8 +107,8 @@ def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:
 def row_sum(x: torch.Tensor) -> torch.Tensor:
     """Sum over the last dimension in a fixed order: [B, V] -> [B].
 
-    torch.sum splits a long row over threads when B is 1 and not when it is 2, which changes the rounding.
-    Blocks of a fixed size are below the length where it splits.
+    torch.sum splits a long row over threads when B is 1 and not when it is 2, which changes the
+    rounding. Blocks of a fixed size are below the length where it splits.
     """
     x = torch.nn.functional.pad(x, (0, -x.shape[1] % _SUM_BLOCK))
     return x.view(x.shape[0], -1, _SUM_BLOCK).sum(2).sum(1)

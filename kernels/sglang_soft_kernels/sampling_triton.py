@@ -1,13 +1,15 @@
-"""Soft sampling in two Triton launches and one read of the logits; `sampling_reference` is its specification.
+"""Soft sampling in two Triton launches and one read of the logits; `sampling_reference` is its
+specification.
 
-Launch 1, `scan_kernel`, streams [B, V] once: a program takes one tile and writes the largest logit of each
-of its 64-token blocks (1/64 of the traffic) and the tile's share of Z and of the entropy. Launch 2,
-`finish_kernel`, one program a row, adds the shares up and finds the W first tokens of the order without
-another pass: they all lie in the W blocks with the largest maxima (equal maxima: the earlier block). It
-reads those blocks again, keeps what can be among the W first, sorts that, and filters as the reference does.
+Launch 1, `scan_kernel`, streams [B, V] once: a program takes one tile and writes the largest logit
+of each of its 64-token blocks (1/64 of the traffic) and the tile's share of Z and of the entropy.
+Launch 2, `finish_kernel`, one program a row, adds the shares up and finds the W first tokens of the
+order without another pass: they all lie in the W blocks with the largest maxima (equal maxima: the
+earlier block). It reads those blocks again, keeps what can be among the W first, sorts that, and
+filters as the reference does.
 
-Tiles have a fixed size, so a row has the same bits whatever B is. Ties are exact: selection works on the
-floats as ordered integers, the sort on (ordered float, ~id) in 64 bits.
+Tiles have a fixed size, so a row has the same bits whatever B is. Ties are exact: selection works
+on the floats as ordered integers, the sort on (ordered float, ~id) in 64 bits.
 
 Shapes: NT tiles of a row, W = power of two >= max(K, max_top_k).
 """
@@ -20,7 +22,8 @@ from . import sampling_reference
 from .sampling_reference import SoftSample
 
 MAX_WIDTH = 128
-"""Largest K or top_k of the kernels; above it `soft_sample` runs the reference, which sorts whole rows."""
+"""Largest K or top_k of the kernels; above it `soft_sample` runs the reference, which sorts whole
+rows."""
 
 BLOCK = tl.constexpr(64)
 TILE_BLOCKS = tl.constexpr(64)
@@ -30,7 +33,8 @@ INT_MIN = tl.constexpr(-(2**31))
 
 @triton.jit
 def _ordered(x):
-    """float32 -> int32 that compares as the float does; -0.0 equals 0.0, and INT_MIN is below every float."""
+    """float32 -> int32 that compares as the float does; -0.0 equals 0.0, and INT_MIN is below every
+    float."""
     bits = (x + 0.0).to(tl.int32, bitcast=True)
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
@@ -50,7 +54,9 @@ def scan_kernel(
     b = tl.program_id(1).to(tl.int64)
     block = tile * TILE_BLOCKS + tl.arange(0, TILE_BLOCKS)
     ids = block[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
-    z = tl.load(logits_ptr + b * logits_stride + ids, mask=ids < V, other=float("-inf")).to(tl.float32)
+    z = tl.load(logits_ptr + b * logits_stride + ids, mask=ids < V, other=float("-inf")).to(
+        tl.float32
+    )
     maxima = tl.max(z, axis=1)
     tl.store(maxima_ptr + b * NT * TILE_BLOCKS + block, maxima)
 
@@ -66,11 +72,12 @@ def scan_kernel(
 
 @triton.jit
 def _select(keys, need, CAP: tl.constexpr):
-    """Choose between `need` and CAP of the largest keys, all of them if there are fewer than `need`.
+    """Choose between `need` and CAP of the largest keys, all of them if there are fewer than
+    `need`.
 
-    keys: [N] int32, INT_MIN = absent. Returns (chosen [N], slot [N], count): slots 0..count-1 keep the
-    order of the keys. Bisection for a threshold; only where more than CAP keys are equal to it does the
-    order decide.
+    keys: [N] int32, INT_MIN = absent. Returns (chosen [N], slot [N], count): slots 0..count-1 keep
+    the order of the keys. Bisection for a threshold; only where more than CAP keys are equal to it
+    does the order decide.
     """
     low = tl.min(tl.where(keys == INT_MIN, 0x7FFFFFFF, keys), axis=0)
     high = tl.max(keys, axis=0) + 1
@@ -154,7 +161,11 @@ def finish_kernel(
     # Blocks are in ascending order, so the flat order is that of the ids.
     keys, ids = tl.reshape(keys, [BLOCKS * BLOCK]), tl.reshape(ids, [BLOCKS * BLOCK])
     chosen, slot, count = _select(keys, need, 2 * W)
-    tl.store(keys_ptr + b * 2 * W + slot, (keys.to(tl.int64) << 32) | (0xFFFFFFFF - ids.to(tl.int64)), mask=chosen)
+    tl.store(
+        keys_ptr + b * 2 * W + slot,
+        (keys.to(tl.int64) << 32) | (0xFFFFFFFF - ids.to(tl.int64)),
+        mask=chosen,
+    )
     tl.debug_barrier()
 
     rank = tl.arange(0, 2 * W)
@@ -194,11 +205,14 @@ def soft_sample(
 ) -> SoftSample:
     """See `sampling_reference.soft_sample`.
 
-    logits: [B, V] float32, float16 or bfloat16, rows contiguous; the others may be columns of larger tensors.
+    logits: [B, V] float32, float16 or bfloat16, rows contiguous; the others may be columns of
+    larger tensors.
     """
     B, V = logits.shape
     if max_top_k is None or max(K, max_top_k) > MAX_WIDTH:
-        return sampling_reference.soft_sample(logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k)
+        return sampling_reference.soft_sample(
+            logits, temperature, top_k, top_p, min_p, n, K=K, max_top_k=max_top_k
+        )
     assert logits.stride(1) == 1 or V == 1
     device = logits.device
     ids = torch.empty((B, K), dtype=torch.int32, device=device)
@@ -213,7 +227,15 @@ def soft_sample(
     blocks = torch.empty((B, config["BLOCKS"]), dtype=torch.int32, device=device)
     keys = torch.empty((B, 2 * config["W"]), dtype=torch.int64, device=device)
     scan_kernel[(tiles, B)](
-        logits, temperature, maxima, shares, V, tiles, logits.stride(0), temperature.stride(0), num_warps=8
+        logits,
+        temperature,
+        maxima,
+        shares,
+        V,
+        tiles,
+        logits.stride(0),
+        temperature.stride(0),
+        num_warps=8,
     )
     finish_kernel[(B,)](
         logits, temperature, top_k, top_p, min_p, n, maxima, shares, blocks, keys, ids, weights, entropy,

@@ -1,8 +1,8 @@
-"""From a method's proposal to the step's record, and from there to the rows' next state, in plain PyTorch: the
-specification of `state_triton` and `cpu`.
+"""From a method's proposal to the step's record, and from there to the rows' next state, in plain
+PyTorch: the specification of `state_triton` and `cpu`.
 
-Source: arXiv 2505.15778, section 3.3 (Cold Stop). Shapes: B rows of the batch, R rows of the concept pool, K slots,
-S columns of method state, V vocabulary, C columns of integers (layout.py).
+Source: arXiv 2505.15778, section 3.3 (Cold Stop). Shapes: B rows of the batch, R rows of the
+concept pool, K slots, S columns of method state, V vocabulary, C columns of integers (layout.py).
 """
 
 from typing import NamedTuple
@@ -12,7 +12,8 @@ import torch
 from . import layout
 from .layout import Phase, Step
 
-# Tensors without dimensions, once: a Python number beside a tensor is made into one, and cast, at every call.
+# Tensors without dimensions, once: a Python number beside a tensor is made into one, and cast, at
+# every call.
 _ZERO = torch.zeros((), dtype=torch.float32, device="cpu")
 _FORBIDDEN = torch.full((), float("-inf"), dtype=torch.float32, device="cpu")
 _STEP = torch.arange(len(Step), dtype=torch.int32, device="cpu").unbind()
@@ -20,10 +21,12 @@ _PHASE = torch.arange(len(Phase), dtype=torch.int32, device="cpu").unbind()
 
 
 class StepRecord(NamedTuple):
-    """Outcome of one step as a single tensor, so that one copy takes it to the host. Its parts are views."""
+    """Outcome of one step as a single tensor, so that one copy takes it to the host. Its parts are
+    views."""
 
     packed: torch.Tensor
-    """[B, 2K + 4 + S] int32: ids, weights, entropy, kind, low, token, method state; floats by their bits."""
+    """[B, 2K + 4 + S] int32: ids, weights, entropy, kind, low, token, method state; floats by their
+    bits."""
     K: int
 
     @property
@@ -76,9 +79,10 @@ def decide(
 ) -> StepRecord:
     """What the rows emit and are fed: natural and forced think-end, Cold Stop, bound.
 
-    The proposal: ids [B, K] int32, weights [B, K] float32, token [B] int32, entropy [B] float32, conclude [B] bool
-    (force think-end), state [B, S] float32. logits: [B, V], from which only think-end's is read. ints: [B, C] int32,
-    floats: [B, 4] float32, the rows' parameters and state before this step.
+    The proposal: ids [B, K] int32, weights [B, K] float32, token [B] int32, entropy [B] float32,
+    conclude [B] bool (force think-end), state [B, S] float32. logits: [B, V], from which only
+    think-end's is read. ints: [B, C] int32, floats: [B, 4] float32, the rows' parameters and state
+    before this step.
     """
 
     def column(c: int) -> torch.Tensor:
@@ -86,11 +90,14 @@ def decide(
 
     token, entropy, think_end = token.unsqueeze(1), entropy.unsqueeze(1), column(layout.THINK_END)
     low = (column(layout.LOW) + _STEP[1]) * (entropy < floats[:, layout.COLD_ENTROPY :])
-    # A grammar or a bias may forbid think-end here; it is then forced at the first step that allows it.
+    # A grammar or a bias may forbid think-end here; it is then forced at the first step that allows
+    # it.
     allowed = logits.gather(1, think_end.long()) > _FORBIDDEN
 
     # The later line wins.
-    kind = torch.where(column(layout.THOUGHT) >= column(layout.BOUND), _STEP[Step.BOUND], _STEP[Step.CONCEPT])
+    kind = torch.where(
+        column(layout.THOUGHT) >= column(layout.BOUND), _STEP[Step.BOUND], _STEP[Step.CONCEPT]
+    )
     kind = torch.where(low >= column(layout.COLD_STEPS), _STEP[Step.COLD_STOP], kind)
     if conclude is not None:
         kind = torch.where(conclude.unsqueeze(1), _STEP[Step.METHOD], kind)
@@ -123,14 +130,15 @@ def advance(
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [B] int, what was really emitted. ints: [B, C] int32, as for `decide`. rows: [B] int64, all different. The
-    pool, of which these rows are written: ids [R, >= K] int32, weights [R, >= K] float32 (slots beyond K are left
-    alone), ints [R, C] int32, state [R, >= S] float32.
+    tokens: [B] int, what was really emitted. ints: [B, C] int32, as for `decide`. rows: [B] int64,
+    all different. The pool, of which these rows are written: ids [R, >= K] int32, weights [R, >= K]
+    float32 (slots beyond K are left alone), ints [R, C] int32, state [R, >= S] float32.
     """
     kind, K = record.kind, record.K
     concept, thinking = kind == _STEP[Step.CONCEPT], kind != _STEP[Step.PLAIN]
     pool_ids[:, :K].index_copy_(0, rows, record.ids)
-    # Think-end and every token outside thinking are fed as plain tokens: their rows carry no weight.
+    # Think-end and every token outside thinking are fed as plain tokens: their rows carry no
+    # weight.
     weights = torch.where(concept.unsqueeze(1), record.weights, _ZERO)
     pool_weights[:, :K].index_copy_(0, rows, weights)
     state = record.state

@@ -1,7 +1,8 @@
-"""A step's decisions and the rows' next state, one Triton launch each; `state_reference` is the specification.
+"""A step's decisions and the rows' next state, one Triton launch each; `state_reference` is the
+specification.
 
-One program a row. What varies between batches (K, S, strides) is not a compile-time value: a server would meet new
-ones all the time, and there is nothing to win in programs of one row.
+One program a row. What varies between batches (K, S, strides) is not a compile-time value: a server
+would meet new ones all the time, and there is nothing to win in programs of one row.
 """
 
 import torch
@@ -71,7 +72,9 @@ def decide_kernel(
     think_end = tl.load(ints + THINK_END)
     token = tl.load(token_ptr + b * token_stride).to(tl.int32)
     entropy = tl.load(entropy_ptr + b)
-    low = tl.where(entropy < tl.load(floats_ptr + b * floats_stride + COLD_ENTROPY), tl.load(ints + LOW) + 1, 0)
+    low = tl.where(
+        entropy < tl.load(floats_ptr + b * floats_stride + COLD_ENTROPY), tl.load(ints + LOW) + 1, 0
+    )
     allowed = tl.load(logits_ptr + b * logits_stride + think_end).to(tl.float32) > float("-inf")
 
     kind = tl.where(tl.load(ints + THOUGHT) >= tl.load(ints + BOUND), BOUND_STOP, CONCEPT)
@@ -179,12 +182,24 @@ def decide(
     conclude: torch.Tensor | None = None,
     state: torch.Tensor | None = None,
 ) -> StepRecord:
-    """See `state_reference.decide`. `token` may have any stride; the last dimension of the others is contiguous."""
+    """See `state_reference.decide`. `token` may have any stride; the last dimension of the others
+    is contiguous."""
     B, K = ids.shape
     S = 0 if state is None else state.shape[1]
-    last = [ids, weights, entropy, logits, ints, floats, *[x for x in (conclude, state) if x is not None]]
+    last = [
+        ids,
+        weights,
+        entropy,
+        logits,
+        ints,
+        floats,
+        *[x for x in (conclude, state) if x is not None],
+    ]
     assert all(x.stride(-1) == 1 for x in last if x.shape[-1] > 1)
-    assert weights.dtype == entropy.dtype == floats.dtype == torch.float32 and ints.dtype == torch.int32
+    assert (
+        weights.dtype == entropy.dtype == floats.dtype == torch.float32
+        and ints.dtype == torch.int32
+    )
     packed = torch.empty((B, 2 * K + 4 + S), dtype=torch.int32, device=ids.device)
     if B == 0:
         return StepRecord(packed, K)
@@ -221,7 +236,11 @@ def advance(
     """See `state_reference.advance`."""
     packed, K = record
     S = packed.shape[1] - 2 * K - 4
-    assert all(x.stride(1) == 1 for x in (ints, pool_ids, pool_weights, pool_ints, pool_state) if x.shape[1] > 1)
+    assert all(
+        x.stride(1) == 1
+        for x in (ints, pool_ids, pool_weights, pool_ints, pool_state)
+        if x.shape[1] > 1
+    )
     assert rows.stride(0) == 1 or len(rows) <= 1
     if len(packed) == 0:
         return

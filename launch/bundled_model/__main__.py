@@ -1,4 +1,5 @@
-"""`make model`: train the shipped model, then measure it. Arguments are those of `bundled_model.train`."""
+"""`make model`: train the shipped model, then measure it. Arguments are those of
+`bundled_model.train`."""
 
 from .measure import measure_checkpoint
 from .train import main

@@ -19,14 +19,21 @@ class Bench:
 
     def __init__(self, folder: Path, device: str) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self.model = (
+            AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        )
         self.device = device
         self.think_end = self.tokenizer.convert_tokens_to_ids(THINK_END)
 
     def run(
-        self, problems: list[Problem], method: str, cold_stop: ColdStop | None = None, samples: int = 1
+        self,
+        problems: list[Problem],
+        method: str,
+        cold_stop: ColdStop | None = None,
+        samples: int = 1,
     ) -> list[list[Decoded]]:
-        """`samples` results for each problem; problems whose prompts have one length are decoded together."""
+        """`samples` results for each problem; problems whose prompts have one length are decoded
+        together."""
         generator = torch.Generator(self.device).manual_seed(0)
         groups = defaultdict(list)
         for index, problem in enumerate(problems):
@@ -49,7 +56,9 @@ class Bench:
 
     def prompt(self, question: str) -> list[int]:
         messages = [{"role": "user", "content": question}]
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        return self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_dict=False
+        )
 
     def is_correct(self, problem: Problem, result: Decoded) -> bool:
         """Whether the last number of the answer is the right one."""
@@ -57,7 +66,8 @@ class Bench:
         return bool(numbers) and int(numbers[-1]) == problem.answer
 
     def score(self, problems: list[Problem], results: list[list[Decoded]]) -> dict[str, float]:
-        """Accuracy in percent and thinking tokens, with half-widths of 95% intervals over problems."""
+        """Accuracy in percent and thinking tokens, with half-widths of 95% intervals over
+        problems."""
         right = [
             100 * mean(self.is_correct(problem, result) for result in group)
             for problem, group in zip(problems, results, strict=True)

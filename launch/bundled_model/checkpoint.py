@@ -35,7 +35,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
 
 
 def save(model: Qwen3ForCausalLM, folder: Path) -> None:
-    """Write bfloat16 weights, tokenizer and generation defaults; each file appears whole or not at all."""
+    """Write bfloat16 weights, tokenizer and generation defaults; each file appears whole or not at
+    all."""
     tokenizer = build_tokenizer(CONTEXT)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -51,7 +52,9 @@ def save(model: Qwen3ForCausalLM, folder: Path) -> None:
         tokenizer.save_pretrained(temporary)
         # transformers 5 writes a class name of its own there, which no other version knows.
         tokenizer_config = Path(temporary) / "tokenizer_config.json"
-        settings = json.loads(tokenizer_config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+        settings = json.loads(tokenizer_config.read_text()) | {
+            "tokenizer_class": "PreTrainedTokenizerFast"
+        }
         tokenizer_config.write_text(json.dumps(settings, indent=2) + "\n")
         for file in Path(temporary).iterdir():
             file.chmod(0o644)

@@ -1,4 +1,5 @@
-"""A plain decoding loop for measuring: greedy, sampled and soft thinking, each with or without Cold Stop.
+"""A plain decoding loop for measuring: greedy, sampled and soft thinking, each with or without Cold
+Stop.
 
 It shares no code with the plugin, so it is an independent check on it.
 Shapes: B rows, L prompt length, V vocabulary, D hidden size, K concept size.
@@ -15,7 +16,8 @@ TEMPERATURE, TOP_K, TOP_P, MIN_P, CONCEPT_SIZE = 0.6, 30, 0.95, 0.001, 10
 
 @dataclass(frozen=True, slots=True)
 class ColdStop:
-    """Force the think-end token after `patience` thinking steps in a row with an entropy below `tau` nats."""
+    """Force the think-end token after `patience` thinking steps in a row with an entropy below
+    `tau` nats."""
 
     tau: float
     patience: int
@@ -23,7 +25,8 @@ class ColdStop:
 
 @dataclass(slots=True)
 class Decoded:
-    """One row's result. Entropies are those of thinking steps, in nats, at the decoding temperature."""
+    """One row's result. Entropies are those of thinking steps, in nats, at the decoding
+    temperature."""
 
     thinking: list[int]
     answer: list[int]
@@ -63,9 +66,9 @@ def decode(
 ) -> list[Decoded]:
     """Decode `prompts`, int64 `[B, L]` without padding, that end inside an open think block.
 
-    "greedy" takes the most probable token throughout; "sampled" and "soft" sample the answer, and "soft"
-    feeds mixtures while it thinks. The readable token of a soft step is the most probable one; when that is
-    the think-end token, thinking ends.
+    "greedy" takes the most probable token throughout; "sampled" and "soft" sample the answer, and
+    "soft" feeds mixtures while it thinks. The readable token of a soft step is the most probable
+    one; when that is the think-end token, thinking ends.
     """
     embedding = model.get_input_embeddings().weight
     rows = prompts.shape[0]
@@ -75,7 +78,9 @@ def decode(
     low = torch.zeros(rows, dtype=torch.long, device=prompts.device)
     steps: list[tuple[torch.Tensor, ...]] = []
     for _ in range(limit):
-        output = model(inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        output = model(
+            inputs_embeds=inputs, past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
         logits = output.logits[:, -1]
         probs = (logits / TEMPERATURE).softmax(-1)
         entropy = torch.special.entr(probs).sum(-1)
@@ -100,13 +105,17 @@ def decode(
     return _collect(steps, stopped, think_end, end)
 
 
-def _collect(steps: list[tuple[torch.Tensor, ...]], stopped: torch.Tensor, think_end: int, end: int) -> list[Decoded]:
+def _collect(
+    steps: list[tuple[torch.Tensor, ...]], stopped: torch.Tensor, think_end: int, end: int
+) -> list[Decoded]:
     stacked = (torch.stack(series, dim=1).tolist() for series in zip(*steps, strict=True))
     tokens, entropies, thinking, finished = stacked
     results = []
     for row in range(len(tokens)):
         result = Decoded([], [], [], bool(stopped[row]))
-        for token, entropy, inside, over in zip(tokens[row], entropies[row], thinking[row], finished[row], strict=True):
+        for token, entropy, inside, over in zip(
+            tokens[row], entropies[row], thinking[row], finished[row], strict=True
+        ):
             if over:
                 break
             if inside:

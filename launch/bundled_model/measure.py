@@ -1,8 +1,10 @@
-"""Measure a checkpoint on held-out problems and write the figures into its folder and its model card.
+"""Measure a checkpoint on held-out problems and write the figures into its folder and its model
+card.
 
     python -m bundled_model.measure ../sglang_soft/bundled          (in launch/)
 
-Cold Stop's tau and patience are chosen on the "tune" split; every figure reported is from the "test" split.
+Cold Stop's tau and patience are chosen on the "tune" split; every figure reported is from the
+"test" split.
 """
 
 import argparse
@@ -26,7 +28,8 @@ MARKS = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
 def choose_cold_stop(bench: Bench, problems: list[Problem]) -> tuple[ColdStop, list[dict]]:
-    """The setting with the fewest soft thinking tokens that costs at most `ALLOWED_LOSS`, and the grid."""
+    """The setting with the fewest soft thinking tokens that costs at most `ALLOWED_LOSS`, and the
+    grid."""
     plain = bench.score(problems, bench.run(problems, "soft"))
     table = []
     for tau in TAUS:
@@ -39,8 +42,11 @@ def choose_cold_stop(bench: Bench, problems: list[Problem]) -> tuple[ColdStop, l
 
 
 def measure(bench: Bench, count: int, tune: int) -> dict:
-    """The chosen Cold Stop, and a row for each kind of problem, method, and Cold Stop off and on."""
-    cold_stop, grid = choose_cold_stop(bench, draw_problems("tune", dict.fromkeys(KINDS, tune), seed=1))
+    """The chosen Cold Stop, and a row for each kind of problem, method, and Cold Stop off and
+    on."""
+    cold_stop, grid = choose_cold_stop(
+        bench, draw_problems("tune", dict.fromkeys(KINDS, tune), seed=1)
+    )
     rows, first_steps = [], {}
     for kind in KINDS:
         problems = draw_problems("test", {kind: count}, seed=2)
@@ -48,7 +54,15 @@ def measure(bench: Bench, count: int, tune: int) -> dict:
             for stop in (None, cold_stop):
                 results = bench.run(problems, method, stop, samples=SAMPLES[method])
                 figures = bench.score(problems, results)
-                rows.append({"problems": kind, "n": count, "method": method, "cold_stop": stop is not None, **figures})
+                rows.append(
+                    {
+                        "problems": kind,
+                        "n": count,
+                        "method": method,
+                        "cold_stop": stop is not None,
+                        **figures,
+                    }
+                )
                 if method == "greedy" and stop is None:
                     first_steps[kind] = mean(group[0].entropies[0] for group in results)
     return {
@@ -68,14 +82,22 @@ def markdown(figures: dict) -> str:
         accuracy = f"{row['accuracy']:.1f} ± {row['accuracy_half_width']:.1f}"
         length = f"{row['thinking_tokens']:.1f} ± {row['thinking_tokens_half_width']:.1f}"
         lines.append(f"| {row['n']} {row['problems']}s | {name} | {accuracy} | {length} |")
-    entropies = ", ".join(f"{value:.2f} ({kind}s)" for kind, value in figures["first_step_entropy"].items())
-    lines += ["", f"Cold Stop: tau {figures['tau']} nats, N {figures['patience']}, chosen on the tune split."]
+    entropies = ", ".join(
+        f"{value:.2f} ({kind}s)" for kind, value in figures["first_step_entropy"].items()
+    )
+    lines += [
+        "",
+        f"Cold Stop: tau {figures['tau']} nats, N {figures['patience']}, chosen on the tune split.",
+    ]
     lines += [f"Mean entropy of the first thinking step at temperature 0.6: {entropies} nats."]
     return "\n".join(lines)
 
 
-def measure_checkpoint(folder: Path, *, count: int = 500, tune: int = 100, device: str = "cpu") -> None:
-    """Measure the checkpoint in `folder`; writes `measured.json` and the table of the model card there.
+def measure_checkpoint(
+    folder: Path, *, count: int = 500, tune: int = 100, device: str = "cpu"
+) -> None:
+    """Measure the checkpoint in `folder`; writes `measured.json` and the table of the model card
+    there.
 
     `count` and `tune` are numbers of problems of each kind.
     """
@@ -91,7 +113,9 @@ def measure_checkpoint(folder: Path, *, count: int = 500, tune: int = 100, devic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--count", type=int, default=500, help="test problems of each kind")
     parser.add_argument("--tune", type=int, default=100, help="tune problems of each kind")
@@ -99,7 +123,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    measure_checkpoint(arguments.checkpoint, count=arguments.count, tune=arguments.tune, device=arguments.device)
+    measure_checkpoint(
+        arguments.checkpoint, count=arguments.count, tune=arguments.tune, device=arguments.device
+    )
 
 
 if __name__ == "__main__":

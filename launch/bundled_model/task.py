@@ -1,9 +1,9 @@
 """Problems and the texts that teach them: two-digit products, sums, and short drills.
 
-A text is a question, a chain of thought and an answer. The first thinking token names a way of working, drawn
-at random, so the first step of a trained model is truly multi-modal. The working part has wording noise (`=`
-or ` is `, `, ` or `; `), which keeps its entropy up. The checks repeat it in one fixed wording, which gives
-the low-entropy run on which Cold Stop can save.
+A text is a question, a chain of thought and an answer. The first thinking token names a way of
+working, drawn at random, so the first step of a trained model is truly multi-modal. The working
+part has wording noise (`=` or ` is `, `, ` or `; `), which keeps its entropy up. The checks repeat
+it in one fixed wording, which gives the low-entropy run on which Cold Stop can save.
 """
 
 import random
@@ -59,17 +59,21 @@ def draw_problem(rng: random.Random, kind: str, split: str = "train") -> Problem
         if kind == "product":
             problem = Problem("*", (rng.randint(10, 99), rng.randint(10, 99)))
         elif kind == "sum":
-            problem = Problem("+", tuple(rng.randint(10, 99) for _ in range(2 if rng.random() < 0.25 else 3)))
+            problem = Problem(
+                "+", tuple(rng.randint(10, 99) for _ in range(2 if rng.random() < 0.25 else 3))
+            )
         else:
             problem = _draw_drill(rng)
-        # A product with a multiple of ten is also a working step of other problems, so it is no fair test.
+        # A product with a multiple of ten is also a working step of other problems, so it is no
+        # fair test.
         fair = kind != "product" or split == "train" or all(term % 10 for term in problem.terms)
         if fair and problem.split == split:
             return problem
 
 
 def _draw_drill(rng: random.Random) -> Problem:
-    """One step as it occurs in a working: a table product, or a sum like that of two partial products."""
+    """One step as it occurs in a working: a table product, or a sum like that of two partial
+    products."""
     kind = rng.random()
     first = rng.randint(10, 99)
     if kind < 0.35:
@@ -94,7 +98,11 @@ def working_steps(problem: Problem, way: str) -> list[tuple[str, int]]:
         expressions = [*parts, "+".join(str(_value(part)) for part in parts)]
     elif way == "Tens":
         tens, ones = ([term // 10 * 10 for term in terms], [term % 10 for term in terms])
-        expressions = ["+".join(map(str, tens)), "+".join(map(str, ones)), f"{sum(tens)}+{sum(ones)}"]
+        expressions = [
+            "+".join(map(str, tens)),
+            "+".join(map(str, ones)),
+            f"{sum(tens)}+{sum(ones)}",
+        ]
     elif way == "Right":
         expressions, total = [], terms[-1]
         for term in reversed(terms[:-1]):

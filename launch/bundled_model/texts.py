@@ -19,14 +19,18 @@ SYSTEM_MESSAGES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextOptions:
-    """What the texts of a stage of training are; a number is the share of texts that have the property."""
+    """What the texts of a stage of training are; a number is the share of texts that have the
+    property."""
 
-    shares: dict[str, float] = field(default_factory=lambda: {"product": 0.6, "sum": 0.3, "drill": 0.1})
+    shares: dict[str, float] = field(
+        default_factory=lambda: {"product": 0.6, "sum": 0.3, "drill": 0.1}
+    )
     """Weights of the kinds of problems."""
     checks: bool = True
     """Whether the thinking holds the checks, which are long and teach no arithmetic."""
     cut: float = 0.15
-    """Stopped inside the checks by a think-end token that carries no loss: what a forced stop looks like."""
+    """Stopped inside the checks by a think-end token that carries no loss: what a forced stop looks
+    like."""
     system: float = 0.15
     """With a system message."""
     second_turn: float = 0.04
@@ -70,9 +74,11 @@ def draw_batches(
     batches: int,
     tokens: int,
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """`batches` pairs (ids, labels), int64 `[B, L]` with B * L <= `tokens`; labels are -100 where no loss is.
+    """`batches` pairs (ids, labels), int64 `[B, L]` with B * L <= `tokens`; labels are -100 where
+    no loss is.
 
-    Texts are sorted by length before they are cut into batches, so little is padded; batches are shuffled.
+    Texts are sorted by length before they are cut into batches, so little is padded; batches are
+    shuffled.
     """
     made = []
     while len(made) < batches:
@@ -88,7 +94,9 @@ def draw_batches(
     return made[:batches]
 
 
-def _pad(texts: list[tuple[list[int], int, int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(
+    texts: list[tuple[list[int], int, int]], pad_token_id: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     length = len(texts[0][0])
     ids = torch.full((len(texts), length), pad_token_id)
     labels = torch.full((len(texts), length), -100)

@@ -1,4 +1,5 @@
-"""The tokenizer: a token for each printable ASCII character, newline, control token and word of a list."""
+"""The tokenizer: a token for each printable ASCII character, newline, control token and word of a
+list."""
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -34,17 +35,21 @@ CHAT_TEMPLATE = """\
 
 
 def build_tokenizer(model_max_length: int) -> PreTrainedTokenizerFast:
-    """A fast tokenizer of 128 tokens: printable ASCII and newlines come back exactly, the rest is `<unk>`."""
+    """A fast tokenizer of 128 tokens: printable ASCII and newlines come back exactly, the rest is
+    `<unk>`."""
     characters = ["\n", *map(chr, range(32, 127))]
     entries = [*SPECIAL, THINK_START, THINK_END, *WORDS, *characters]
     entries += [f"<|unused_{index}|>" for index in range(128 - len(entries))]
     vocabulary = {entry: index for index, entry in enumerate(entries)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    # Longest word first: an alternation takes the first branch that fits. [\s\S] is any single character.
+    # Longest word first: an alternation takes the first branch that fits. [\s\S] is any single
+    # character.
     pattern = "|".join([*sorted(WORDS, key=len, reverse=True), r"[\s\S]"])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL])
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in SPECIAL]
+    )
     thinking = (THINK_START, THINK_END)
     tokenizer.add_tokens([AddedToken(token, normalized=False, special=False) for token in thinking])
     return PreTrainedTokenizerFast(

@@ -1,15 +1,15 @@
 """The attention backend `soft_cpu`: a whole batch in a few matrix products.
 
-SGLang's `torch_native` backend runs one attention call a request; for a tiny model that is most of a decode
-step. Here requests are padded into groups (`attention_metadata`), and grouped-query heads share their keys
-without repeats: the queries of one key/value head form the rows of one matrix.
+SGLang's `torch_native` backend runs one attention call a request; for a tiny model that is most of
+a decode step. Here requests are padded into groups (`attention_metadata`), and grouped-query heads
+share their keys without repeats: the queries of one key/value head form the rows of one matrix.
 
-Beside what `torch_native` computes, the logit soft cap is applied and a hybrid sliding-window pool is read
-through its own slot numbers; `torch_native` does neither. What is not covered here goes to `torch_native`,
-with one warning.
+Beside what `torch_native` computes, the logit soft cap is applied and a hybrid sliding-window pool
+is read through its own slot numbers; `torch_native` does neither. What is not covered here goes to
+`torch_native`, with one warning.
 
-Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value head_dim,
-and the n, Q, L of `attention_metadata.Group`.
+Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value
+head_dim, and the n, Q, L of `attention_metadata.Group`.
 """
 
 import logging
@@ -25,9 +25,13 @@ logger = logging.getLogger(__name__)
 
 
 def register() -> None:
-    """Make `--attention-backend soft_cpu` a valid choice and teach SGLang's registry to build it. Re-entrant;
-    call it in every process, before `ServerArgs` is made. Model code is imported when a runner builds it."""
-    from sglang.srt.arg_groups.choices import ATTENTION_BACKEND_CHOICES, add_attention_backend_choices
+    """Make `--attention-backend soft_cpu` a valid choice and teach SGLang's registry to build it.
+    Re-entrant; call it in every process, before `ServerArgs` is made. Model code is imported when a
+    runner builds it."""
+    from sglang.srt.arg_groups.choices import (
+        ATTENTION_BACKEND_CHOICES,
+        add_attention_backend_choices,
+    )
     from sglang.srt.layers.attention.attention_registry import register_attention_backend
 
     if NAME not in ATTENTION_BACKEND_CHOICES:
@@ -40,7 +44,9 @@ def create(runner):
     from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
 
     if torch.device(runner.device).type != "cpu":
-        raise ValueError(f"attention_backend={NAME!r} runs on device='cpu' only, got device={runner.device!r}")
+        raise ValueError(
+            f"attention_backend={NAME!r} runs on device='cpu' only, got device={runner.device!r}"
+        )
     if runner.use_mla_backend:
         logger.warning("%s: multi-head latent attention is not covered; using torch_native", NAME)
         return TorchNativeAttnBackend(runner)
@@ -48,13 +54,15 @@ def create(runner):
 
 
 class SoftCpuAttention:
-    """To be mixed in front of `TorchNativeAttnBackend`, which holds the pools and serves as the fallback.
-    (Not its subclass, so that this module can be imported without SGLang's model code.)"""
+    """To be mixed in front of `TorchNativeAttnBackend`, which holds the pools and serves as the
+    fallback. (Not its subclass, so that this module can be imported without SGLang's model
+    code.)"""
 
     def __init__(self, runner):
         super().__init__(runner)
         self._warned: set[str] = set()
-        # Reused by all layers and steps: fresh memory of this size would be paged in anew at each gather.
+        # Reused by all layers and steps: fresh memory of this size would be paged in anew at each
+        # gather.
         self._scratch: dict[tuple[str, torch.dtype], torch.Tensor] = {}
 
     def init_forward_metadata(self, forward_batch) -> None:
@@ -62,13 +70,15 @@ class SoftCpuAttention:
         self.forward_metadata = None  # planned at the first layer that needs it
 
     def forward_decode(self, q, k, v, layer, forward_batch, save_kv_cache=True, **kwargs):
-        """One token a request. q: [T, H * D], k: [T, H_kv, D], v: [T, H_kv, D_v] -> [T, H * D_v] like q."""
+        """One token a request. q: [T, H * D], k: [T, H_kv, D], v: [T, H_kv, D_v] -> [T, H * D_v]
+        like q."""
         if self._falls_back(layer, forward_batch, kwargs):
             return super().forward_decode(q, k, v, layer, forward_batch, save_kv_cache, **kwargs)
         return self._forward(q, k, v, layer, forward_batch, save_kv_cache)
 
     def forward_extend(self, q, k, v, layer, forward_batch, save_kv_cache=True, **kwargs):
-        """As `forward_decode`, for one or more new tokens a request, behind a cached prefix or not."""
+        """As `forward_decode`, for one or more new tokens a request, behind a cached prefix or
+        not."""
         if self._falls_back(layer, forward_batch, kwargs):
             return super().forward_extend(q, k, v, layer, forward_batch, save_kv_cache, **kwargs)
         out = self._forward(q, k, v, layer, forward_batch, save_kv_cache)
@@ -90,7 +100,9 @@ class SoftCpuAttention:
             reason = "xai_temperature_len"
         elif extra := sorted(key for key, value in kwargs.items() if value is not None):
             reason = "argument " + ", ".join(extra)
-        elif not all(b.dim() == 3 and b.is_contiguous() for b in pool.get_kv_buffer(layer.layer_id)):
+        elif not all(
+            b.dim() == 3 and b.is_contiguous() for b in pool.get_kv_buffer(layer.layer_id)
+        ):
             reason = "a KV cache that is not [slots, heads, head_dim]"
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
@@ -108,7 +120,9 @@ class SoftCpuAttention:
         decode = forward_batch.forward_mode.is_decode()
         plan = self.forward_metadata
         if plan is None or plan.forward_batch is not forward_batch:
-            plan = self.forward_metadata = ForwardPlan(forward_batch, spans_of(forward_batch, decode))
+            plan = self.forward_metadata = ForwardPlan(
+                forward_batch, spans_of(forward_batch, decode)
+            )
 
         sliding_pool = self.use_sliding_window_kv_pool and pool.layers_mapping[layer.layer_id][1]
         causal = layer.attn_type.value != "encoder_only"
@@ -134,13 +148,18 @@ class SoftCpuAttention:
         return out.flatten(1)
 
     def _attend(self, q, k_buffer, v_buffer, layer, group: Group) -> torch.Tensor:
-        """One group's outputs [n * Q, H, D_v], in the order of its `q_rows`. q: [T, H, D]; buffers: [slots,
-        H_kv, D or D_v]. Computed in float32 (as `torch_native` accumulates) or q's dtype where wider."""
+        """One group's outputs [n * Q, H, D_v], in the order of its `q_rows`. q: [T, H, D]; buffers:
+        [slots, H_kv, D or D_v]. Computed in float32 (as `torch_native` accumulates) or q's dtype
+        where wider."""
         n, kv_heads = group.count, layer.tp_k_head_num
         dtype = torch.promote_types(q.dtype, torch.float32)
         rows = q if group.q_rows is None else q.index_select(0, group.q_rows)
-        rows = (rows.to(dtype) * layer.scaling).view(n, group.queries, kv_heads, -1, layer.qk_head_dim)
-        rows = rows.transpose(1, 2).reshape(n * kv_heads, -1, layer.qk_head_dim)  # [n * H_kv, Q * G, D]
+        rows = (rows.to(dtype) * layer.scaling).view(
+            n, group.queries, kv_heads, -1, layer.qk_head_dim
+        )
+        rows = rows.transpose(1, 2).reshape(
+            n * kv_heads, -1, layer.qk_head_dim
+        )  # [n * H_kv, Q * G, D]
         keys = self._gather("k", k_buffer, group.slots, dtype).view(n * kv_heads, group.keys, -1)
         scores = torch.bmm(rows, keys.transpose(1, 2))
         if layer.logit_cap > 0:
@@ -152,7 +171,9 @@ class SoftCpuAttention:
         if group.bags is not None and v_buffer.dtype == dtype == torch.float32:
             # The weighted sum straight from the cache, in half the time of a gather and a product.
             values = v_buffer.view(-1, layer.v_head_dim)
-            bags = embedding_bag(group.bags, values, mode="sum", per_sample_weights=probs.view_as(group.bags))
+            bags = embedding_bag(
+                group.bags, values, mode="sum", per_sample_weights=probs.view_as(group.bags)
+            )
             return bags.view(n, -1, layer.v_head_dim).to(q.dtype)
         values = self._gather("v", v_buffer, group.slots, dtype).view(n * kv_heads, group.keys, -1)
         out = torch.bmm(probs, values).view(n, kv_heads, group.queries, -1, layer.v_head_dim)

@@ -1,10 +1,11 @@
 """Which queries meet which KV slots: the tiles of one forward, batched into a few dense groups.
 
-Letters in shapes: n tiles of a group, Q queries of a tile, L keys of a tile, H heads, H_kv key/value heads,
-T query tokens of the forward. A *row* is a request's `req_pool_idx`, a *slot* is an index of the KV pool.
+Letters in shapes: n tiles of a group, Q queries of a tile, L keys of a tile, H heads, H_kv
+key/value heads, T query tokens of the forward. A *row* is a request's `req_pool_idx`, a *slot* is
+an index of the KV pool.
 
-A decode step is one tile a request; a long prompt is cut into several tiles, so that no group exceeds the
-memory caps and so that a causal tile reads no key behind its own last query.
+A decode step is one tile a request; a long prompt is cut into several tiles, so that no group
+exceeds the memory caps and so that a causal tile reads no key behind its own last query.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ class Span(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """Some queries of one request and the keys that they may see: positions [k_start, k_start + k_len)."""
+    """Some queries of one request and the keys that they may see: positions [k_start, k_start +
+    k_len)."""
 
     row: int
     q_start: int
@@ -47,14 +49,19 @@ class Shape:
     kv_heads: int
     kv_width: int  # key head_dim + value head_dim
     causal: bool
-    window: int | None  # keys before the query's own that it sees, as in RadixAttention.sliding_window_size
-    sliding_pool: bool  # the layer's KV lies in the sliding-window sub-pool, whose slots have other numbers
+    window: (
+        int | None
+    )  # keys before the query's own that it sees, as in RadixAttention.sliding_window_size
+    sliding_pool: (
+        bool  # the layer's KV lies in the sliding-window sub-pool, whose slots have other numbers
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Tiles padded to common Q and L. Padding repeats a tile's own last query and key, never another
-    request's: a padded query's result is written twice, and a masked key holds no other request's NaN."""
+    """Tiles padded to common Q and L. Padding repeats a tile's own last query and key, never
+    another request's: a padded query's result is written twice, and a masked key holds no other
+    request's NaN."""
 
     count: int
     queries: int
@@ -62,11 +69,14 @@ class Group:
     q_rows: torch.Tensor | None  # [n * Q] int64 flat query tokens; None: all T of them, in order
     slots: torch.Tensor  # [n * H_kv * L] int64 rows of a KV buffer seen as [slots * H_kv, head_dim]
     bags: torch.Tensor | None  # [n * H, L] `slots` of each query head, where Q = 1
-    mask: torch.Tensor | None  # [n, 1, Q, 1, L] float32, 0 or -inf; None: every query sees every key
+    mask: (
+        torch.Tensor | None
+    )  # [n, 1, Q, 1, L] float32, 0 or -inf; None: every query sees every key
 
 
 def spans_of(forward_batch, decode: bool) -> list[Span]:
-    """The spans of a `ForwardBatch`, without the empty ones (padding rows have length 0 or row 0)."""
+    """The spans of a `ForwardBatch`, without the empty ones (padding rows have length 0 or row
+    0)."""
     rows = forward_batch.req_pool_indices.tolist()
     lens = forward_batch.seq_lens.tolist()
     q_lens = [1] * len(rows) if decode else forward_batch.extend_seq_lens.tolist()
@@ -88,13 +98,15 @@ def cut(span: Span, shape: Shape) -> list[Tile]:
         position = span.position + offset
         k_start = 0 if shape.window is None else max(0, position - shape.window)
         k_end = position + q_len if shape.causal else end
-        tiles.append(Tile(span.row, span.q_start + offset, q_len, position, k_start, k_end - k_start))
+        tiles.append(
+            Tile(span.row, span.q_start + offset, q_len, position, k_start, k_end - k_start)
+        )
     return tiles
 
 
 def pack(tiles: list[Tile], shape: Shape) -> list[list[Tile]]:
-    """Tiles of similar size together: padding at most doubles Q, and L beyond SMALL_KEYS; the caps hold for
-    every group of more than one tile."""
+    """Tiles of similar size together: padding at most doubles Q, and L beyond SMALL_KEYS; the caps
+    hold for every group of more than one tile."""
     packed: list[list[Tile]] = []
     max_q = 0  # of the last group
     for tile in sorted(tiles, key=lambda t: (t.q_len.bit_length(), t.k_len), reverse=True):
@@ -117,10 +129,14 @@ def pack(tiles: list[Tile], shape: Shape) -> list[list[Tile]]:
 
 
 def build(
-    tiles: list[Tile], shape: Shape, tokens: int, req_to_token: torch.Tensor, slot_map: torch.Tensor | None
+    tiles: list[Tile],
+    shape: Shape,
+    tokens: int,
+    req_to_token: torch.Tensor,
+    slot_map: torch.Tensor | None,
 ) -> Group:
-    """One group of a forward of `tokens` query tokens. req_to_token: [rows, max_context_len] int32; slot_map:
-    slot of the full pool to slot of the sliding-window pool, or None."""
+    """One group of a forward of `tokens` query tokens. req_to_token: [rows, max_context_len] int32;
+    slot_map: slot of the full pool to slot of the sliding-window pool, or None."""
     # Columns of [n, 1], so that they broadcast against [n, Q] and [n, L].
     columns = torch.tensor(list(chain.from_iterable(tiles))).view(-1, len(Tile._fields))
     row, q_start, q_len, position, k_start, k_len = columns.unsqueeze(-1).unbind(1)
@@ -140,14 +156,22 @@ def build(
     if queries > 1:
         seen = seen.expand(n, queries, keys)
         if shape.causal:
-            back = (position + query).unsqueeze(2) - (k_start + key).unsqueeze(1)  # how far the key lies back
+            back = (position + query).unsqueeze(2) - (k_start + key).unsqueeze(
+                1
+            )  # how far the key lies back
             seen = seen & (back >= 0)
             if shape.window is not None:
                 seen = seen & (back <= shape.window)
-    mask = None if seen.all() else torch.where(seen, 0.0, float("-inf")).view(n, 1, queries, 1, keys)
+    mask = (
+        None if seen.all() else torch.where(seen, 0.0, float("-inf")).view(n, 1, queries, 1, keys)
+    )
 
     in_order = q_rows.numel() == tokens and bool((q_rows == torch.arange(tokens)).all())
-    bags = slots.unsqueeze(2).expand(-1, -1, shape.heads // shape.kv_heads, -1) if queries == 1 else None
+    bags = (
+        slots.unsqueeze(2).expand(-1, -1, shape.heads // shape.kv_heads, -1)
+        if queries == 1
+        else None
+    )
     return Group(
         count=n,
         queries=queries,
@@ -161,7 +185,8 @@ def build(
 
 @dataclass(slots=True)
 class ForwardPlan:
-    """The groups of one forward, built at the first layer of each shape and shared by the others."""
+    """The groups of one forward, built at the first layer of each shape and shared by the
+    others."""
 
     forward_batch: object  # whose plan this is; compared by identity
     spans: list[Span]

@@ -1,7 +1,7 @@
 """Platform class that runs SGLang on a CPU with PyTorch operators only.
 
-SGLang's own CPU engine needs a build of sglang-kernel that its wheel does not hold; out-of-tree platforms
-(sglang.srt.platforms) need nothing but this class.
+SGLang's own CPU engine needs a build of sglang-kernel that its wheel does not hold; out-of-tree
+platforms (sglang.srt.platforms) need nothing but this class.
 """
 
 from sglang.srt.model_executor.cuda_graph_config import Backend, Phase, with_phase
@@ -19,10 +19,12 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
     _enum = PlatformEnum.OOT
 
     def apply_server_args_defaults(self, server_args) -> None:
-        """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang allows it."""
+        """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang
+        allows it."""
         attention.register()
         server_args.device = "cpu"
-        # "intel_amx" is what SGLang assumes on a CPU when nothing was asked for; this platform is for CPUs without it.
+        # "intel_amx" is what SGLang assumes on a CPU when nothing was asked for; this platform is
+        # for CPUs without it.
         if server_args.attention_backend in (None, "intel_amx"):
             server_args.attention_backend = attention.NAME
         graphs = server_args.cuda_graph_config
@@ -33,7 +35,8 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
             server_args.dtype = "float32"
         # An idle scheduler polls; here it would take a core from the requests' other processes.
         server_args.sleep_on_idle = True
-        # SGLang sizes the KV cache to fill the accelerator's memory. Here that is the machine's own memory.
+        # SGLang sizes the KV cache to fill the accelerator's memory. Here that is the machine's own
+        # memory.
         if server_args.max_total_tokens is None:
             server_args.max_total_tokens = DEFAULT_KV_TOKENS
         if server_args.max_running_requests is None:

@@ -1,1 +1,2 @@
-"""Hooks on SGLang, one module for each SGLang class touched. The ledger of them all is `sglang_soft.ledger`."""
+"""Hooks on SGLang, one module for each SGLang class touched. The ledger of them all is
+`sglang_soft.ledger`."""

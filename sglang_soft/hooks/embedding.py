@@ -1,7 +1,7 @@
 """VocabParallelEmbedding: the input embedding of a concept token.
 
-Mixing happens before the tensor-parallel all-reduce, on every rank's own shard of the vocabulary: the mixture is
-linear, so the sum over ranks is the mixture over the whole vocabulary.
+Mixing happens before the tensor-parallel all-reduce, on every rank's own shard of the vocabulary:
+the mixture is linear, so the sum over ranks is the mixture over the whole vocabulary.
 """
 
 import torch
@@ -57,14 +57,18 @@ def _plan() -> EmbedPlan | None:
     if scope is not None:
         scope.mixed = True
         return scope.plan
-    # Not inside ModelRunner.forward: SGLang captures a decode graph, or warms up for it. Soft and hard rows are
-    # told apart by the pool's data at replay.
+    # Not inside ModelRunner.forward: SGLang captures a decode graph, or warms up for it. Soft and
+    # hard rows are told apart by the pool's data at replay.
     from sglang.srt.model_executor.runner import get_is_capture_mode
 
     call = direct_forward.get()
     if call is not None and get_is_capture_mode() and call.forward_batch.forward_mode.is_decode():
         pool = concept_pool(call.model_runner)
         return EmbedPlan(
-            call.forward_batch.req_pool_indices, pool.ids, pool.weights, pool.with_vectors(), pool.has_vector
+            call.forward_batch.req_pool_indices,
+            pool.ids,
+            pool.weights,
+            pool.with_vectors(),
+            pool.has_vector,
         )
     return None

@@ -1,4 +1,5 @@
-"""ForwardBatch: which rows are soft in this forward, and which of its input embeddings are mixtures."""
+"""ForwardBatch: which rows are soft in this forward, and which of its input embeddings are
+mixtures."""
 
 import torch
 from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
@@ -10,12 +11,15 @@ from sglang_soft.runner import concept_pool
 
 
 def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
-    """Sets `forward_batch.soft` (ForwardPlan or None) and `forward_batch.soft_embed` (EmbedPlan or None)."""
+    """Sets `forward_batch.soft` (ForwardPlan or None) and `forward_batch.soft_embed` (EmbedPlan or
+    None)."""
     forward_batch.soft = forward_batch.soft_embed = None
     reqs = batch.reqs
     soft = [getattr(req, "soft", None) for req in reqs]
     extend = forward_batch.forward_mode.is_extend()
-    if not any(soft) and not (extend and model_runner.__dict__.get("soft_pool") and model_runner.soft_pool.dirty):
+    if not any(soft) and not (
+        extend and model_runner.__dict__.get("soft_pool") and model_runner.soft_pool.dirty
+    ):
         return
     pool = concept_pool(model_runner)
     rows = forward_batch.req_pool_indices
@@ -29,12 +33,16 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         forward_batch.soft_embed = _extend_plan(pool, batch, soft, set(fresh), rows)
     elif plan and forward_batch.forward_mode.is_decode():
         vectors = (pool.vectors, pool.has_vector) if plan.feeds_vector else (None, None)
-        forward_batch.soft_embed = EmbedPlan(rows, pool.ids[:, : plan.width], pool.weights[:, : plan.width], *vectors)
+        forward_batch.soft_embed = EmbedPlan(
+            rows, pool.ids[:, : plan.width], pool.weights[:, : plan.width], *vectors
+        )
     forward_batch.soft = plan
     if plan and plan.reads_hidden:
-        # A decode graph that was captured without hidden states is not used then; --return-hidden-states-mode last
-        # has it captured with them.
-        forward_batch.capture_hidden_mode = max(forward_batch.capture_hidden_mode, CaptureHiddenMode.LAST)
+        # A decode graph that was captured without hidden states is not used then;
+        # --return-hidden-states-mode last has it captured with them.
+        forward_batch.capture_hidden_mode = max(
+            forward_batch.capture_hidden_mode, CaptureHiddenMode.LAST
+        )
 
 
 def _start_rows(pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh: list[int]) -> None:
@@ -46,14 +54,17 @@ def _start_rows(pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh:
 def _extend_plan(
     pool: ConceptPool, batch, soft: list[SoftRequest | None], fresh: set[int], rows: torch.Tensor
 ) -> EmbedPlan | None:
-    """Mixtures of an extend forward: concept tokens that a re-prefill replays from the host's history, and decode
-    rows of a mixed chunked prefill, which read the pool. None: every input is a plain token."""
+    """Mixtures of an extend forward: concept tokens that a re-prefill replays from the host's
+    history, and decode rows of a mixed chunked prefill, which read the pool. None: every input is a
+    plain token."""
     token_rows = torch.zeros(sum(batch.extend_lens), dtype=torch.int64)
     ids, weights = [], []  # replayed concept tokens; row 0 of the plan's table is the plain token
     vectors = {}  # slot -> vector
     tails = []  # batch indices of decode rows
     at = 0
-    for i, (req, prefix, length) in enumerate(zip(batch.reqs, batch.prefix_lens, batch.extend_lens)):
+    for i, (req, prefix, length) in enumerate(
+        zip(batch.reqs, batch.prefix_lens, batch.extend_lens)
+    ):
         request = soft[i]
         if request and i in fresh:
             prompt = len(req.origin_input_ids)

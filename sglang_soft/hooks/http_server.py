@@ -1,4 +1,5 @@
-"""HTTP server: `GET /soft_thinking` says what this server offers, from the same tables as the command line and docs."""
+"""HTTP server: `GET /soft_thinking` says what this server offers, from the same tables as the
+command line and docs."""
 
 import sys
 from typing import Any

@@ -1,4 +1,5 @@
-"""ModelRunner: connect the model to the plugin, and carry concept tokens from the sampler to the host."""
+"""ModelRunner: connect the model to the plugin, and carry concept tokens from the sampler to the
+host."""
 
 import functools
 
@@ -18,8 +19,8 @@ from sglang_soft.transfer import DeviceConcepts
 
 
 def after_load_model(_result, self) -> None:
-    """Mark the input embedding and measure its table, and make calls of `model.forward` visible: CUDA-graph capture
-    makes them itself."""
+    """Mark the input embedding and measure its table, and make calls of `model.forward` visible:
+    CUDA-graph capture makes them itself."""
     if not self.is_generation or self.is_draft_worker:
         return
     try:
@@ -51,7 +52,9 @@ def forward(original, self, forward_batch, *args, **kwargs):
         output = original(self, forward_batch, *args, **kwargs)
     finally:
         embed_scope.reset(token)
-    replayed = output.can_run_graph and forward_batch.forward_mode.is_decode()  # the captured graph holds the mixing
+    replayed = (
+        output.can_run_graph and forward_batch.forward_mode.is_decode()
+    )  # the captured graph holds the mixing
     if scope.plan is not None and not scope.mixed and not replayed:
         raise RuntimeError(
             f"{type(self.model).__name__} did not read its concept tokens: its input embedding was not called. "
@@ -61,7 +64,8 @@ def forward(original, self, forward_batch, *args, **kwargs):
 
 
 def prefill_can_run_graph(result: bool, _runner, forward_batch) -> bool:
-    """Captured prefill graphs embed plain tokens: a forward that replays concept tokens runs eagerly."""
+    """Captured prefill graphs embed plain tokens: a forward that replays concept tokens runs
+    eagerly."""
     scope = embed_scope.get()
     return result and (scope is None or scope.plan is None)
 
@@ -73,7 +77,8 @@ def before_init_cuda_graphs(self, *args, **kwargs) -> None:
 
 
 def sample(original, self, logits_output, forward_batch):
-    """Run SGLang's sampling with our step inside (hooks/sampler.py) and queue the concept tokens for the host."""
+    """Run SGLang's sampling with our step inside (hooks/sampler.py) and queue the concept tokens
+    for the host."""
     plan = getattr(forward_batch, "soft", None)
     if plan is None:
         return original(self, logits_output, forward_batch)
@@ -87,7 +92,8 @@ def sample(original, self, logits_output, forward_batch):
 
 
 def _last_hidden(logits_output, forward_batch) -> torch.Tensor:
-    """[B, H]: hidden states at the positions that gave the logits. In a prefill SGLang may return all positions."""
+    """[B, H]: hidden states at the positions that gave the logits. In a prefill SGLang may return
+    all positions."""
     hidden = logits_output.hidden_states
     if len(hidden) != len(logits_output.next_token_logits):
         hidden = hidden[torch.cumsum(forward_batch.extend_seq_lens, 0) - 1]

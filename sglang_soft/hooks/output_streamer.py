@@ -1,4 +1,5 @@
-"""SchedulerOutputStreamer: trace deltas and the summary travel with the tokens (SGLang's own extension point)."""
+"""SchedulerOutputStreamer: trace deltas and the summary travel with the tokens (SGLang's own
+extension point)."""
 
 from sglang.srt.managers.scheduler_components.output_streamer import SchedulerOutputStreamer
 
@@ -6,7 +7,9 @@ from sglang_soft import params
 from sglang_soft.trace import Payload
 
 
-def output_streamer_class(base: type[SchedulerOutputStreamer], _scheduler) -> type[SchedulerOutputStreamer]:
+def output_streamer_class(
+    base: type[SchedulerOutputStreamer], _scheduler
+) -> type[SchedulerOutputStreamer]:
     class SoftOutputStreamer(base):
         has_additional_customized_info = True
 

@@ -14,8 +14,8 @@ def after_init(_result, self, *args, **kwargs) -> None:
 def refresh_fill_ids(original, self) -> None:
     """Concept keys in place of the readable ids, in what is both radix key and re-prefill source.
 
-    SGLang appends new output ids to the array or builds it anew; either way only the part that it just wrote
-    holds readable ids.
+    SGLang appends new output ids to the array or builds it anew; either way only the part that it
+    just wrote holds readable ids.
     """
     soft: SoftRequest | None = self.soft
     if soft is None:

@@ -12,7 +12,8 @@ from sglang_soft.step import ConceptStep, concept_step
 
 
 def after_create_sampler(sampler: Sampler, *args, **kwargs) -> Sampler:
-    """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us and is refused."""
+    """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us and is
+    refused."""
     if type(sampler) is not Sampler:
         raise SystemExit(f"sglang-soft does not support the sampler {type(sampler).__name__}")
     return SoftSampler()
@@ -23,23 +24,29 @@ class _Outcome:
 
 
 class _LogprobsOfEmitted(OutputLogprobProcessor):
-    """Output logprobs of the token that was emitted, not of the one that SGLang's sampler drew for the row."""
+    """Output logprobs of the token that was emitted, not of the one that SGLang's sampler drew for
+    the row."""
 
     def __init__(self, sampler: "SoftSampler") -> None:
         super().__init__()
         self._sampler = sampler
 
-    def compute_logprobs(self, logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids):
+    def compute_logprobs(
+        self, logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
+    ):
         self._sampler.merge(batch_next_token_ids)
-        return super().compute_logprobs(logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids)
+        return super().compute_logprobs(
+            logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
+        )
 
 
 class SoftSampler(Sampler):
     """`Sampler` whose rows in the thinking phase emit concept tokens.
 
-    The soft step reads the logits after penalties, bias, grammar masks and custom processors, and before SGLang's
-    sampling overwrites them. SGLang then samples the rows as usual; thinking rows get their own token in place of
-    the drawn one, before logprobs are looked up and before ids are synchronised across ranks.
+    The soft step reads the logits after penalties, bias, grammar masks and custom processors, and
+    before SGLang's sampling overwrites them. SGLang then samples the rows as usual; thinking rows
+    get their own token in place of the drawn one, before logprobs are looked up and before ids are
+    synchronised across ranks.
     """
 
     def __init__(self) -> None:
@@ -51,7 +58,8 @@ class SoftSampler(Sampler):
 
     @contextmanager
     def stepping(self, plan: ForwardPlan, hidden: torch.Tensor | None) -> Iterator[_Outcome]:
-        """Within this context the next call of the sampler is a soft step. hidden: [B, H], where a method reads it."""
+        """Within this context the next call of the sampler is a soft step. hidden: [B, H], where a
+        method reads it."""
         outcome = _Outcome()
         self._plan, self._hidden, self._step = plan, hidden, None
         try:
@@ -73,9 +81,16 @@ class SoftSampler(Sampler):
             self._step = concept_step(self._plan, logits, self._hidden)
         return logits
 
-    def _sample_from_probs(self, probs: torch.Tensor, sampling_info, positions, simple_sampling_case: bool):
-        """Nothing is drawn where every row thinks; only on a CPU can that be seen without waiting for the device."""
-        if self._step is not None and probs.is_cpu and sampling_info.sampling_mask_batch_indices is None:
+    def _sample_from_probs(
+        self, probs: torch.Tensor, sampling_info, positions, simple_sampling_case: bool
+    ):
+        """Nothing is drawn where every row thinks; only on a CPU can that be seen without waiting
+        for the device."""
+        if (
+            self._step is not None
+            and probs.is_cpu
+            and sampling_info.sampling_mask_batch_indices is None
+        ):
             record = self._step.record
             if record.kind.all():  # PLAIN is 0
                 return record.token.clone(), None

@@ -1,7 +1,7 @@
 """ScheduleBatch: a soft request that is prefilled again sends readable ids to the device.
 
-Concept keys are names, not ids: nothing on the device may see them (range checks, penalties, hash embeddings). What
-those positions feed is said by the forward plan (hooks/forward_batch.py).
+Concept keys are names, not ids: nothing on the device may see them (range checks, penalties, hash
+embeddings). What those positions feed is said by the forward plan (hooks/forward_batch.py).
 """
 
 

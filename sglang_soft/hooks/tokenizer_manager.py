@@ -1,4 +1,5 @@
-"""TokenizerManager: validate soft requests before they leave the front end, and build what the client reads."""
+"""TokenizerManager: validate soft requests before they leave the front end, and build what the
+client reads."""
 
 import logging
 import secrets
@@ -21,8 +22,9 @@ logger = logging.getLogger(__name__)
 
 
 def after_init(_result, self, server_args, *args, **kwargs) -> None:
-    """Resolve what all requests share. A server that cannot think softly says so now where Soft Thinking was asked
-    for (our launch_server, or a server-wide default), and at the first soft request otherwise."""
+    """Resolve what all requests share. A server that cannot think softly says so now where Soft
+    Thinking was asked for (our launch_server, or a server-wide default), and at the first soft
+    request otherwise."""
     config = get_config()
     self.soft_think_tokens = None
     self.soft_unsupported = unsupported_server(server_args)
@@ -36,11 +38,15 @@ def after_init(_result, self, server_args, *args, **kwargs) -> None:
     if self.soft_unsupported and (config.required or config.default is not None):
         raise SystemExit(f"sglang-soft: {self.soft_unsupported}")
     add_endpoint(config, self.soft_think_tokens, self.soft_unsupported)
-    logger.info("Soft Thinking: %s", self.soft_unsupported or f"ready, think tokens {self.soft_think_tokens}")
+    logger.info(
+        "Soft Thinking: %s",
+        self.soft_unsupported or f"ready, think tokens {self.soft_think_tokens}",
+    )
 
 
 def create_tokenized_object(original, self, obj, input_text, input_ids, *args, **kwargs):
-    """Replace `custom_params["soft_thinking"]` by its validated, flat form; ValueError becomes HTTP 400."""
+    """Replace `custom_params["soft_thinking"]` by its validated, flat form; ValueError becomes HTTP
+    400."""
     tokenized = original(self, obj, input_text, input_ids, *args, **kwargs)
     if not isinstance(obj, GenerateReqInput):
         return tokenized
@@ -83,7 +89,11 @@ def create_tokenized_object(original, self, obj, input_text, input_ids, *args, *
         )
         _refuse_unbounded(self.model_config, resolved.method, soft, config.max_vector_mb)
         custom[params.KEY] = soft.to_wire()
-        sampling.temperature, sampling.top_p, sampling.min_p = answer.temperature, answer.top_p, answer.min_p
+        sampling.temperature, sampling.top_p, sampling.min_p = (
+            answer.temperature,
+            answer.top_p,
+            answer.min_p,
+        )
         sampling.top_k = TOP_K_ALL if answer.top_k == -1 else answer.top_k
     sampling.custom_params = custom or None
     return tokenized
@@ -100,13 +110,18 @@ def _refuse_unsupported(self, obj, sampling) -> None:
 
 
 def _refuse_unbounded(model_config, method: Method, soft: SoftParams, max_mb: int) -> None:
-    """What a method needs that this request or server cannot give: host memory for vectors, a think-start token."""
+    """What a method needs that this request or server cannot give: host memory for vectors, a
+    think-start token."""
     if method.needs_think_start and soft.think_start_id is None:
-        raise ValueError(f"{params.KEY}.method={method.name} needs a think-start token; set --soft-think-start.")
+        raise ValueError(
+            f"{params.KEY}.method={method.name} needs a think-start token; set --soft-think-start."
+        )
     if not method.feeds_vector:
         return
     steps = (
-        soft.max_new_tokens if soft.max_thinking_tokens is None else min(soft.max_new_tokens, soft.max_thinking_tokens)
+        soft.max_new_tokens
+        if soft.max_thinking_tokens is None
+        else min(soft.max_new_tokens, soft.max_thinking_tokens)
     )
     itemsize = torch.empty((), dtype=model_config.dtype).element_size()
     needed = steps * model_config.hidden_size * itemsize
@@ -119,15 +134,19 @@ def _refuse_unbounded(model_config, method: Method, soft: SoftParams, max_mb: in
 
 
 def before_send_one_request(self, tokenized_obj) -> None:
-    """Number the parallel samples of a request: they share one set of parameters, and SGLang sends them one by one."""
+    """Number the parallel samples of a request: they share one set of parameters, and SGLang sends
+    them one by one."""
     sampling = getattr(tokenized_obj, "sampling_params", None)
     soft = (getattr(sampling, "custom_params", None) or {}).get(params.KEY)
     if sampling and soft and sampling.n > 1:
         soft["sample"] += 1
 
 
-def update_request_meta_info(original, self, meta_info, state, customized_info, index, finish_reason) -> None:
-    """Take our field out of what SGLang would copy into `meta_info` as a list, and keep it on the request's state."""
+def update_request_meta_info(
+    original, self, meta_info, state, customized_info, index, finish_reason
+) -> None:
+    """Take our field out of what SGLang would copy into `meta_info` as a list, and keep it on the
+    request's state."""
     payloads: list[trace.Payload | None] = customized_info.get(params.KEY) or []
     customized_info = {key: values for key, values in customized_info.items() if key != params.KEY}
     if payloads and (payload := payloads[index]) is not None:
@@ -138,8 +157,8 @@ def update_request_meta_info(original, self, meta_info, state, customized_info, 
 
 
 async def stream_one_response(original, self, obj, state, *args, **kwargs):
-    """Attach the summary, and the concepts that were not yet sent: every concept is sent once, however many chunks a
-    stream has and whether SGLang's own fields in it are cumulative or not."""
+    """Attach the summary, and the concepts that were not yet sent: every concept is sent once,
+    however many chunks a stream has and whether SGLang's own fields in it are cumulative or not."""
     async for out in original(self, obj, state, *args, **kwargs):
         collected: trace.ClientTrace | None = getattr(state, "soft_trace", None)
         if collected is not None:

@@ -1,7 +1,9 @@
-"""Thinking methods: one file each behind the interface of `base.py`, and the registry that every process fills alike.
+"""Thinking methods: one file each behind the interface of `base.py`, and the registry that every
+process fills alike.
 
-A method of one's own: subclass `Method`, call `register` when its module is imported, and name the module in
-`--soft-methods` (SGLANG_SOFT_METHODS), or in the entry-point group `sglang_soft.methods` of an installed package.
+A method of one's own: subclass `Method`, call `register` when its module is imported, and name the
+module in `--soft-methods` (SGLANG_SOFT_METHODS), or in the entry-point group `sglang_soft.methods`
+of an installed package.
 """
 
 import importlib
@@ -12,7 +14,18 @@ from importlib.metadata import entry_points
 from sglang_soft.fields import Field
 from sglang_soft.methods.base import Method, Proposal, View, order
 
-__all__ = ["ENTRY_POINTS", "Field", "Method", "Proposal", "View", "get", "names", "order", "register", "registry"]
+__all__ = [
+    "ENTRY_POINTS",
+    "Field",
+    "Method",
+    "Proposal",
+    "View",
+    "get",
+    "names",
+    "order",
+    "register",
+    "registry",
+]
 
 ENTRY_POINTS = "sglang_soft.methods"
 _BUILT_IN = (
@@ -24,7 +37,8 @@ _methods: dict[str, Method] = {}
 
 
 def register(method: Method) -> Method:
-    """Add a method. The order of registration numbers the methods, so it must be the same in every process.
+    """Add a method. The order of registration numbers the methods, so it must be the same in every
+    process.
 
     Raises:
         ValueError: its name, or a parameter's name, is taken.
@@ -34,14 +48,17 @@ def register(method: Method) -> Method:
         raise ValueError(f"thinking method {method.name!r} is registered twice.")
     for field in method.fields:
         if field.name in taken:
-            raise ValueError(f"parameter {field.name!r} of {method.name} belongs to {taken[field.name]}.")
+            raise ValueError(
+                f"parameter {field.name!r} of {method.name} belongs to {taken[field.name]}."
+            )
     _methods[method.name] = method
     return method
 
 
 @cache
 def registry() -> dict[str, Method]:
-    """Every method by name: the built-in ones, installed packages' ones, then those of SGLANG_SOFT_METHODS.
+    """Every method by name: the built-in ones, installed packages' ones, then those of
+    SGLANG_SOFT_METHODS.
 
     Raises:
         ValueError: a module cannot be imported, or what it registers is taken.
@@ -49,13 +66,21 @@ def registry() -> dict[str, Method]:
     for path in _BUILT_IN:
         module, name = path.split(".")
         register(getattr(importlib.import_module(f"sglang_soft.methods.{module}"), name)())
-    modules = [point.value for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name)]
-    modules += [name.strip() for name in os.environ.get("SGLANG_SOFT_METHODS", "").split(",") if name.strip()]
+    modules = [
+        point.value for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name)
+    ]
+    modules += [
+        name.strip()
+        for name in os.environ.get("SGLANG_SOFT_METHODS", "").split(",")
+        if name.strip()
+    ]
     for module in modules:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise ValueError(f"--soft-methods (SGLANG_SOFT_METHODS): cannot import {module!r}: {error}.") from error
+            raise ValueError(
+                f"--soft-methods (SGLANG_SOFT_METHODS): cannot import {module!r}: {error}."
+            ) from error
     return _methods
 
 

@@ -1,8 +1,8 @@
 """The interface of a thinking method: from the logits of one step to what is fed next.
 
-Shapes: B rows of the batch, V vocabulary, W candidates, K slots of this batch, H hidden size. A method computes for all
-B rows; rows that think by another method are thrown away behind it. It may not read anything on the host, and what it
-computes for a row may depend on nothing but that row.
+Shapes: B rows of the batch, V vocabulary, W candidates, K slots of this batch, H hidden size. A
+method computes for all B rows; rows that think by another method are thrown away behind it. It may
+not read anything on the host, and what it computes for a row may depend on nothing but that row.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,8 @@ class Proposal(NamedTuple):
     ids: torch.Tensor
     """[B, k] int, k <= K"""
     weights: torch.Tensor
-    """[B, k] float32, sum 1 (or all 0 beside a vector); used slots (weight != 0) come first: see `order`."""
+    """[B, k] float32, sum 1 (or all 0 beside a vector); used slots (weight != 0) come first: see
+    `order`."""
     token: torch.Tensor
     """[B] int: the readable token, which goes into the output; think-end ends the thinking."""
     state: torch.Tensor | None = None
@@ -53,8 +54,9 @@ class View:
         embedding_rms: float,
         fields: Sequence[Field] = (),
     ) -> None:
-        """ints: [B, C] int32, floats: [B, 4], as in sglang_soft_kernels/layout.py. args: [B, A], the first of which are
-        those of `fields`. Columns are views, made where a method asks for them."""
+        """ints: [B, C] int32, floats: [B, 4], as in sglang_soft_kernels/layout.py. args: [B, A],
+        the first of which are those of `fields`. Columns are views, made where a method asks for
+        them."""
         self.logits = logits
         """[B, V], after penalties, bias and masks."""
         self.ids = ids
@@ -106,7 +108,9 @@ class View:
     @property
     def state(self) -> torch.Tensor:
         """[B, S] float32; there if the method has a `state`."""
-        assert self._state is not None, "a method that reads its state must say what it is at the start"
+        assert self._state is not None, (
+            "a method that reads its state must say what it is at the start"
+        )
         return self._state
 
     @property
@@ -121,7 +125,8 @@ class View:
         return self._args[:, [f.name for f in self._fields].index(name)]
 
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The request's K most probable candidates, renormalised: ids and weights, [B, k], k <= K."""
+        """The request's K most probable candidates, renormalised: ids and weights, [B, k], k <=
+        K."""
         k = min(self.width, self.ids.shape[1])
         ranks = torch.arange(k, device=self.ids.device)
         weights = torch.where(ranks < self.max_topk[:, None], self.probs[:, :k], 0.0)
@@ -139,13 +144,17 @@ class View:
 
 
 def order(ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots by weight descending, equal ones in the order they came in, unused ones (weight 0) last. [B, k] each."""
-    rank = torch.where(weights == 0, float("-inf"), weights).argsort(dim=1, descending=True, stable=True)
+    """Slots by weight descending, equal ones in the order they came in, unused ones (weight 0)
+    last. [B, k] each."""
+    rank = torch.where(weights == 0, float("-inf"), weights).argsort(
+        dim=1, descending=True, stable=True
+    )
     return ids.gather(1, rank), weights.gather(1, rank)
 
 
 def softmax(x: torch.Tensor) -> torch.Tensor:
-    """Over slots, [B, k]. The sum runs in the order of the slots, so that unused ones behind cannot change its bits."""
+    """Over slots, [B, k]. The sum runs in the order of the slots, so that unused ones behind cannot
+    change its bits."""
     e = torch.exp(x - x.amax(1, keepdim=True))
     return e / e.cumsum(1)[:, -1:]
 
@@ -156,7 +165,8 @@ def entropy_of(probs: torch.Tensor) -> torch.Tensor:
 
 
 class Method:
-    """One way to think. The class docstring's first line says what it feeds; instances hold no request's data."""
+    """One way to think. The class docstring's first line says what it feeds; instances hold no
+    request's data."""
 
     name: ClassVar[str]
     source: ClassVar[str]
@@ -174,12 +184,16 @@ class Method:
     """Slots that it needs beyond max_topk."""
     needs_think_start: ClassVar[bool] = False
     feeds_vector: ClassVar[bool] = False
-    """Proposals carry vectors. They are kept in host memory, H elements of the model's dtype a thinking token."""
+    """Proposals carry vectors. They are kept in host memory, H elements of the model's dtype a
+    thinking token."""
     reads_hidden: ClassVar[bool] = False
 
     def args(self, values: Mapping[str, Any]) -> tuple[float, ...]:
-        """Its parameters as the numbers that `View.arg` returns, in the order of `fields`; unset: infinity."""
-        return tuple(float("inf") if values[f.name] is None else float(values[f.name]) for f in self.fields)
+        """Its parameters as the numbers that `View.arg` returns, in the order of `fields`; unset:
+        infinity."""
+        return tuple(
+            float("inf") if values[f.name] is None else float(values[f.name]) for f in self.fields
+        )
 
     def step(self, view: View) -> Proposal:
         raise NotImplementedError

@@ -2,9 +2,11 @@ from sglang_soft.methods.base import Method, Proposal, View
 
 
 class CoT(Method):
-    """Discrete chain of thought: one token drawn from Filter(p); the control that Cold Stop can be added to.
+    """Discrete chain of thought: one token drawn from Filter(p); the control that Cold Stop can be
+    added to.
 
-    Drawn from (seed, position), not from SGLang's generator, so that a retraction does not change it.
+    Drawn from (seed, position), not from SGLang's generator, so that a retraction does not change
+    it.
     """
 
     name = "cot"

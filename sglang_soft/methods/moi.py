@@ -5,10 +5,12 @@ from sglang_soft.methods.base import Method, Proposal, View, entropy_of, order
 
 
 class MixtureOfInputs(Method):
-    """A drawn token blended with the distribution it was drawn from, the more of the latter the less certain it is.
+    """A drawn token blended with the distribution it was drawn from, the more of the latter the
+    less certain it is.
 
-    w = (h p + (beta + 1 - h) y) / (beta + 1) over the K most probable tokens, y one-hot of a token drawn from them,
-    h = H(p) / log K; readable: the drawn token. The authors apply it to every generated token, here it thinks only.
+    w = (h p + (beta + 1 - h) y) / (beta + 1) over the K most probable tokens, y one-hot of a token
+    drawn from them, h = H(p) / log K; readable: the drawn token. The authors apply it to every
+    generated token, here it thinks only.
     """
 
     name = "moi"

@@ -12,8 +12,8 @@ WEIGHTINGS = ("mean", "prob")
 class Multiplex(Method):
     """K tokens drawn independently from Filter(p), and the mean of their embeddings.
 
-    A token drawn c times weighs c / K (`mean`), or each distinct one by its probability (`prob`); readable: the largest
-    weight, of equal ones the most probable token.
+    A token drawn c times weighs c / K (`mean`), or each distinct one by its probability (`prob`);
+    readable: the largest weight, of equal ones the most probable token.
     """
 
     name = "multiplex"
@@ -33,13 +33,16 @@ class Multiplex(Method):
         k = view.width
         _, ranks = view.drawn(k)
         counted = torch.arange(k, device=ranks.device) < view.max_topk[:, None]
-        # In the order of the candidates, so that equal weights keep it; draws beyond the row's own K come last.
+        # In the order of the candidates, so that equal weights keep it; draws beyond the row's own
+        # K come last.
         ranks = torch.where(counted, ranks, view.ids.shape[1]).sort(1).values
         counted = ranks < view.ids.shape[1]
         same = (ranks[:, :, None] == ranks[:, None, :]) & counted[:, None, :]
         first = counted & ~torch.tril(same, -1).any(2)
         ranks = ranks.clamp(max=view.ids.shape[1] - 1)
-        weights = torch.where(view.arg("multiplex_weighting")[:, None] == 1, view.probs.gather(1, ranks), same.sum(2))
+        weights = torch.where(
+            view.arg("multiplex_weighting")[:, None] == 1, view.probs.gather(1, ranks), same.sum(2)
+        )
         weights = torch.where(first, weights, 0.0)
         ids, weights = order(view.ids.gather(1, ranks), weights / weights.cumsum(1)[:, -1:])
         return Proposal(ids, weights, ids[:, 0])

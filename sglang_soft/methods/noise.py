@@ -1,7 +1,8 @@
 """Noise as a pure function of (seed, position, stream, lane), on the device.
 
-A request draws the same noise in any batch and row, after a retraction and on every tensor-parallel rank. The generator
-is counter based: splitmix64's finaliser over the four numbers, in 64-bit integers that wrap. Shapes: B rows, L lanes.
+A request draws the same noise in any batch and row, after a retraction and on every tensor-parallel
+rank. The generator is counter based: splitmix64's finaliser over the four numbers, in 64-bit
+integers that wrap. Shapes: B rows, L lanes.
 """
 
 import math
@@ -26,7 +27,8 @@ def _signed(x: int) -> int:
 
 
 def sample_seed(seed: int, sample: int) -> int:
-    """Seed of one of a request's parallel samples (n > 1); sample 0 has the request's own. Host integers."""
+    """Seed of one of a request's parallel samples (n > 1); sample 0 has the request's own. Host
+    integers."""
     if sample == 0:
         return _signed(seed)
     x = (seed + sample * _GOLDEN) % _TWO64
@@ -36,7 +38,8 @@ def sample_seed(seed: int, sample: int) -> int:
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:
-    """splitmix64's finaliser, int64 in place of uint64. `>>` keeps the sign, so the copies of it are masked away."""
+    """splitmix64's finaliser, int64 in place of uint64. `>>` keeps the sign, so the copies of it
+    are masked away."""
     for shift, factor in zip(_SHIFTS, (*_FACTORS, None)):
         x = x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))
         if factor is not None:
@@ -45,7 +48,8 @@ def _mix(x: torch.Tensor) -> torch.Tensor:
 
 
 class Noise:
-    """The noise of one step of B rows. seed: [B] int64; position: [B] int, index of the row's thinking step."""
+    """The noise of one step of B rows. seed: [B] int64; position: [B] int, index of the row's
+    thinking step."""
 
     def __init__(self, seed: torch.Tensor, position: torch.Tensor) -> None:
         self._base = _mix(_mix(seed) + (position.long() + 1) * _signed(_GOLDEN))
@@ -61,14 +65,18 @@ class Noise:
         return -torch.log(-torch.log(self.uniform(stream, lanes)))
 
     def normal(self, stream: int, lanes: torch.Tensor) -> torch.Tensor:
-        """Standard normal (Box-Muller, two uniforms each), [B, L] float32. Uses `stream` and `stream + 1`."""
+        """Standard normal (Box-Muller, two uniforms each), [B, L] float32. Uses `stream` and
+        `stream + 1`."""
         radius = torch.sqrt(-2 * torch.log(self.uniform(stream, lanes)))
         return radius * torch.cos(2 * math.pi * self.uniform(stream + 1, lanes))
 
     def draw(self, probs: torch.Tensor, count: int = 1) -> torch.Tensor:
-        """`count` independent draws by inverse CDF. probs: [B, W] >= 0, used slots first. Returns [B, count] int64."""
+        """`count` independent draws by inverse CDF. probs: [B, W] >= 0, used slots first. Returns
+        [B, count] int64."""
         total = probs.cumsum(1)
         lanes = torch.arange(count, device=probs.device)
         targets = self.uniform(DRAW, lanes) * total[:, -1:]
-        last = (probs > 0).sum(1, keepdim=True) - 1  # a target that rounds up to the total must not leave the support
+        last = (probs > 0).sum(
+            1, keepdim=True
+        ) - 1  # a target that rounds up to the total must not leave the support
         return torch.minimum(torch.searchsorted(total, targets, right=True), last.clamp(min=0))

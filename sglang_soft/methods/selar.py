@@ -5,11 +5,12 @@ from sglang_soft.methods.thinkrouter import either
 
 
 class SeLaR(Method):
-    """Discrete where the model is sure; where it is not, a mixture pushed away from the most probable token.
+    """Discrete where the model is sure; where it is not, a mixture pushed away from the most
+    probable token.
 
-    h = H(w) / log K over the K most probable tokens. Above a threshold: e + h (e - E[argmax]) with e their mixture,
-    that is weights (1 + h) w, less h at the most probable token (which may be negative); else one token drawn from
-    Filter(p).
+    h = H(w) / log K over the K most probable tokens. Above a threshold: e + h (e - E[argmax]) with
+    e their mixture, that is weights (1 + h) w, less h at the most probable token (which may be
+    negative); else one token drawn from Filter(p).
     """
 
     name = "selar"

@@ -5,7 +5,8 @@ from sglang_soft.methods import noise
 from sglang_soft.methods.base import Method, Proposal, View, order, softmax
 
 ROUNDS = 10
-"""Of the gamma sampler; a round accepts with a probability above 0.95, so 10 fail once in 10^13 draws."""
+"""Of the gamma sampler; a round accepts with a probability above 0.95, so 10 fail once in 10^13
+draws."""
 
 
 class SoftDirichlet(Method):
@@ -31,11 +32,14 @@ class SoftDirichlet(Method):
         return Proposal(ids, weights, ids[:, 0])
 
 
-def log_gamma_variates(source: noise.Noise, shape: torch.Tensor, lanes: torch.Tensor) -> torch.Tensor:
-    """log of Gamma(shape, 1) variates, [B, k], by Marsaglia and Tsang (2000) on shape + 1 and the boost U^(1 / shape).
+def log_gamma_variates(
+    source: noise.Noise, shape: torch.Tensor, lanes: torch.Tensor
+) -> torch.Tensor:
+    """log of Gamma(shape, 1) variates, [B, k], by Marsaglia and Tsang (2000) on shape + 1 and the
+    boost U^(1 / shape).
 
-    In logarithms, because a small shape's variates underflow. The rejection loop has a fixed number of rounds, so
-    that nothing waits for the device.
+    In logarithms, because a small shape's variates underflow. The rejection loop has a fixed number
+    of rounds, so that nothing waits for the device.
     """
     d = shape + (1 - 1 / 3)
     k = 1 / torch.sqrt(9 * d)

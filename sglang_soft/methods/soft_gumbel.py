@@ -6,7 +6,8 @@ from sglang_soft.methods.base import Method, Proposal, View, order, softmax
 class SoftGumbel(Method):
     """Soft, with the weights disturbed by Gumbel noise and sharpened by a temperature.
 
-    w = softmax((log w + g) / t), g ~ Gumbel(0, 1) for each token, then sorted; readable: the largest weight.
+    w = softmax((log w + g) / t), g ~ Gumbel(0, 1) for each token, then sorted; readable: the
+    largest weight.
     """
 
     name = "soft_gumbel"

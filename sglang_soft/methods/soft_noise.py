@@ -8,8 +8,9 @@ from sglang_soft.methods.base import Method, Proposal, View
 class SoftNoise(Method):
     """Soft, plus Gaussian noise on the embedding.
 
-    e + sigma N(0, I), sigma = noise_scale times the root mean square of the embedding table's elements; readable: the
-    most probable token. The paper mixes the whole vocabulary and trains with it; here it is the K most probable.
+    e + sigma N(0, I), sigma = noise_scale times the root mean square of the embedding table's
+    elements; readable: the most probable token. The paper mixes the whole vocabulary and trains
+    with it; here it is the K most probable.
     """
 
     name = "soft_noise"
@@ -26,4 +27,6 @@ class SoftNoise(Method):
         ids, weights = view.top()
         lanes = torch.arange(view.hidden_size, device=ids.device)
         sigma = view.arg("noise_scale")[:, None] * view.embedding_rms
-        return Proposal(ids, weights, ids[:, 0], vector=sigma * view.noise.normal(noise.NORMAL, lanes))
+        return Proposal(
+            ids, weights, ids[:, 0], vector=sigma * view.noise.normal(noise.NORMAL, lanes)
+        )

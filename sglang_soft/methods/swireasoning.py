@@ -13,12 +13,14 @@ LATENT, REFERENCE, AGE, SWITCHES, STARTED = range(5)
 class SwiReasoning(Method):
     """Latent and explicit thinking in turn, switched by the trend of the entropy.
 
-    H: entropy at temperature 1; R: H at the last switch (first: at the first step). Latent, the K most probable tokens
-    at temperature 1 are mixed; explicit, one token is drawn from Filter(p). Latent becomes explicit where H < R;
-    explicit becomes latent where H > R and the explicit block has lasted W steps. At a switch to latent the think-start
-    embedding is blended in, w = alpha w + (1 - alpha) think-start, at a switch to explicit think-end with beta; alpha
-    and beta grow linearly from their start to 1 over max_new_tokens. A switch to explicit beyond the C allowed ones
-    concludes: think-end is forced. The paper mixes the whole vocabulary; here it is the K most probable, renormalised.
+    H: entropy at temperature 1; R: H at the last switch (first: at the first step). Latent, the K
+    most probable tokens at temperature 1 are mixed; explicit, one token is drawn from Filter(p).
+    Latent becomes explicit where H < R; explicit becomes latent where H > R and the explicit block
+    has lasted W steps. At a switch to latent the think-start embedding is blended in, w = alpha w +
+    (1 - alpha) think-start, at a switch to explicit think-end with beta; alpha and beta grow
+    linearly from their start to 1 over max_new_tokens. A switch to explicit beyond the C allowed
+    ones concludes: think-end is forced. The paper mixes the whole vocabulary; here it is the K most
+    probable, renormalised.
     """
 
     name = "swireasoning"
@@ -44,7 +46,9 @@ class SwiReasoning(Method):
         k = min(view.width - 1, view.logits.shape[1])  # one slot is kept for the think token
         n = torch.minimum(view.max_topk, torch.full_like(view.max_topk, k))
         off = Filter.of(temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, n=k)
-        top_k, top_p, min_p = (torch.full_like(x, v) for x, v in ((n, off.top_k), (one, off.top_p), (one, off.min_p)))
+        top_k, top_p, min_p = (
+            torch.full_like(x, v) for x, v in ((n, off.top_k), (one, off.top_p), (one, off.min_p))
+        )
         latent = soft_sample(view.logits, one, top_k, top_p, min_p, n, K=k, max_top_k=0)
         H = latent.entropy
 
@@ -69,7 +73,9 @@ class SwiReasoning(Method):
             1,
         )
 
-        fed = either(is_latent, Proposal(latent.ids, latent.weights, latent.ids[:, 0]), view.discrete())
+        fed = either(
+            is_latent, Proposal(latent.ids, latent.weights, latent.ids[:, 0]), view.discrete()
+        )
         start_share = torch.where(to_latent, view.arg("swi_alpha"), view.arg("swi_beta"))
         share = start_share + (1 - start_share) * (view.position / view.horizon)
         share = torch.where(switched, share.clamp(max=1.0), 1.0)[:, None]
@@ -81,7 +87,8 @@ class SwiReasoning(Method):
 def blend(
     ids: torch.Tensor, weights: torch.Tensor, extra: torch.Tensor, extra_weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add one token, in the slot that holds it already or in a new one. [B, k], [B, 1] -> [B, k + 1], ordered."""
+    """Add one token, in the slot that holds it already or in a new one. [B, k], [B, 1] -> [B, k +
+    1], ordered."""
     here = (ids == extra) & (weights != 0)
     weights = torch.where(here, weights + extra_weight, weights)
     weights = torch.cat([weights, torch.where(here.any(1, keepdim=True), 0.0, extra_weight)], 1)

@@ -7,7 +7,8 @@ from sglang_soft.methods.base import Method, Proposal, View
 class ThinkRouter(Method):
     """Soft where the model is sure, discrete where it is not.
 
-    Soft if the largest probability (before the filter) is at least a threshold, else one token drawn from Filter(p).
+    Soft if the largest probability (before the filter) is at least a threshold, else one token
+    drawn from Filter(p).
     """
 
     name = "thinkrouter"

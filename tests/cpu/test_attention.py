@@ -1,7 +1,7 @@
 """`soft_cpu` against SGLang's `torch_native` on SGLang's own pools. No engine, no model.
 
-The pools are hostile: every slot that no request of the batch owns holds NaN, and so does the slot behind
-every unused entry of `req_to_token`. An output that read one of them is NaN.
+The pools are hostile: every slot that no request of the batch owns holds NaN, and so does the slot
+behind every unused entry of `req_to_token`. An output that read one of them is NaN.
 """
 
 from itertools import pairwise
@@ -52,7 +52,9 @@ class World:
             kwargs |= dict(swa_attention_layer_ids=[0], full_attention_layer_ids=[1])
             pool = SWAKVPool(size=SLOTS, size_swa=SLOTS, **kwargs)
             pool.register_mapping((torch.arange(SLOTS + 1) + slide_by) % (SLOTS + 1))
-        rows = ReqToTokenPool(size=len(q_lens) + 3, max_context_len=512, device="cpu", enable_memory_saver=False)
+        rows = ReqToTokenPool(
+            size=len(q_lens) + 3, max_context_len=512, device="cpu", enable_memory_saver=False
+        )
         self.runner = SimpleNamespace(
             device="cpu", req_to_token_pool=rows, token_to_kv_pool=pool, use_mla_backend=False
         )
@@ -67,7 +69,11 @@ class World:
             slots = free[start : start + prefix + q_len]
             start += prefix + q_len
             rows.req_to_token[row, : prefix + q_len] = slots.int()
-            cached = slots[:prefix] if slide_by is None else pool.translate_loc_from_full_to_swa(slots[:prefix])
+            cached = (
+                slots[:prefix]
+                if slide_by is None
+                else pool.translate_loc_from_full_to_swa(slots[:prefix])
+            )
             for buffer in pool.get_kv_buffer(0):
                 buffer[cached] = torch.randn(prefix, *buffer.shape[1:], generator=g).to(dtype)
             out_cache_loc.append(slots[prefix:])
@@ -88,8 +94,14 @@ class World:
 
     def run(self, backend, **kwargs):
         backend.init_forward_metadata(self.batch)
-        step = backend.forward_decode if self.batch.forward_mode.is_decode() else backend.forward_extend
-        return step(self.q.flatten(1), self.k.clone(), self.v.clone(), self.layer, self.batch, **kwargs)
+        step = (
+            backend.forward_decode
+            if self.batch.forward_mode.is_decode()
+            else backend.forward_extend
+        )
+        return step(
+            self.q.flatten(1), self.k.clone(), self.v.clone(), self.layer, self.batch, **kwargs
+        )
 
     def stock(self):
         return self.run(TorchNativeAttnBackend(self.runner))
@@ -99,14 +111,21 @@ class World:
         return self.run(self.backend, **kwargs)
 
     def naive(self):
-        """float64, one query at a time: the definition, with the soft cap and the pool's own slot numbers."""
+        """float64, one query at a time: the definition, with the soft cap and the pool's own slot
+        numbers."""
         layer, batch, pool = self.layer, self.batch, self.runner.token_to_kv_pool
         k_buffer, v_buffer = (b.double() for b in pool.get_kv_buffer(0))
         group, out = layer.tp_q_head_num // layer.tp_k_head_num, []
         q = iter(self.q.double())
-        for row, length, q_len in zip(batch.req_pool_indices, batch.seq_lens, batch.extend_seq_lens, strict=True):
+        for row, length, q_len in zip(
+            batch.req_pool_indices, batch.seq_lens, batch.extend_seq_lens, strict=True
+        ):
             for position in range(length - q_len, length):
-                first = max(0, position - layer.sliding_window_size) if layer.sliding_window_size > -1 else 0
+                first = (
+                    max(0, position - layer.sliding_window_size)
+                    if layer.sliding_window_size > -1
+                    else 0
+                )
                 slots = self.runner.req_to_token_pool.req_to_token[row, first : position + 1].long()
                 if isinstance(pool, SWAKVPool):
                     slots = pool.translate_loc_from_full_to_swa(slots)
@@ -150,7 +169,9 @@ def close(actual, expected, dtype=torch.float32):
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize("window", [-1, 31])
-@pytest.mark.parametrize("dims", [(2, 1, 64), (4, 4, 16), (6, 2, 24, 40)], ids=["2x1", "4x4", "6x2_d24_dv40"])
+@pytest.mark.parametrize(
+    "dims", [(2, 1, 64), (4, 4, 16), (6, 2, 24, 40)], ids=["2x1", "4x4", "6x2_d24_dv40"]
+)
 def test_equals_torch_native(world, dtype, window, dims):
     w = world(heads(*dims, sliding_window_size=window), dtype=dtype)
     expected = w.stock()
@@ -164,7 +185,9 @@ def test_soft_cap(world, window):
     w = world(heads(4, 2, 32, logit_cap=0.5, sliding_window_size=window))
     out = w.ours()
     close(out, w.naive())
-    assert (w.stock() - out).abs().max() > 1e-2, "torch_native caps now: drop the note in attention.py"
+    assert (w.stock() - out).abs().max() > 1e-2, (
+        "torch_native caps now: drop the note in attention.py"
+    )
 
 
 @pytest.mark.parametrize("world", [prefill_world, decode_world])
@@ -219,10 +242,14 @@ def test_padded_rows():
     w = decode_world(heads(2, 1, 16))
     expected = w.ours()
     pad = torch.zeros(2, dtype=torch.int64)
-    w.batch.req_pool_indices = torch.cat([w.batch.req_pool_indices, pad])  # row 0, as graph padding has it
+    w.batch.req_pool_indices = torch.cat(
+        [w.batch.req_pool_indices, pad]
+    )  # row 0, as graph padding has it
     w.batch.seq_lens = torch.cat([w.batch.seq_lens, pad])
     w.batch.out_cache_loc = torch.cat([w.batch.out_cache_loc, pad])
-    w.q, w.k, w.v = (torch.cat([t, t.new_full((2, *t.shape[1:]), float("nan"))]) for t in (w.q, w.k, w.v))
+    w.q, w.k, w.v = (
+        torch.cat([t, t.new_full((2, *t.shape[1:]), float("nan"))]) for t in (w.q, w.k, w.v)
+    )
     out = w.ours()
     close(out[:-2], expected)
     assert (out[-2:] == 0).all()
@@ -259,7 +286,9 @@ def test_plan_is_shared_by_layers_and_renewed_by_a_forward():
     plan = w.backend.forward_metadata
     again = w.backend.forward_decode(w.q, w.k, w.v, w.layer, w.batch)
     assert w.backend.forward_metadata is plan and len(plan.groups) == 1
-    w.batch.seq_lens = w.batch.seq_lens - (w.batch.seq_lens > 1).long()  # in place in the same batch object
+    w.batch.seq_lens = (
+        w.batch.seq_lens - (w.batch.seq_lens > 1).long()
+    )  # in place in the same batch object
     w.backend.init_forward_metadata(w.batch)
     assert (w.backend.forward_decode(w.q, w.k, w.v, w.layer, w.batch) - again).abs().max() > 1e-3
     assert w.backend.forward_metadata is not plan
@@ -290,7 +319,9 @@ def test_falls_back_and_says_so_once(change, monkeypatch, caplog):
         pool = w.runner.token_to_kv_pool
         monkeypatch.setattr(pool, "get_kv_buffer", lambda _: (torch.zeros(1, 1, 1, 1),) * 2)
     calls = []
-    monkeypatch.setattr(TorchNativeAttnBackend, "forward_extend", lambda self, *a, **k: calls.append(k))
+    monkeypatch.setattr(
+        TorchNativeAttnBackend, "forward_extend", lambda self, *a, **k: calls.append(k)
+    )
     backend = attention.create(w.runner)
     for _ in range(2):
         w.run(backend, **kwargs)
@@ -316,7 +347,9 @@ def test_register_and_create():
 
 
 @pytest.mark.parametrize("window", [None, 100])
-@pytest.mark.parametrize(("kv_heads", "kv_width"), [(8, 256), (1, 32)], ids=["keys_large", "scores_large"])
+@pytest.mark.parametrize(
+    ("kv_heads", "kv_width"), [(8, 256), (1, 32)], ids=["keys_large", "scores_large"]
+)
 def test_tiles_partition_the_queries_within_the_caps(window, kv_heads, kv_width):
     shape = Shape(32, kv_heads, kv_width, causal=True, window=window, sliding_pool=False)
     lens = [(0, 5000), (30000, 700), (100000, 1), (17, 1), (0, 1), (900, 33)]
@@ -334,4 +367,7 @@ def test_tiles_partition_the_queries_within_the_caps(window, kv_heads, kv_width)
     for group in groups:
         keys, most = max(t.k_len for t in group), max(t.q_len for t in group)
         assert len(group) * shape.heads * most * keys <= attention_metadata.MAX_SCORES
-        assert len(group) == 1 or len(group) * keys * kv_heads * kv_width <= attention_metadata.MAX_GATHERED
+        assert (
+            len(group) == 1
+            or len(group) * keys * kv_heads * kv_width <= attention_metadata.MAX_GATHERED
+        )

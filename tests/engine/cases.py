@@ -34,7 +34,9 @@ CASES: tuple[Case, ...] = (
     Case("soft, bound 0", "chat", SOFT | {"max_thinking_tokens": 0}, max_new_tokens=16),
     Case("soft, cold stop", "digits", SOFT | COLD),
     Case("soft, cold stop, long", "long", SOFT | COLD),
-    Case("soft, cold stop at once", "tiny", SOFT | {"cold_stop_entropy": 50.0, "cold_stop_steps": 1}),
+    Case(
+        "soft, cold stop at once", "tiny", SOFT | {"cold_stop_entropy": 50.0, "cold_stop_steps": 1}
+    ),
     Case("greedy thinking", "sum", {"temperature": 0.0}),
     Case("greedy thinking, cold stop", "chat", {"temperature": 0.0} | COLD),
     Case("one-hot", "digits", SOFT | {"max_topk": 1}),
@@ -63,7 +65,14 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     """The case as the oracle is asked."""
     soft = {key: value for key, value in (case.soft or {}).items() if key != "return_concepts"}
     tau = soft.pop("cold_stop_entropy", None)
-    defaults = {"method": "soft", "temperature": 0.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0, "seed": case.seed}
+    defaults = {
+        "method": "soft",
+        "temperature": 0.0,
+        "top_k": -1,
+        "top_p": 1.0,
+        "min_p": 0.0,
+        "seed": case.seed,
+    }
     if case.soft is None:
         defaults["method"] = "hard"
     return Request(
@@ -79,7 +88,9 @@ def expected(under_test: EngineUnderTest, case: Case) -> Trace:
     """What the oracle says; computed once for each model and case."""
     key = (under_test.setup.family, case.name)
     if key not in _ORACLE:
-        _ORACLE[key] = run(under_test.hf_model, prompt_ids(under_test, case), oracle_request(under_test, case))
+        _ORACLE[key] = run(
+            under_test.hf_model, prompt_ids(under_test, case), oracle_request(under_test, case)
+        )
     return _ORACLE[key]
 
 
@@ -93,7 +104,9 @@ def observed(out: dict) -> Observed:
     columns = soft.get("concepts", {"ids": [], "weights": [], "entropy": []})
     return Observed(
         output_ids=out["output_ids"],
-        concepts=[Concept(*step) for step in zip(columns["ids"], columns["weights"], columns["entropy"])],
+        concepts=[
+            Concept(*step) for step in zip(columns["ids"], columns["weights"], columns["entropy"])
+        ],
         thinking_tokens=soft.get("thinking_tokens", 0),
         ended=soft.get("how_ended"),
         finish=out["meta_info"]["finish_reason"]["type"],

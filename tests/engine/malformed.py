@@ -46,7 +46,11 @@ _OF_METHODS: list[tuple[str, str, list]] = [
 
 MALFORMED: list[tuple[Any, str]] = [
     *(({key: value}, key or "''") for key, values in _COMMON.items() for value in values),
-    *(({"method": method, key: value}, key) for method, key, values in _OF_METHODS for value in values),
+    *(
+        ({"method": method, key: value}, key)
+        for method, key, values in _OF_METHODS
+        for value in values
+    ),
     ({"answer_top_p": 0.5, "after_thinking_top_p": 0.5}, "answer_top_p"),
     ("yes", "soft_thinking"),
     (1, "soft_thinking"),

@@ -1,10 +1,15 @@
-"""Requests of the method tests: each method, with every parameter given, and each of its branches."""
+"""Requests of the method tests: each method, with every parameter given, and each of its
+branches."""
 
 from tests.engine.cases import COLD, SOFT, Case
 
 
-def case(name: str, method: str, prompt: str, seed: int | None = None, tokens: int = 48, **soft) -> Case:
-    return Case(f"{method}, {name}", prompt, SOFT | {"method": method, "max_topk": 10} | soft, tokens, seed)
+def case(
+    name: str, method: str, prompt: str, seed: int | None = None, tokens: int = 48, **soft
+) -> Case:
+    return Case(
+        f"{method}, {name}", prompt, SOFT | {"method": method, "max_topk": 10} | soft, tokens, seed
+    )
 
 
 SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7}
@@ -27,7 +32,16 @@ METHOD_CASES: tuple[Case, ...] = (
     case("both ways", "thinkrouter", "sum", 11, router_threshold=0.12),
     case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3),
     # Short: pushing away from the most probable token makes rounding errors grow with every step.
-    case("negative weights", "selar", "digits", 13, 12, selar_threshold=0.2, max_topk=4, temperature=1.2),
+    case(
+        "negative weights",
+        "selar",
+        "digits",
+        13,
+        12,
+        selar_threshold=0.2,
+        max_topk=4,
+        temperature=1.2,
+    ),
     case("switches", "swireasoning", "sum", 14, **SWI),
     case("concludes", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),

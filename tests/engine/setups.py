@@ -35,7 +35,8 @@ SETUPS: dict[str, Setup] = {
     "mixed-chunk": Setup(args={"chunked_prefill_size": 8, "enable_mixed_chunk": True}),
     "retract": Setup(env=RETRACT),
     "retract-no-radix": Setup(
-        args={"disable_radix_cache": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True}, env=RETRACT
+        args={"disable_radix_cache": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True},
+        env=RETRACT,
     ),
     "retract-no-overlap": Setup(args={"disable_overlap_schedule": True}, env=RETRACT),
     "tp2": Setup(args={"tp_size": 2}, env=RETRACT | {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}),

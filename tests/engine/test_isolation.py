@@ -1,5 +1,5 @@
-"""Invariants 2 and 4: hard requests are as without the plugin, and KV of concept tokens is reachable only through
-the same concept tokens."""
+"""Invariants 2 and 4: hard requests are as without the plugin, and KV of concept tokens is
+reachable only through the same concept tokens."""
 
 import json
 import math
@@ -27,7 +27,8 @@ def logprobs(out: dict) -> list[float]:
 
 @pytest.fixture(scope="module")
 def without_plugin(engine):
-    """Hard requests on an engine of its own process, with the CPU platform and without the plugin."""
+    """Hard requests on an engine of its own process, with the CPU platform and without the
+    plugin."""
     script = (
         "import json, sys, sglang\n"
         "if __name__ == '__main__':\n"
@@ -61,10 +62,15 @@ def test_hard_requests_are_as_without_the_plugin(engine, without_plugin, beside)
     if beside:
         soft = [c for c in CASES if c.soft is not None]
         outs = engine.generate(
-            prompts + [prompt_ids(engine, c) for c in soft], sampling + [sampling_params(c) for c in soft], **LOGPROBS
+            prompts + [prompt_ids(engine, c) for c in soft],
+            sampling + [sampling_params(c) for c in soft],
+            **LOGPROBS,
         )[: len(HARD)]
     else:
-        outs = [engine.engine.generate(input_ids=p, sampling_params=s, **LOGPROBS) for p, s in zip(prompts, sampling)]
+        outs = [
+            engine.engine.generate(input_ids=p, sampling_params=s, **LOGPROBS)
+            for p, s in zip(prompts, sampling)
+        ]
     for ours, theirs in zip(outs, without_plugin):
         assert ours["output_ids"] == theirs["output_ids"]
         assert logprobs(ours) == pytest.approx(logprobs(theirs), abs=1e-5)
@@ -73,19 +79,31 @@ def test_hard_requests_are_as_without_the_plugin(engine, without_plugin, beside)
 
 @on("default")
 def test_sampled_hard_requests_beside_soft_ones_are_drawn(engine):
-    """A greedy hard request would not show that the soft step's most probable token was put in place of the drawn one.
-    So: hard tokens are the most probable one as often as their probabilities say."""
+    """A greedy hard request would not show that the soft step's most probable token was put in
+    place of the drawn one. So: hard tokens are the most probable one as often as their
+    probabilities say."""
     hard = HARD * 4
     soft = [c for c in CASES if c.soft is not None and c.max_new_tokens >= hard[0].max_new_tokens]
-    sampling = [sampling_params(c) | {"temperature": 1.0} for c in hard] + [sampling_params(c) for c in soft]
+    sampling = [sampling_params(c) | {"temperature": 1.0} for c in hard] + [
+        sampling_params(c) for c in soft
+    ]
     outs = engine.generate(
-        [prompt_ids(engine, c) for c in [*hard, *soft]], sampling, return_logprob=True, top_logprobs_num=1
+        [prompt_ids(engine, c) for c in [*hard, *soft]],
+        sampling,
+        return_logprob=True,
+        top_logprobs_num=1,
     )
     first, expected, variance = 0, 0.0, 0.0
     for out in outs[: len(hard)]:
-        for token, ((logprob, best, _),) in zip(out["output_ids"], out["meta_info"]["output_top_logprobs"]):
+        for token, ((logprob, best, _),) in zip(
+            out["output_ids"], out["meta_info"]["output_top_logprobs"]
+        ):
             p = math.exp(logprob)
-            first, expected, variance = first + (token == best), expected + p, variance + p * (1 - p)
+            first, expected, variance = (
+                first + (token == best),
+                expected + p,
+                variance + p * (1 - p),
+            )
     assert variance > 50, "nearly every token was certain"
     assert abs(first - expected) < 5 * math.sqrt(variance)
 
@@ -118,13 +136,21 @@ def test_the_same_soft_request_again_reuses_its_prompt_and_repeats_itself(engine
 
 @on("default")
 def test_a_last_step_whose_concept_the_host_does_not_know_cannot_be_matched(engine):
-    """A request that stops while thinking enters the radix tree before its last concept token has a name; under the
-    overlap schedule the KV of that token is there already."""
+    """A request that stops while thinking enters the radix tree before its last concept token has a
+    name; under the overlap schedule the KV of that token is there already."""
     prompt = prompt_ids(engine, SOFT)
     engine.flush()
-    first = engine.generate([prompt], [sampling_params(SOFT) | {"max_new_tokens": 1}])[0]["output_ids"][0]
+    first = engine.generate([prompt], [sampling_params(SOFT) | {"max_new_tokens": 1}])[0][
+        "output_ids"
+    ][0]
     engine.flush()
-    (soft,) = engine.generate([prompt], [sampling_params(SOFT) | {"stop_token_ids": [first], "ignore_eos": False}])
-    assert soft["meta_info"]["soft_thinking"]["how_ended"] == "stop" and soft["output_ids"] == [first]
-    (hard,) = engine.generate([[*prompt, first, first]], [{"temperature": 0.0, "max_new_tokens": 2}])
+    (soft,) = engine.generate(
+        [prompt], [sampling_params(SOFT) | {"stop_token_ids": [first], "ignore_eos": False}]
+    )
+    assert soft["meta_info"]["soft_thinking"]["how_ended"] == "stop" and soft["output_ids"] == [
+        first
+    ]
+    (hard,) = engine.generate(
+        [[*prompt, first, first]], [{"temperature": 0.0, "max_new_tokens": 2}]
+    )
     assert 0 < hard["meta_info"]["cached_tokens"] <= len(prompt)

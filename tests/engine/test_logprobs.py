@@ -1,4 +1,5 @@
-"""Logprobs of a thinking step: of the token that was really emitted, under the request's own temperature."""
+"""Logprobs of a thinking step: of the token that was really emitted, under the request's own
+temperature."""
 
 import pytest
 
@@ -11,11 +12,15 @@ def by_name(name: str) -> Case:
 
 
 @on("default")
-@pytest.mark.parametrize("name", ["soft, bound", "soft, cold stop", "soft, long prompt", "greedy thinking"])
+@pytest.mark.parametrize(
+    "name", ["soft, bound", "soft, cold stop", "soft, long prompt", "greedy thinking"]
+)
 def test_logprobs_name_the_emitted_tokens(engine, name):
     case = by_name(name)
     plain = engine.generate([prompt_ids(engine, case)], [sampling_params(case)])[0]
-    (out,) = engine.generate([prompt_ids(engine, case)], [sampling_params(case)], return_logprob=True)
+    (out,) = engine.generate(
+        [prompt_ids(engine, case)], [sampling_params(case)], return_logprob=True
+    )
     assert out["output_ids"] == plain["output_ids"], "asking for logprobs changed the trace"
     logprobs = out["meta_info"]["output_token_logprobs"]
     assert [token for _, token, _ in logprobs] == out["output_ids"]

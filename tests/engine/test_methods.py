@@ -1,4 +1,5 @@
-"""Every thinking method on the engine, held against its oracle; all of them in one batch, and each alone."""
+"""Every thinking method on the engine, held against its oracle; all of them in one batch, and each
+alone."""
 
 from itertools import combinations
 
@@ -13,7 +14,11 @@ from tests.oracle import compare
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
 _SELDOM = ("cot, cold stop", "thinkrouter, both ways", "selar, negative weights")
-DRAWING = [c for c in METHOD_CASES if c.seed is not None and "greedy" not in c.name and c.name not in _SELDOM]
+DRAWING = [
+    c
+    for c in METHOD_CASES
+    if c.seed is not None and "greedy" not in c.name and c.name not in _SELDOM
+]
 """Those that draw often enough for another seed to give another trace."""
 
 
@@ -23,7 +28,15 @@ def concepts(engine, name: str, **params) -> dict:
     return out["meta_info"]["soft_thinking"]
 
 
-@on("default", "no-overlap", "mixed-chunk", "retract", "retract-no-radix", "retract-no-overlap", "tp2")
+@on(
+    "default",
+    "no-overlap",
+    "mixed-chunk",
+    "retract",
+    "retract-no-radix",
+    "retract-no-overlap",
+    "tp2",
+)
 def test_all_methods_in_one_batch_equal_their_oracles(engine):
     assert len(METHOD_CASES) <= SMALL["max_running_requests"]
     infos = compare_all(engine, METHOD_CASES)
@@ -73,13 +86,18 @@ def test_branches_are_taken(engine):
     switching = concepts(engine, "swireasoning, switches")["concepts"]
     start, end = engine.token_id("<think>"), engine.token_id("</think>")
     for marker in (start, end):
-        blended = [w for ids, w in zip(switching["ids"], switching["weights"]) if marker in ids and len(ids) > 1]
+        blended = [
+            w
+            for ids, w in zip(switching["ids"], switching["weights"])
+            if marker in ids and len(ids) > 1
+        ]
         assert blended, f"no switch blended {marker} in"
 
 
 @on("default")
 def test_seeds(engine):
-    """A seed fixes the trace, and another one changes it; without one a random seed is taken, and returned."""
+    """A seed fixes the trace, and another one changes it; without one a random seed is taken, and
+    returned."""
     for case in DRAWING:
         name = case.name
         same, other = concepts(engine, name), concepts(engine, name, sampling_seed=case.seed + 1)
@@ -99,13 +117,17 @@ def test_parallel_samples_differ_and_each_can_be_repeated_by_its_seed(engine):
     soft = [[out["meta_info"]["soft_thinking"] for out in outs] for outs in runs]
     assert len({info["seed"] for info in soft[0]}) == 3
     for first, again in zip(*soft):
-        assert first["seed"] == again["seed"] and alike(first, again), "n > 1 with a seed is not reproducible"
+        assert first["seed"] == again["seed"] and alike(first, again), (
+            "n > 1 with a seed is not reproducible"
+        )
         assert alike(first, concepts(engine, case.name, sampling_seed=first["seed"]))
     assert not any(alike(a, b) for a, b in combinations(soft[0], 2))
 
 
 @on("default")
-@pytest.mark.parametrize("name", ["soft_noise, plain", "coconut_tf, plain", "selar, negative weights"])
+@pytest.mark.parametrize(
+    "name", ["soft_noise, plain", "coconut_tf, plain", "selar, negative weights"]
+)
 def test_hard_request_cannot_reach_the_kv_of_other_inputs(engine, name):
     case = BY_NAME[name]
     prompt = prompt_ids(engine, case)
@@ -118,7 +140,8 @@ def test_hard_request_cannot_reach_the_kv_of_other_inputs(engine, name):
 
 @on("default")
 def test_kv_of_a_discrete_step_is_the_tokens_own(engine):
-    """One token of weight 1 is that token: whoever sends it finds its KV, and gets what the request itself got."""
+    """One token of weight 1 is that token: whoever sends it finds its KV, and gets what the request
+    itself got."""
     case = BY_NAME["cot, plain"]
     prompt = prompt_ids(engine, case)
     engine.flush()
@@ -133,7 +156,9 @@ def test_streamed_methods(engine):
     """Concepts without ids (a hidden state was fed) keep their place in a stream."""
     case = BY_NAME["coconut_tf, bound"]
     chunks = list(
-        engine.engine.generate(input_ids=prompt_ids(engine, case), sampling_params=sampling_params(case), stream=True)
+        engine.engine.generate(
+            input_ids=prompt_ids(engine, case), sampling_params=sampling_params(case), stream=True
+        )
     )
     last = chunks[-1]
     parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]

@@ -18,7 +18,9 @@ PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<th
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
-    with serve(["-m", "sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log") as base:
+    with serve(
+        ["-m", "sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log"
+    ) as base:
         yield base
 
 
@@ -30,7 +32,9 @@ def client(server) -> openai.OpenAI:
 def generate(server: str, soft=True, text: str = PROMPT, **body) -> requests.Response:
     sampling = {"temperature": 0.6, "max_new_tokens": 200, "custom_params": {"soft_thinking": soft}}
     sampling |= body.pop("sampling", {})
-    return requests.post(f"{server}/generate", json={"text": text, "sampling_params": sampling} | body, timeout=120)
+    return requests.post(
+        f"{server}/generate", json={"text": text, "sampling_params": sampling} | body, timeout=120
+    )
 
 
 def soft_extra(**soft) -> dict:
@@ -53,7 +57,12 @@ def test_chat_thinks_and_answers(client):
 
 def test_chat_streams_reasoning_and_answer(client):
     stream = client.chat.completions.create(
-        model="default", messages=QUESTION, temperature=0.6, max_tokens=256, stream=True, extra_body=soft_extra()
+        model="default",
+        messages=QUESTION,
+        temperature=0.6,
+        max_tokens=256,
+        stream=True,
+        extra_body=soft_extra(),
     )
     reasoning = content = ""
     for chunk in stream:
@@ -66,13 +75,17 @@ def test_chat_streams_reasoning_and_answer(client):
 @pytest.mark.parametrize("key", ["soft_thinkng", "soft-thinking", "SoftThinking", "soft_thinkin"])
 def test_a_misspelt_key_is_not_decoded_plainly(server, key):
     sampling = {"max_new_tokens": 4, "custom_params": {key: True}}
-    answer = requests.post(f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120)
+    answer = requests.post(
+        f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120
+    )
     assert answer.status_code == 400 and key in answer.text and "'soft_thinking'" in answer.text
 
 
 def test_other_custom_params_are_left_alone(server):
     sampling = {"max_new_tokens": 4, "custom_params": {"thinking_budget": 5, "soft_cap": 1}}
-    answer = requests.post(f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120)
+    answer = requests.post(
+        f"{server}/generate", json={"text": PROMPT, "sampling_params": sampling}, timeout=120
+    )
     assert answer.status_code == 200 and "soft_thinking" not in answer.json()["meta_info"]
 
 
@@ -95,7 +108,9 @@ def test_stream_sends_every_concept_once(server):
         },
         stream=True, timeout=120,
     ) as response:  # fmt: skip
-        chunks = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith(b"data: {")]
+        chunks = [
+            json.loads(line[6:]) for line in response.iter_lines() if line.startswith(b"data: {")
+        ]
     parts = [c["meta_info"]["soft_thinking"] for c in chunks if "soft_thinking" in c["meta_info"]]
     assert len(parts) > 3, "the answer was not streamed"
     for column in ("ids", "weights", "entropy"):
@@ -107,9 +122,9 @@ def test_stream_sends_every_concept_once(server):
 
 
 def test_concepts_are_what_the_model_was_fed(server):
-    concepts = generate(server, {"return_concepts": True, "max_topk": 7}).json()["meta_info"]["soft_thinking"][
-        "concepts"
-    ]
+    concepts = generate(server, {"return_concepts": True, "max_topk": 7}).json()["meta_info"][
+        "soft_thinking"
+    ]["concepts"]
     for ids, weights in zip(concepts["ids"], concepts["weights"]):
         assert 1 <= len(ids) == len(weights) <= 7
         assert sum(weights) == pytest.approx(1, abs=1e-6)
@@ -117,7 +132,9 @@ def test_concepts_are_what_the_model_was_fed(server):
 
 
 def test_logprob_is_of_the_emitted_token_even_when_think_end_is_forced(server):
-    out = generate(server, {"max_thinking_tokens": 5}, return_logprob=True, sampling={"max_new_tokens": 12}).json()
+    out = generate(
+        server, {"max_thinking_tokens": 5}, return_logprob=True, sampling={"max_new_tokens": 12}
+    ).json()
     ids = [entry[1] for entry in out["meta_info"]["output_token_logprobs"]]
     assert ids == out["output_ids"]
     assert out["meta_info"]["soft_thinking"]["how_ended"] == "bound"
@@ -127,11 +144,16 @@ def test_logprob_is_of_the_emitted_token_even_when_think_end_is_forced(server):
 def test_parallel_samples(server):
     outs = generate(server, {"answer_temperature": 0.0}, sampling={"n": 3}).json()
     assert len(outs) == 3
-    assert len({tuple(o["output_ids"]) for o in outs}) == 1, "without noise Soft Thinking is deterministic"
+    assert len({tuple(o["output_ids"]) for o in outs}) == 1, (
+        "without noise Soft Thinking is deterministic"
+    )
 
 
 def test_a_sampling_seed_is_accepted_and_changes_nothing_while_thinking(server):
-    texts = [generate(server, sampling={"sampling_seed": seed}).json()["text"].split("</think>")[0] for seed in (1, 2)]
+    texts = [
+        generate(server, sampling={"sampling_seed": seed}).json()["text"].split("</think>")[0]
+        for seed in (1, 2)
+    ]
     assert texts[0] == texts[1]
 
 
@@ -141,7 +163,9 @@ def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
         extra_body=soft_extra(max_thinking_tokens=8) | {"regex": "[0-9]{2}\\.", "return_meta_info": True},
     )  # fmt: skip
     assert chat.choices[0].meta_info["soft_thinking"]["how_ended"] == "bound"
-    assert len(chat.choices[0].message.content) == 3 and chat.choices[0].message.content.endswith(".")
+    assert len(chat.choices[0].message.content) == 3 and chat.choices[0].message.content.endswith(
+        "."
+    )
 
 
 def test_stop_string_while_thinking_ends_the_request(server):
@@ -159,8 +183,11 @@ def test_the_endpoint_lists_methods_parameters_and_settings(server):
 
 @pytest.mark.parametrize("method", methods.names())
 def test_every_method_answers(server, method):
-    """On the chat endpoint's server, with defaults; whether the answer is right is a matter for evals."""
-    out = generate(server, {"method": method}, sampling={"sampling_seed": 1, "max_new_tokens": 64}).json()
+    """On the chat endpoint's server, with defaults; whether the answer is right is a matter for
+    evals."""
+    out = generate(
+        server, {"method": method}, sampling={"sampling_seed": 1, "max_new_tokens": 64}
+    ).json()
     soft = out["meta_info"]["soft_thinking"]
     assert soft["method"] == method and soft["thinking_tokens"] > 0
 
@@ -178,13 +205,19 @@ def test_bad_parameters_are_a_400_that_names_the_key(server, client):
     for soft, key in MALFORMED[::8]:
         with pytest.raises(openai.BadRequestError, match=key):
             client.chat.completions.create(
-                model="default", messages=QUESTION, extra_body={"custom_params": {"soft_thinking": soft}}
+                model="default",
+                messages=QUESTION,
+                extra_body={"custom_params": {"soft_thinking": soft}},
             )
-    assert "1462" in generate(server, {"answer_temperature": 0.0}).json()["text"], "the server goes on"
+    assert "1462" in generate(server, {"answer_temperature": 0.0}).json()["text"], (
+        "the server goes on"
+    )
 
 
 @pytest.mark.parametrize(
-    "feature", [{"image_data": "x.png"}, {"session_params": {"id": "s"}}], ids=lambda f: next(iter(f))
+    "feature",
+    [{"image_data": "x.png"}, {"session_params": {"id": "s"}}],
+    ids=lambda f: next(iter(f)),
 )
 def test_unsupported_features_are_refused_by_name(server, feature):
     response = generate(server, True, **feature)

@@ -1,4 +1,5 @@
-"""A server-wide default, for clients that cannot send parameters; here with SGLang's own `sglang serve`."""
+"""A server-wide default, for clients that cannot send parameters; here with SGLang's own `sglang
+serve`."""
 
 import os
 import re
@@ -34,10 +35,19 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
     env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8",
            "SGLANG_SOFT_MAX_VECTOR_MB": "0", "SGLANG_SOFT_METHODS": "my_methods", "PYTHONPATH": path}  # fmt: skip
     sglang = str(Path(sys.executable).with_name("sglang"))
-    command = [sglang, "serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
+    command = [
+        sglang,
+        "serve",
+        "--model-path",
+        str(BUNDLED_MODEL),
+        "--reasoning-parser",
+        "deepseek-r1",
+    ]
     with serve(command, tmp_path / "log", env) as base:
         body = {"text": PROMPT, "sampling_params": {"temperature": 0.6, "max_new_tokens": 200}}
-        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"]["soft_thinking"]
+        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
+            "soft_thinking"
+        ]
         assert soft["thinking_tokens"] > 10 and max(map(len, soft["concepts"]["ids"])) == 5
 
         state = multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))
@@ -45,18 +55,28 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         info = state.get_meta_info("thinking")["soft_thinking"]
         assert info["thinking_tokens"] > 10 and info["how_ended"] == "think_end"
 
-        off = body | {"sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}}
+        off = body | {
+            "sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}
+        }
         hard = requests.post(f"{base}/generate", json=off, timeout=120).json()
         assert "soft_thinking" not in hard["meta_info"]
 
         own = {"method": "tempered", "tempered_share": 0.3, "temperature": 1.0}
         body["sampling_params"]["custom_params"] = {"soft_thinking": own}
-        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"]["soft_thinking"]
+        soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
+            "soft_thinking"
+        ]
         several = [weights for weights in soft["concepts"]["weights"] if len(weights) > 3]
         assert soft["method"] == "tempered" and several
-        assert any(abs(w - 0.3) < 1e-6 for weights in several for w in weights), "no share was capped"
+        assert any(abs(w - 0.3) < 1e-6 for weights in several for w in weights), (
+            "no share was capped"
+        )
 
-        chat = {"model": "default", "messages": QUESTION, "custom_params": {"soft_thinking": {"max_topk": 9}}}
+        chat = {
+            "model": "default",
+            "messages": QUESTION,
+            "custom_params": {"soft_thinking": {"max_topk": 9}},
+        }
         refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
         assert refused.status_code == 400 and "[1, 8]" in refused.text
 

@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from tests.conftest import on
-from tests.engine.cases import CASES, expected, observed, oracle_request, prompt_ids, sampling_params
+from tests.engine.cases import (
+    CASES,
+    expected,
+    observed,
+    oracle_request,
+    prompt_ids,
+    sampling_params,
+)
 from tests.engine.setups import SETUPS
 from tests.models import tiny
 from tests.oracle import compare, run
@@ -16,16 +23,26 @@ MATRIX = ("default", "no-overlap", "mixed-chunk", "retract", "retract-no-radix",
 RETRACTING = tuple(name for name in MATRIX if SETUPS[name].retracts)
 BY_NAME = {c.name: c for c in CASES}
 WHILE = {
-    "thinking": ["soft", "soft, long prompt", "soft, chat", "soft, wide and unfiltered", "soft, short"],
+    "thinking": [
+        "soft",
+        "soft, long prompt",
+        "soft, chat",
+        "soft, wide and unfiltered",
+        "soft, short",
+    ],
     "answering": ["soft, bound", "soft, bound 0", "soft, cold stop at once"],
 }
-"""Requests of which SGLang has to retract some in that phase: it retracts the shortest output first."""
+"""Requests of which SGLang has to retract some in that phase: it retracts the shortest output
+first."""
 
 
 def compare_all(engine, cases) -> list[dict]:
-    """Run the cases as one batch; every one has to be as if it were alone. Returns `meta_info` of each."""
+    """Run the cases as one batch; every one has to be as if it were alone. Returns `meta_info` of
+    each."""
     engine.flush()
-    outs = engine.generate([prompt_ids(engine, c) for c in cases], [sampling_params(c) for c in cases])
+    outs = engine.generate(
+        [prompt_ids(engine, c) for c in cases], [sampling_params(c) for c in cases]
+    )
     problems = []
     for case, out in zip(cases, outs):
         try:
@@ -39,7 +56,8 @@ def compare_all(engine, cases) -> list[dict]:
 def joined(parts: list[dict]) -> dict[str, list]:
     """The concepts of a whole stream, column by column, from those of its chunks."""
     return {
-        column: [step for part in parts for step in part.get(column, [])] for column in ("ids", "weights", "entropy")
+        column: [step for part in parts for step in part.get(column, [])]
+        for column in ("ids", "weights", "entropy")
     }
 
 
@@ -60,7 +78,9 @@ def test_mixed_batch_equals_the_oracle(engine):
 @pytest.mark.parametrize("phase", WHILE)
 def test_retracted(engine, phase):
     infos = compare_all(engine, [BY_NAME[name] for name in WHILE[phase]])
-    assert sum(i["soft_thinking"]["replays"][phase] for i in infos) > 0, f"nothing was retracted while {phase}"
+    assert sum(i["soft_thinking"]["replays"][phase] for i in infos) > 0, (
+        f"nothing was retracted while {phase}"
+    )
 
 
 @on("default", "retract")
@@ -88,11 +108,12 @@ REPETITION = {"repetition_penalty": 1.2}
 
 @on("default", "no-overlap")
 def test_penalties_act_on_the_readable_tokens(engine):
-    """A soft request is penalised as a hard one is; under the overlap schedule SGLang's penalties lag one token.
+    """A soft request is penalised as a hard one is; under the overlap schedule SGLang's penalties
+    lag one token.
 
-    Only the overlap schedule fixes the order in which SGLang applies penalties (additive ones first). Without it the
-    order is that of a set of classes, which changes from one start to the next: there the repetition penalty, which
-    does not commute with the others, is asked for alone.
+    Only the overlap schedule fixes the order in which SGLang applies penalties (additive ones
+    first). Without it the order is that of a set of classes, which changes from one start to the
+    next: there the repetition penalty, which does not commute with the others, is asked for alone.
     """
     penalties = [ADDITIVE, REPETITION]
     if engine.setup.overlap:
@@ -102,22 +123,29 @@ def test_penalties_act_on_the_readable_tokens(engine):
             history = "overlap" if engine.setup.overlap else "output"
             request = replace(oracle_request(engine, case), penalty_history=history, **chosen)
             trace = run(engine.hf_model, prompt_ids(engine, case), request)
-            assert trace.output_ids != expected(engine, case).output_ids, "the penalties change nothing"
+            assert trace.output_ids != expected(engine, case).output_ids, (
+                "the penalties change nothing"
+            )
             (out,) = engine.generate([prompt_ids(engine, case)], [sampling_params(case) | chosen])
             compare(observed(out), trace)
 
 
 @on("retract", "retract-no-overlap")
 @pytest.mark.parametrize(
-    "names", [("hard", "hard, plain", "hard, long"), ("soft, chat", "soft", "soft, long prompt")], ids=["hard", "soft"]
+    "names",
+    [("hard", "hard, plain", "hard, long"), ("soft, chat", "soft", "soft, long prompt")],
+    ids=["hard", "soft"],
 )
 def test_penalties_are_counted_anew_after_a_retraction(engine, names):
-    """What SGLang does to hard requests, and soft ones inherit. It retracts the last of the batch over and over."""
+    """What SGLang does to hard requests, and soft ones inherit. It retracts the last of the batch
+    over and over."""
 
     async def stream(case) -> tuple[dict, list[int]]:
         """(last chunk, output steps computed by a re-prefill)"""
         chunks = await engine.engine.async_generate(
-            input_ids=prompt_ids(engine, case), sampling_params=sampling_params(case) | ADDITIVE, stream=True
+            input_ids=prompt_ids(engine, case),
+            sampling_params=sampling_params(case) | ADDITIVE,
+            stream=True,
         )
         seen, retractions, at, parts = 0, 0, [], []
         async for last in chunks:
@@ -138,12 +166,17 @@ def test_penalties_are_counted_anew_after_a_retraction(engine, names):
     outs = engine.engine.loop.run_until_complete(together())
     assert outs[-1][1], "nothing was retracted"
     for name, (out, at) in zip(names, outs):
-        # Under the overlap schedule each re-prefill of one request also disturbs the counts of the others.
+        # Under the overlap schedule each re-prefill of one request also disturbs the counts of the
+        # others.
         if at or not engine.setup.overlap:
             case = BY_NAME[name]
             history = "overlap" if engine.setup.overlap else "output"
             request = replace(oracle_request(engine, case), penalty_history=history, **ADDITIVE)
-            trace = run(engine.hf_model, prompt_ids(engine, case), replace(request, retracted_at=at))
+            trace = run(
+                engine.hf_model, prompt_ids(engine, case), replace(request, retracted_at=at)
+            )
             compare(observed(out), trace)
             counted_on = run(engine.hf_model, prompt_ids(engine, case), request)
-            assert not at or trace.output_ids != counted_on.output_ids, "counting on gives the same tokens"
+            assert not at or trace.output_ids != counted_on.output_ids, (
+                "counting on gives the same tokens"
+            )

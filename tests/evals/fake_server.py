@@ -1,4 +1,5 @@
-"""An HTTP server in the test's process that answers as SGLang's chat endpoint does, and misbehaves on demand."""
+"""An HTTP server in the test's process that answers as SGLang's chat endpoint does, and misbehaves
+on demand."""
 
 import asyncio
 import threading
@@ -76,8 +77,14 @@ def serving(respond: Callable[[dict[str, Any]], Answer] = solve) -> Iterator[Fak
 
         app = web.Application(middlewares=[cut])
         app.router.add_post("/v1/chat/completions", server.chat)
-        for path, answer in (("/health", {}), ("/v1/models", {"data": [{"id": "fake"}]}), ("/server_info", {})):
-            app.router.add_get(path, lambda _, answer=answer: asyncio.sleep(0, web.json_response(answer)))
+        for path, answer in (
+            ("/health", {}),
+            ("/v1/models", {"data": [{"id": "fake"}]}),
+            ("/server_info", {}),
+        ):
+            app.router.add_get(
+                path, lambda _, answer=answer: asyncio.sleep(0, web.json_response(answer))
+            )
         runner = web.AppRunner(app)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

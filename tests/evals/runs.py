@@ -21,7 +21,13 @@ def raw(base_url: str, **changes: Any) -> dict[str, Any]:
         "samples": 2,
         "concurrency": 8,
         "server": {"base_url": base_url},
-        "sampling": {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001, "max_tokens": 256},
+        "sampling": {
+            "temperature": 0.6,
+            "top_p": 0.95,
+            "top_k": 30,
+            "min_p": 0.001,
+            "max_tokens": 256,
+        },
         "methods": METHODS,
     } | changes
 

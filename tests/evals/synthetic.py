@@ -1,4 +1,5 @@
-"""A run that looks like a real one, drawn from known chances: what the report shows can be held against them."""
+"""A run that looks like a real one, drawn from known chances: what the report shows can be held
+against them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,9 @@ METHODS = {
     "cot": Maker(truncated=0.04),
     "cot+cold-stop": Maker(tokens=5200, soft={"method": "discrete", "cold_stop_entropy": 0.01}),
     "soft": Maker(shift=-0.05, tokens=5600, soft={"method": "soft", "max_topk": 10}),
-    "soft+cold-stop": Maker(shift=-0.1, tokens=4700, soft={"method": "soft", "cold_stop_entropy": 0.01}),
+    "soft+cold-stop": Maker(
+        shift=-0.1, tokens=4700, soft={"method": "soft", "cold_stop_entropy": 0.01}
+    ),
     "gumbel": Maker(shift=0.9, tokens=5900, soft={"method": "gumbel", "gumbel_temperature": 0.5}),
     "average-embedding": Maker(shift=-3.0, tokens=9800, truncated=0.25, soft={"method": "average"}),
     "moi": Maker(shift=0.05, tokens=6050, failed=0.03, soft={"method": "moi", "beta": 1.0}),
@@ -49,13 +52,23 @@ class Synthetic:
             for sample in range(self.samples):
                 for question in range(questions):
                     for name, maker in self.methods.items():
-                        rows.append(self._record(rng, benchmark, question, sample, name, maker, ease[question]))
+                        rows.append(
+                            self._record(
+                                rng, benchmark, question, sample, name, maker, ease[question]
+                            )
+                        )
         return rows
 
     def _record(self, rng, benchmark, question, sample, name, maker, ease) -> dict[str, Any]:
         gold = 100 + 7 * question
         drawn = rng.random()
-        status = "failed" if drawn < maker.failed else "truncated" if drawn < maker.failed + maker.truncated else "ok"
+        status = (
+            "failed"
+            if drawn < maker.failed
+            else "truncated"
+            if drawn < maker.failed + maker.truncated
+            else "ok"
+        )
         right = status == "ok" and rng.random() < 1 / (1 + np.exp(-ease - maker.shift))
         thinking = int(rng.gamma(6, maker.tokens * (1.25 - 0.08 * ease) / 6))
         answer = int(rng.gamma(8, 60))
@@ -78,12 +91,19 @@ class Synthetic:
             "mean_entropy": None if maker.soft is None else float(rng.uniform(0.2, 0.5)),
             "latency_s": (thinking + answer) / float(rng.uniform(38, 45)),
             "prompt": f"Find x such that x - 7 * {question} = 100 & x < 10^6.",
-            "reasoning": f"<think>Let us see. Question {question} asks for x.\n" + "So 7 < 8. " * 20,
+            "reasoning": f"<think>Let us see. Question {question} asks for x.\n"
+            + "So 7 < 8. " * 20,
             "text": "" if status == "truncated" else text,
             "error": None,
         }
         if status == "failed":
-            row |= {"answer": None, "thinking_tokens": 0, "answer_tokens": 0, "how_ended": None, "mean_entropy": None}
+            row |= {
+                "answer": None,
+                "thinking_tokens": 0,
+                "answer_tokens": 0,
+                "how_ended": None,
+                "mean_entropy": None,
+            }
             row |= {"reasoning": "", "text": "", "error": "HTTP 503: <overloaded>"}
         row["completion_tokens"] = row["thinking_tokens"] + row["answer_tokens"]
         return row
@@ -92,14 +112,20 @@ class Synthetic:
         """run.json and samples.jsonl with these records, by default all."""
         folder.mkdir(parents=True, exist_ok=True)
         records = self.records() if records is None else records
-        (folder / "samples.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in records))
+        (folder / "samples.jsonl").write_bytes(
+            b"".join(orjson.dumps(row) + b"\n" for row in records)
+        )
         (folder / "run.json").write_bytes(orjson.dumps(self.info()))
         return folder
 
     def info(self) -> dict[str, Any]:
         sampling = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "max_tokens": 32768}
         return {
-            "config": {"benchmark": list(self.benchmarks), "samples": self.samples, "sampling": sampling},
+            "config": {
+                "benchmark": list(self.benchmarks),
+                "samples": self.samples,
+                "sampling": sampling,
+            },
             "provenance": {
                 "versions": {"sglang": "0.5.23", "torch": "2.14.1", "sglang-soft": "0.1.0"},
                 "hardware": "made up",
@@ -110,12 +136,16 @@ class Synthetic:
                 "prompt_template": "{problem}\nPut the final answer in \\boxed{}. ```keep```",
                 "sampling": sampling,
             },
-            "methods": [{"name": name, "params": maker.soft} for name, maker in self.methods.items()],
+            "methods": [
+                {"name": name, "params": maker.soft} for name, maker in self.methods.items()
+            ],
             "samples": self.samples,
             "questions": sum(self.benchmarks.values()),
             "concurrency": 32,
             "wall_s": 5210.4,
-            "sessions": [{"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:30:55+00:00"}],
+            "sessions": [
+                {"started": "2026-01-02T03:04:05+00:00", "ended": "2026-01-02T04:30:55+00:00"}
+            ],
         }
 
 

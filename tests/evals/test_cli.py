@@ -17,26 +17,45 @@ def test_eval_is_handed_over(capsys):
 
 def test_a_missing_extra_is_named(monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sgl_eval" else find(name))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "sgl_eval" else find(name)
+    )
     with pytest.raises(SystemExit, match=r"needs the extra: pip install .*sglang-soft\[evals\]"):
         plugin.main(["eval", "list"])
 
 
 def test_the_readme_has_the_table_of_benchmarks():
     text = (Path(__file__).parents[2] / "evals" / "README.md").read_text()
-    between = text.split("<!-- benchmarks: begin", 1)[1].split("-->", 1)[1].split("<!-- benchmarks: end", 1)[0]
+    between = (
+        text.split("<!-- benchmarks: begin", 1)[1]
+        .split("-->", 1)[1]
+        .split("<!-- benchmarks: end", 1)[0]
+    )
     assert between.strip() == plugin.markdown(benchmarks.table())
 
 
 def test_run_reports_and_goes_on(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     methods = "".join(f'[[methods]]\nname = "{m["name"]}"\n' for m in METHODS)
-    (tmp_path / "my.toml").write_text(f'benchmark = "arith"\nserver = {{model = "bundled"}}\n{methods}')
+    (tmp_path / "my.toml").write_text(
+        f'benchmark = "arith"\nserver = {{model = "bundled"}}\n{methods}'
+    )
     with serving() as server:
         for expected in (1, 0):  # the second call finds nothing left to ask
             before = len(server.asked)
             with pytest.raises(SystemExit) as end:
-                cli.main(["run", "my.toml", "--base-url", server.base_url, "--questions", "6", "--samples", "2"])
+                cli.main(
+                    [
+                        "run",
+                        "my.toml",
+                        "--base-url",
+                        server.base_url,
+                        "--questions",
+                        "6",
+                        "--samples",
+                        "2",
+                    ]
+                )
             assert end.value.code == 0
             assert len(server.asked) - before == 3 + 36 * expected
     out = capsys.readouterr().out

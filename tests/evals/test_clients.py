@@ -1,6 +1,8 @@
-"""Clients that people have already, against our server with the bundled model, by the commands of evals/README.md.
+"""Clients that people have already, against our server with the bundled model, by the commands of
+evals/README.md.
 
-Not in `make test`: lm-eval is installed into an environment of its own, from PyPI. `pytest -m clients tests/evals`.
+Not in `make test`: lm-eval is installed into an environment of its own, from PyPI. `pytest -m
+clients tests/evals`.
 """
 
 import json
@@ -27,7 +29,10 @@ def lm_eval(tmp_path_factory) -> str:
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "--quiet", "--python", sys.executable, str(folder)], check=True)
     # By --python: `python -m uv` takes the environment of that python before $VIRTUAL_ENV.
-    subprocess.run([*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), LM_EVAL], check=True)
+    subprocess.run(
+        [*uv, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), LM_EVAL],
+        check=True,
+    )
     return str(folder / "bin" / "lm_eval")
 
 
@@ -42,13 +47,27 @@ def questions(tmp_path, capsys) -> Path:
     return file
 
 
-def run_lm_eval(lm_eval: str, base_url: str, cwd: Path, soft: str) -> subprocess.CompletedProcess[str]:
+def run_lm_eval(
+    lm_eval: str, base_url: str, cwd: Path, soft: str
+) -> subprocess.CompletedProcess[str]:
     command = [lm_eval, "run", "--model", "local-chat-completions", "--tasks", "sglang_soft_arith"]
-    command += ["--model_args", f"base_url={base_url}/v1/chat/completions,model=default,num_concurrent=8,max_retries=1"]
+    command += [
+        "--model_args",
+        f"base_url={base_url}/v1/chat/completions,model=default,num_concurrent=8,max_retries=1",
+    ]
     command += ["--apply_chat_template", "--include_path", str(TASKS), "--output_path", "out"]
-    command += ["--gen_kwargs", "temperature=0.6", "top_p=0.95", f"custom_params={{'soft_thinking': {soft}}}"]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
+    command += [
+        "--gen_kwargs",
+        "temperature=0.6",
+        "top_p=0.95",
+        f"custom_params={{'soft_thinking': {soft}}}",
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "HF_HUB_OFFLINE": "1"
+    }
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
+    )
 
 
 def test_lm_eval(arith_server, lm_eval, questions):
@@ -60,21 +79,50 @@ def test_lm_eval(arith_server, lm_eval, questions):
     assert scores["exact_match,last-integer"] >= 0.8
     # That the parameters arrive shows in what the server refuses.
     refused = run_lm_eval(lm_eval, arith_server, questions.parent, "{'max_topk': 99}")
-    assert "soft_thinking.max_topk is out of range (allowed: [1, 32]" in refused.stdout + refused.stderr
+    assert (
+        "soft_thinking.max_topk is out of range (allowed: [1, 32]"
+        in refused.stdout + refused.stderr
+    )
 
 
 def test_bench_serving(arith_server, questions):
     tokens = {}
     for name, soft in (("hard", False), ("soft", {"max_topk": 10}), ("cold stop", COLD_STOP)):
         extra = {"custom_params": {"soft_thinking": soft}, "top_k": 30}
-        command = [sys.executable, "-W", "ignore", "-m", "sglang.bench_serving", "--backend", "sglang-oai-chat"]
-        command += ["--base-url", arith_server, "--model", str(BUNDLED_MODEL), "--dataset-name", "openai"]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "sglang.bench_serving",
+            "--backend",
+            "sglang-oai-chat",
+        ]
+        command += [
+            "--base-url",
+            arith_server,
+            "--model",
+            str(BUNDLED_MODEL),
+            "--dataset-name",
+            "openai",
+        ]
         command += ["--dataset-path", str(questions), "--num-prompts", "40", "--disable-ignore-eos"]
-        command += ["--temperature", "0.6", "--extra-request-body", json.dumps(extra), "--output-file", f"{name}.jsonl"]
-        done = subprocess.run(command, cwd=questions.parent, capture_output=True, text=True, timeout=600)
+        command += [
+            "--temperature",
+            "0.6",
+            "--extra-request-body",
+            json.dumps(extra),
+            "--output-file",
+            f"{name}.jsonl",
+        ]
+        done = subprocess.run(
+            command, cwd=questions.parent, capture_output=True, text=True, timeout=600
+        )
         print(done.stdout)
         assert done.returncode == 0, done.stderr
         result = json.loads((questions.parent / f"{name}.jsonl").read_text().splitlines()[-1])
         assert result["completed"] == 40
-        tokens[name] = result["total_output_tokens_retokenized"]  # the other figure takes max_tokens for granted
+        tokens[name] = result[
+            "total_output_tokens_retokenized"
+        ]  # the other figure takes max_tokens for granted
     assert tokens["cold stop"] < 0.8 * tokens["soft"], tokens  # so the parameters arrived

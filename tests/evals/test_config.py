@@ -69,7 +69,9 @@ def test_yaml_says_the_same_as_toml(tmp_path):
     toml.write_text(
         'benchmark = "arith"\nserver = {model = "bundled"}\nmethods = [{name = "x", soft_thinking = {a = 1}}]'
     )
-    yaml.write_text("benchmark: arith\nserver: {model: bundled}\nmethods: [{name: x, soft_thinking: {a: 1}}]")
+    yaml.write_text(
+        "benchmark: arith\nserver: {model: bundled}\nmethods: [{name: x, soft_thinking: {a: 1}}]"
+    )
     assert runfile.read(toml) == runfile.read(yaml)
 
 
@@ -88,12 +90,18 @@ def test_every_run_file_is_a_run():
         settings = runfile.read(file)
         names = [(m.soft_thinking or {}).get("method") for m in settings.methods]
         stops = [m for m in settings.methods if (m.soft_thinking or {}).get("cold_stop_entropy")]
-        assert {m.soft_thinking["method"] for m in stops} == {"cot", "soft"}, f"{file} lacks the control"
-        assert len({tuple(sorted(m.soft_thinking.items()))[:2] for m in stops}) == 1, f"{file}: another Cold Stop"
+        assert {m.soft_thinking["method"] for m in stops} == {"cot", "soft"}, (
+            f"{file} lacks the control"
+        )
+        assert len({tuple(sorted(m.soft_thinking.items()))[:2] for m in stops}) == 1, (
+            f"{file}: another Cold Stop"
+        )
         assert None in names
 
 
-@pytest.mark.parametrize("file", [RUNS.parent / "README.md", RUNS.parent / "sglang_soft_evals" / "config.py"])
+@pytest.mark.parametrize(
+    "file", [RUNS.parent / "README.md", RUNS.parent / "sglang_soft_evals" / "config.py"]
+)
 def test_the_documented_run_is_one(tmp_path, file):
     text = file.read_text()
     begin, end = ("```toml", "```") if file.suffix == ".md" else ("sampling.\n", '"""')

@@ -10,7 +10,8 @@ ROWS = [{"id": f"HumanEval/{i}", "question": f"def f{i}():", "answer": "-"} for 
 
 @pytest.fixture(params=["humaneval", "livecodebench"])
 def code_run(request, tmp_path):
-    """A run directory of a code benchmark: 3 questions, 2 samples, 3 methods; `soft` gives no code."""
+    """A run directory of a code benchmark: 3 questions, 2 samples, 3 methods; `soft` gives no
+    code."""
     data = tmp_path / "data.json"
     data.write_bytes(orjson.dumps(ROWS))
 
@@ -18,10 +19,15 @@ def code_run(request, tmp_path):
         soft = (asked["custom_params"] or {}).get("soft_thinking")
         if asked["max_tokens"] > 4 and soft and "max_topk" in soft:
             return 500, {"message": "no"}
-        return completion(f"```python\n{asked['messages'][0]['content'].split('def ')[1][:4]} # {asked['seed']}\n```")
+        return completion(
+            f"```python\n{asked['messages'][0]['content'].split('def ')[1][:4]} # {asked['seed']}\n```"
+        )
 
     with serving(respond) as server:
-        run.execute(small(server.base_url, benchmark=request.param, data=str(data), questions=3), tmp_path / "out")
+        run.execute(
+            small(server.base_url, benchmark=request.param, data=str(data), questions=3),
+            tmp_path / "out",
+        )
     return request.param, tmp_path / "out"
 
 
@@ -30,7 +36,9 @@ def scores_for(benchmark, rows, right):
         results = {}
         for row in rows:
             status = "pass" if right(row) else "fail"
-            results.setdefault(row["question"], []).append({"base_status": status, "plus_status": "fail"})
+            results.setdefault(row["question"], []).append(
+                {"base_status": status, "plus_status": "fail"}
+            )
         return {"eval": results}
     graded: dict[str, list[bool]] = {}
     for row in rows:
@@ -48,7 +56,10 @@ def test_samples_go_out_and_scores_come_back(code_run):
     if benchmark == "humaneval":
         lines = [orjson.loads(line) for line in raw.splitlines()]
         assert lines == [{"task_id": r["question"], "solution": r["answer"]} for r in rows]
-        assert exported["hard"].command == f"evalplus.evaluate --dataset humaneval --samples {exported['hard'].file}"
+        assert (
+            exported["hard"].command
+            == f"evalplus.evaluate --dataset humaneval --samples {exported['hard'].file}"
+        )
     else:
         listed = orjson.loads(raw)
         assert [code for one in listed for code in one["code_list"]] == [r["answer"] for r in rows]
@@ -60,7 +71,10 @@ def test_samples_go_out_and_scores_come_back(code_run):
     if benchmark == "humaneval":
         assert export.read_scores(out, "hard", file, tests="plus") == (0, 6)
     # Failed samples stay what they are, and nothing else has changed.
-    assert all(row["correct"] is None for row in export._of_method(out, "soft") + export._of_method(out, "stop"))
+    assert all(
+        row["correct"] is None
+        for row in export._of_method(out, "soft") + export._of_method(out, "stop")
+    )
     assert export._of_method(out, "soft")[0]["status"] == "failed"
 
 
@@ -68,7 +82,9 @@ def test_scores_that_do_not_fit_change_nothing(code_run):
     benchmark, out = code_run
     before = (out / "samples.jsonl").read_bytes()
     file = out / "scores.json"
-    file.write_bytes(orjson.dumps(scores_for(benchmark, export._of_method(out, "hard")[:5], lambda r: True)))
+    file.write_bytes(
+        orjson.dumps(scores_for(benchmark, export._of_method(out, "hard")[:5], lambda r: True))
+    )
     with pytest.raises(ValueError, match="has no score of HumanEval/2, sample 1"):
         export.read_scores(out, "hard", file)
     with pytest.raises(ValueError, match="method must be one of hard, soft, stop; got 'x'"):

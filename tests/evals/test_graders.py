@@ -37,7 +37,10 @@ def test_code_is_not_executed(tmp_path):
 
 
 def test_check_finds_nothing_in_good_data_and_the_fault_in_bad(tmp_path):
-    good = [{"question": f"q{i}", "answer": answer} for i, answer in enumerate(["7", "-1", "2,125", "0.5", "x^2"])]
+    good = [
+        {"question": f"q{i}", "answer": answer}
+        for i, answer in enumerate(["7", "-1", "2,125", "0.5", "x^2"])
+    ]
     file = tmp_path / "math500.jsonl"
     file.write_text("\n".join(map(json.dumps, good)))
     items, graded, findings = check.check(file, check.guess(file))
@@ -61,16 +64,22 @@ def test_check_compares_gold_answers_with_the_other_copy(tmp_path):
 
 
 def test_a_file_named_after_no_benchmark_needs_one(tmp_path):
-    with pytest.raises(ValueError, match=r"mine.json is named after no benchmark; give --benchmark, one of arith"):
+    with pytest.raises(
+        ValueError, match=r"mine.json is named after no benchmark; give --benchmark, one of arith"
+    ):
         check.guess(tmp_path / "mine.json")
     with pytest.raises(ValueError, match="humaneval is scored by evalplus"):
         check.check(tmp_path / "humaneval.json", benchmarks.get("humaneval"))
 
 
-@pytest.mark.skipif(DATA not in os.environ, reason=f"{DATA} does not name a folder with the authors' question files")
+@pytest.mark.skipif(
+    DATA not in os.environ, reason=f"{DATA} does not name a folder with the authors' question files"
+)
 @pytest.mark.parametrize(("name", "items"), [("aime2024", 30), ("amc23", 40), ("gsm8k", 1319)])
 def test_the_authors_files(name, items):
-    found, graded, findings = check.check(Path(os.environ[DATA]) / f"{name}.json", benchmarks.get(name))
+    found, graded, findings = check.check(
+        Path(os.environ[DATA]) / f"{name}.json", benchmarks.get(name)
+    )
     assert (found, graded) == (items, 6 * items)
     # Two AIME problems are worded otherwise in sgl-eval's copy.
     assert [(f.question, f.kind) for f in findings] == (
@@ -99,9 +108,18 @@ def test_every_error_of_a_grader_is_known(verdicts):
         for name, said in v.said.items():
             if said != v.variant.equal:
                 refused, accepted = wrong[name].get(v.variant.kind, (0, 0))
-                wrong[name][v.variant.kind] = (refused + v.variant.equal, accepted + (not v.variant.equal))
+                wrong[name][v.variant.kind] = (
+                    refused + v.variant.equal,
+                    accepted + (not v.variant.equal),
+                )
     assert wrong == {
-        "math-verify": {"integer": (4, 0), "thousands": (4, 0), "unit": (3, 0), "decimal": (3, 0), "rounded": (0, 4)},
+        "math-verify": {
+            "integer": (4, 0),
+            "thousands": (4, 0),
+            "unit": (3, 0),
+            "decimal": (3, 0),
+            "rounded": (0, 4),
+        },
         "sgl-eval": {"thousands": (4, 0), "decimal": (3, 0), "rounded": (0, 4)},
     }
     disagree = {v.variant.kind for v in verdicts if len(set(v.said.values())) > 1}

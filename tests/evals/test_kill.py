@@ -1,4 +1,5 @@
-"""A run with the bundled model, killed with SIGKILL at random moments, loses and repeats nothing."""
+"""A run with the bundled model, killed with SIGKILL at random moments, loses and repeats
+nothing."""
 
 import random
 import signal
@@ -18,17 +19,31 @@ TOTAL = QUESTIONS * SAMPLES * 3
 
 
 def test_killed_five_times_and_resumed(arith_server, tmp_path):
-    rng = random.Random(time.time_ns())  # other moments every time; what must hold does not depend on them
+    rng = random.Random(
+        time.time_ns()
+    )  # other moments every time; what must hold does not depend on them
     file, out = tmp_path / "arith.yaml", tmp_path / "out"
     file.write_bytes(orjson.dumps(raw(arith_server, questions=QUESTIONS, samples=SAMPLES)))
-    command = [sys.executable, "-m", "sglang_soft_evals", "run", str(file), "--out", str(out), "--no-report"]
+    command = [
+        sys.executable,
+        "-m",
+        "sglang_soft_evals",
+        "run",
+        str(file),
+        "--out",
+        str(out),
+        "--no-report",
+    ]
     path, seen, torn = out / "samples.jsonl", [], 0
     for kill in range(1, KILLS + 1):
         before = len(seen)
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        # Some records must have come, some must be missing: the moment is random within the next fifth.
+        # Some records must have come, some must be missing: the moment is random within the next
+        # fifth.
         wanted = before + rng.randint(1, TOTAL // (KILLS + 2))
-        while process.poll() is None and (not path.exists() or path.read_bytes().count(b"\n") < wanted):
+        while process.poll() is None and (
+            not path.exists() or path.read_bytes().count(b"\n") < wanted
+        ):
             time.sleep(0.001)
         time.sleep(rng.random() * 0.05)
         assert process.poll() is None, "the run ended before it could be killed"
@@ -39,7 +54,9 @@ def test_killed_five_times_and_resumed(arith_server, tmp_path):
             last = content[:-1].rfind(b"\n") + 1
             torn, content = 1, content[: rng.randrange(last + 1, len(content))]
             path.write_bytes(content)
-        lines = [orjson.loads(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+        lines = [
+            orjson.loads(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")
+        ]
         assert lines[:before] == seen[:before], "a record that was there has changed"
         assert before < len(lines) < TOTAL
         seen = lines

@@ -35,11 +35,15 @@ def test_arith_is_held_out_distinct_and_fixed_by_its_seed():
 
 def test_arith_can_be_drawn_to_its_bound_and_says_so_beyond():
     assert len(arith.draw(arith.LARGEST, seed=3)) == arith.LARGEST
-    with pytest.raises(ValueError, match=rf"questions must be in \[1, {arith.LARGEST}\] for arith; got 5000"):
+    with pytest.raises(
+        ValueError, match=rf"questions must be in \[1, {arith.LARGEST}\] for arith; got 5000"
+    ):
         arith.draw(5000, seed=0)
 
 
-@pytest.mark.parametrize("name", [name for name, row in benchmarks.BENCHMARKS.items() if row.source != "generated"])
+@pytest.mark.parametrize(
+    "name", [name for name, row in benchmarks.BENCHMARKS.items() if row.source != "generated"]
+)
 def test_every_benchmark_loads_from_the_authors_format(tmp_path, name):
     file = tmp_path / f"{name}.json"
     file.write_text(json.dumps(AUTHORS))
@@ -53,9 +57,15 @@ def test_every_benchmark_loads_from_the_authors_format(tmp_path, name):
 
 def test_jsonl_with_ids_and_other_names_of_the_fields(tmp_path):
     file = tmp_path / "data.jsonl"
-    rows = [{"id": "a", "question": "1?", "answer": 1}, {"id": "b", "problem": "2?", "expected_answer": "2"}]
+    rows = [
+        {"id": "a", "question": "1?", "answer": 1},
+        {"id": "b", "problem": "2?", "expected_answer": "2"},
+    ]
     file.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
-    assert loading.read_file(file, "x") == [loading.Question("a", "1?", "1"), loading.Question("b", "2?", "2")]
+    assert loading.read_file(file, "x") == [
+        loading.Question("a", "1?", "1"),
+        loading.Question("b", "2?", "2"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -67,11 +77,20 @@ def test_jsonl_with_ids_and_other_names_of_the_fields(tmp_path):
             '[{"question": "1?"}]',
             "item 0 has none of the fields final_answer, answer, expected_answer; it has question",
         ),
-        ('[{"prompt": [{"from": "gpt", "value": "x"}], "final_answer": "1"}]', 'must hold {"from": "user"'),
-        ('[{"question": " ", "answer": "1"}]', "item 0: the question must be a text that is not empty"),
+        (
+            '[{"prompt": [{"from": "gpt", "value": "x"}], "final_answer": "1"}]',
+            'must hold {"from": "user"',
+        ),
+        (
+            '[{"question": " ", "answer": "1"}]',
+            "item 0: the question must be a text that is not empty",
+        ),
         ("[3]", "item 0 must be an object; got int"),
         ("[]", "holds no questions"),
-        ('[{"id": 1, "question": "a", "answer": "1"}, {"id": 1, "question": "b", "answer": "1"}]', "'1' occurs twice"),
+        (
+            '[{"id": 1, "question": "a", "answer": "1"}, {"id": 1, "question": "b", "answer": "1"}]',
+            "'1' occurs twice",
+        ),
     ],
 )
 def test_bad_data_is_named(tmp_path, content, message):
@@ -93,11 +112,21 @@ def test_rows_of_the_hub_become_questions():
     def convert(name, row):
         return hub.convert(benchmarks.get(name), row, 3)
 
-    assert convert("gsm8k", {"question": "q", "answer": "2*3=6\n#### 1,234"}) == ("gsm8k-3", "q", "1234")
-    assert convert("math500", {"unique_id": "t/1", "problem": "p", "answer": "\\pi"}) == ("t/1", "p", "\\pi")
+    assert convert("gsm8k", {"question": "q", "answer": "2*3=6\n#### 1,234"}) == (
+        "gsm8k-3",
+        "q",
+        "1234",
+    )
+    assert convert("math500", {"unique_id": "t/1", "problem": "p", "answer": "\\pi"}) == (
+        "t/1",
+        "p",
+        "\\pi",
+    )
     mbpp = convert("mbpp", {"task_id": 2, "prompt": "Write f.", "test_list": ["assert f(1) == 1"]})
     assert (mbpp.id, mbpp.answer) == ("Mbpp/2", "") and mbpp.question.endswith("assert f(1) == 1")
-    live = convert("livecodebench", {"question_id": "abc", "question_content": "c", "starter_code": "class S:"})
+    live = convert(
+        "livecodebench", {"question_id": "abc", "question_content": "c", "starter_code": "class S:"}
+    )
     assert live.id == "abc" and "class S:" in live.question
     with pytest.raises(ValueError, match="openai/gsm8k, row 3 has none of the fields question"):
         convert("gsm8k", {"answer": "1"})
@@ -119,7 +148,10 @@ def test_the_hub_is_asked_for_what_the_table_says(monkeypatch, name):
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     (question,) = loading.load(row)
-    assert question.question.startswith("q") and question.id.removeprefix("Mbpp/") in ("x", f"{name}-0")
+    assert question.question.startswith("q") and question.id.removeprefix("Mbpp/") in (
+        "x",
+        f"{name}-0",
+    )
     ((args, kwargs),) = asked
     if name == "livecodebench":
         assert args == ("json",) and all(row.source in file for file in kwargs["data_files"])
@@ -132,7 +164,9 @@ def test_a_hub_that_cannot_be_reached_is_named(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(ValueError, match=r"gsm8k cannot be loaded .*ConnectionError: no route.* --data"):
+    with pytest.raises(
+        ValueError, match=r"gsm8k cannot be loaded .*ConnectionError: no route.* --data"
+    ):
         loading.load(benchmarks.get("gsm8k"))
 
 

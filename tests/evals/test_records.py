@@ -3,7 +3,14 @@ from sglang_soft_evals.records import Key, Records, key, read
 
 
 def record(sample: int, status: str = "ok", **more):
-    return {"method": "m", "question": "q", "sample": sample, "status": status, "text": "é\n", **more}
+    return {
+        "method": "m",
+        "question": "q",
+        "sample": sample,
+        "status": status,
+        "text": "é\n",
+        **more,
+    }
 
 
 def test_records_come_back_as_they_went(tmp_path):

@@ -1,4 +1,5 @@
-"""The report of made-up runs: its numbers against the records, its words against its numbers, its page against HTML."""
+"""The report of made-up runs: its numbers against the records, its words against its numbers, its
+page against HTML."""
 
 import re
 from collections import Counter
@@ -49,7 +50,9 @@ def test_headline_numbers_are_those_of_the_records(complete):
     assert list(headline) == list(METHODS)
     for name, cells in headline.items():
         mine = [r for r in rows if r["method"] == name]
-        assert cells["accuracy, %"].startswith(f"{100 * np.mean([r['correct'] or 0 for r in mine]):.1f} [")
+        assert cells["accuracy, %"].startswith(
+            f"{100 * np.mean([r['correct'] or 0 for r in mine]):.1f} ["
+        )
         failed = sum(r["status"] == "failed" for r in mine)
         assert cells["failed"] == f"{failed} ({100 * failed / len(mine):.1f}%)"
         assert cells["truncated"].startswith(f"{sum(r['status'] == 'truncated' for r in mine)} (")
@@ -72,7 +75,8 @@ def test_failed_requests_count_as_wrong_and_have_no_tokens(complete):
 
 
 def test_words_follow_from_intervals(complete):
-    """What was made better is called so, what was made worse too, and the rest is not called anything."""
+    """What was made better is called so, what was made worse too, and the rest is not called
+    anything."""
     _, _, markdown, _ = complete
     headline = table(markdown, "method", "accuracy, %")
     for name, cells in headline.items():
@@ -93,16 +97,30 @@ def test_words_follow_from_intervals(complete):
 
 
 def test_an_interval_without_zero_is_not_enough_among_many_methods():
-    row = {"method": "a", "questions": 30, "left_out": 0, "difference": 0.1, "low": 0.01, "high": 0.2, "p": 0.03}
+    row = {
+        "method": "a",
+        "questions": 30,
+        "left_out": 0,
+        "difference": 0.1,
+        "low": 0.01,
+        "high": 0.2,
+        "p": 0.03,
+    }
     row |= {"exact": True, "needed": 1, "needed_observed": 1, "smallest": 0.1, "tokens": None}
     assert comparisons.Comparison(**row, p_holm=0.03).verdict == "higher"
     assert comparisons.Comparison(**row, p_holm=0.06).verdict == "not distinguishable after Holm"
-    assert comparisons.Comparison(**{**row, "low": 0.0}, p_holm=0.01).verdict == "not distinguishable"
-    assert comparisons.Comparison(**{**row, "low": float("nan")}, p_holm=0.01).verdict == "not distinguishable"
+    assert (
+        comparisons.Comparison(**{**row, "low": 0.0}, p_holm=0.01).verdict == "not distinguishable"
+    )
+    assert (
+        comparisons.Comparison(**{**row, "low": float("nan")}, p_holm=0.01).verdict
+        == "not distinguishable"
+    )
 
 
 def test_alike_methods_are_not_told_apart(tmp_path):
-    """Six names of one method, twenty runs: with Holm at most one run in twenty may see a difference."""
+    """Six names of one method, twenty runs: with Holm at most one run in twenty may see a
+    difference."""
     seen = 0
     for seed in range(20):
         made = Synthetic(methods={f"m{i}": Maker() for i in range(6)}, samples=2, seed=seed)
@@ -131,7 +149,9 @@ class Page(HTMLParser):
         self.tags[tag] += 1
         self.ids += [values["id"]] if "id" in values else []
         self.links += [values["href"]] if tag == "a" else []
-        self.fetched += [v for k, v in attrs if k in ("src", "data") or (k == "href" and tag == "link")]
+        self.fetched += [
+            v for k, v in attrs if k in ("src", "data") or (k == "href" and tag == "link")
+        ]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -185,7 +205,11 @@ def test_markdown_links_lead_to_traces_of_the_page(complete):
             assert move.baseline.correct != move.method.correct
             assert (move.change > 0) == move.method.correct
             row = records.read_text(run, move.method)
-            assert (row["question"], row["sample"], row["method"]) == (move.question, move.method.sample, method)
+            assert (row["question"], row["sample"], row["method"]) == (
+                move.question,
+                move.method.sample,
+                method,
+            )
             assert row in rows
 
 
@@ -193,7 +217,9 @@ def test_movers_are_the_questions_that_moved_most(complete):
     folder, rows, _, _ = complete
 
     def accuracy(method, question):
-        return np.mean([bool(r["correct"]) for r in rows if (r["method"], r["question"]) == (method, question)])
+        return np.mean(
+            [bool(r["correct"]) for r in rows if (r["method"], r["question"]) == (method, question)]
+        )
 
     changes = {q: accuracy("gumbel", q) - accuracy("cot", q) for q in {r["question"] for r in rows}}
     found = movers.moves(records.load(folder), "aime2024", "cot", "gumbel")
@@ -220,11 +246,18 @@ def test_partial_runs_say_so_first(tmp_path, count):
 
 def test_methods_are_compared_on_common_questions_only(tmp_path):
     made = Synthetic(samples=1)
-    rows = [r for r in made.records() if r["method"] != "soft" or int(r["question"].split("-")[1]) < 20]
+    rows = [
+        r for r in made.records() if r["method"] != "soft" or int(r["question"].split("-")[1]) < 20
+    ]
     run = records.load(made.write(tmp_path, rows))
     found = comparisons.compare(run, "aime2024", "cot")["soft"]
     assert (found.questions, found.left_out) == (20, 10)
-    assert table(report.write(tmp_path)[0].read_text(), "method", "questions compared")["soft"]["left out"] == "10"
+    assert (
+        table(report.write(tmp_path)[0].read_text(), "method", "questions compared")["soft"][
+            "left out"
+        ]
+        == "10"
+    )
 
 
 def test_a_torn_last_line_is_told_and_a_repeated_sample_refused(tmp_path):
@@ -268,14 +301,20 @@ def test_baseline_is_chosen_or_named(tmp_path):
     assert comparisons.pick_baseline(run, "soft") == "soft"
     run.methods = {"soft": {"max_topk": 10}, "hard": None, "greedy": None}
     assert comparisons.pick_baseline(run, None) == "hard"
-    with pytest.raises(ValueError, match=r"baseline is 'sft', must be one of the run's methods: soft, hard, greedy"):
+    with pytest.raises(
+        ValueError, match=r"baseline is 'sft', must be one of the run's methods: soft, hard, greedy"
+    ):
         comparisons.pick_baseline(run, "sft")
 
 
 def test_several_benchmarks_in_one_run(tmp_path):
     made = Synthetic(benchmarks={"arith": 40, "gsm8k": 25}, samples=2)
     markdown = report.write(made.write(tmp_path))[0].read_text()
-    assert markdown.index("## arith") < markdown.index("## gsm8k") < markdown.index("## Mean over benchmarks")
+    assert (
+        markdown.index("## arith")
+        < markdown.index("## gsm8k")
+        < markdown.index("## Mean over benchmarks")
+    )
     each = [table(part, "method", "accuracy, %")["soft"] for part in markdown.split("## ")[2:4]]
     mean = np.mean([float(cells["accuracy, %"].split()[0]) for cells in each])
     found = table(markdown[markdown.index("## Mean over") :], "method", "accuracy, %")["soft"]
@@ -284,7 +323,11 @@ def test_several_benchmarks_in_one_run(tmp_path):
 
 def test_pass_and_majority_are_refused_when_under_sampled(tmp_path):
     made = Synthetic(samples=4)
-    rows = [r for r in made.records() if (r["method"], r["question"], r["sample"]) != ("soft", "aime2024-3", 2)]
+    rows = [
+        r
+        for r in made.records()
+        if (r["method"], r["question"], r["sample"]) != ("soft", "aime2024-3", 2)
+    ]
     markdown = report.write(made.write(tmp_path, rows))[0].read_text()
     for name, first in (("pass", "pass@1"), ("majority", "majority@2")):
         cells = table(markdown, "method", f"{first}, %")
@@ -294,16 +337,25 @@ def test_pass_and_majority_are_refused_when_under_sampled(tmp_path):
 
 
 def _point(name: str, tokens: float, accuracy: float) -> Point:
-    return Point(name, Estimate(tokens, 1, tokens - 50, tokens + 50), Estimate(accuracy, 1, accuracy - 2, accuracy + 2))
+    return Point(
+        name,
+        Estimate(tokens, 1, tokens - 50, tokens + 50),
+        Estimate(accuracy, 1, accuracy - 2, accuracy + 2),
+    )
 
 
 def test_pareto_front_is_what_nothing_dominates():
     rng = np.random.default_rng(0)
-    points = [_point(str(i), float(t), float(a)) for i, (t, a) in enumerate(rng.integers(0, 12, (60, 2)))]
+    points = [
+        _point(str(i), float(t), float(a)) for i, (t, a) in enumerate(rng.integers(0, 12, (60, 2)))
+    ]
 
     def dominated(p):
         return any(
-            q.tokens.value <= p.tokens.value and q.accuracy.value >= p.accuracy.value and q[1:] != p[1:] for q in points
+            q.tokens.value <= p.tokens.value
+            and q.accuracy.value >= p.accuracy.value
+            and q[1:] != p[1:]
+            for q in points
         )
 
     assert {p.name for p in pareto.front(points)} == {p.name for p in points if not dominated(p)}
@@ -359,14 +411,19 @@ def test_provenance_is_complete(complete):
 
 
 def test_report_of_what_the_runner_writes(tmp_path):
-    """The runner's own files, from a server that gets every answer right: all differences are nothing."""
+    """The runner's own files, from a server that gets every answer right: all differences are
+    nothing."""
     with serving() as server:
         execute(small(server.base_url), tmp_path)
     markdown, page = (path.read_text() for path in report.write(tmp_path))
     assert "Complete: all 60 answers of 3 methods x 10 questions x 2 samples are here." in markdown
     headline = table(markdown, "method", "accuracy, %")
     assert {cells["accuracy, %"] for cells in headline.values()} == {"100.0 [72.2, 100.0]"}
-    assert [cells["verdict"] for cells in headline.values()] == ["-", "not distinguishable", "not distinguishable"]
+    assert [cells["verdict"] for cells in headline.values()] == [
+        "-",
+        "not distinguishable",
+        "not distinguishable",
+    ]
     # no spread: nothing is claimed of how many questions it would take
     assert {cells["questions needed for 2.5 points"] for cells in headline.values()} == {"-"}
     assert not Page(page).open and "nan" not in markdown

@@ -39,16 +39,28 @@ def test_every_sample_is_recorded_once_with_every_field(tmp_path):
     for record in samples(tmp_path):
         assert record.keys() == FIELDS.keys()
         for name, kind in FIELDS.items():
-            assert isinstance(record[name], kind) or (name in OPTIONAL and record[name] is None), (name, record[name])
+            assert isinstance(record[name], kind) or (name in OPTIONAL and record[name] is None), (
+                name,
+                record[name],
+            )
         assert record["correct"] and (record["thinking_tokens"], record["answer_tokens"]) == (3, 2)
         assert (record["mean_entropy"] is None) == (record["method"] == "hard")
     written = orjson.loads((tmp_path / "run.json").read_bytes())
     assert written["complete"] and written["questions"] == 10 and written["samples"] == 2
     assert [s["records"] for s in written["sessions"]] == [60]
-    assert written["methods"] == [{"name": m["name"], "params": m.get("soft_thinking")} for m in METHODS]
-    assert {"versions", "hardware", "commit", "started", "command", "model", "prompt_template", "sampling"} <= written[
-        "provenance"
-    ].keys()
+    assert written["methods"] == [
+        {"name": m["name"], "params": m.get("soft_thinking")} for m in METHODS
+    ]
+    assert {
+        "versions",
+        "hardware",
+        "commit",
+        "started",
+        "command",
+        "model",
+        "prompt_template",
+        "sampling",
+    } <= written["provenance"].keys()
 
 
 def test_methods_get_the_same_requests_in_turn(tmp_path):
@@ -57,8 +69,12 @@ def test_methods_get_the_same_requests_in_turn(tmp_path):
         asked = [request for request in server.asked if not probe(request)]
     for i in range(0, len(asked), 3):
         of_question = asked[i : i + 3]
-        assert [soft(request) or None for request in of_question] == [m.get("soft_thinking") for m in METHODS]
-        alike = [{k: v for k, v in request.items() if k != "custom_params"} for request in of_question]
+        assert [soft(request) or None for request in of_question] == [
+            m.get("soft_thinking") for m in METHODS
+        ]
+        alike = [
+            {k: v for k, v in request.items() if k != "custom_params"} for request in of_question
+        ]
         assert alike[0] == alike[1] == alike[2]
     assert len({request["seed"] for request in asked}) == 20  # one for each question and sample
     by_question = {(r["question"], r["sample"]): r["seed"] for r in samples(tmp_path)}
@@ -97,7 +113,9 @@ def test_truncated_and_failed_requests_are_records(tmp_path):
 
 def test_failed_samples_are_asked_again_only_if_told(tmp_path):
     def respond(request):
-        return (503, {"message": "busy"}) if not probe(request) and soft(request) else solve(request)
+        return (
+            (503, {"message": "busy"}) if not probe(request) and soft(request) else solve(request)
+        )
 
     with serving(respond) as server:
         run.execute(small(server.base_url), tmp_path)
@@ -105,7 +123,9 @@ def test_failed_samples_are_asked_again_only_if_told(tmp_path):
         server.respond = solve
         assert run.execute(small(server.base_url), tmp_path).statuses == {"failed": 40, "ok": 20}
         assert len(server.asked) == before + 3  # the trials alone
-        assert run.execute(small(server.base_url), tmp_path, retry_failed=True).statuses == {"ok": 60}
+        assert run.execute(small(server.base_url), tmp_path, retry_failed=True).statuses == {
+            "ok": 60
+        }
     assert len(set(keys(tmp_path))) == len(keys(tmp_path)) == 60
 
 
@@ -125,7 +145,10 @@ def test_refused_methods_are_named_before_anything_runs(tmp_path):
 def test_resuming_another_run_is_refused_by_name(tmp_path):
     with serving() as server:
         run.execute(small(server.base_url), tmp_path)
-        with pytest.raises(ValueError, match=r"another run: samples was 2, is 3; sampling.temperature was 0.6, is 1.0"):
+        with pytest.raises(
+            ValueError,
+            match=r"another run: samples was 2, is 3; sampling.temperature was 0.6, is 1.0",
+        ):
             sampling = raw("")["sampling"] | {"temperature": 1.0}
             run.execute(small(server.base_url, samples=3, sampling=sampling), tmp_path)
     with serving() as elsewhere:  # where the server listens is no part of the run
@@ -151,20 +174,33 @@ def test_a_server_that_goes_away_stops_the_run_without_failed_records(tmp_path):
 
 def test_ctrl_c_leaves_a_valid_partial_result_that_can_be_resumed(tmp_path):
     file, out = tmp_path / "run.json", tmp_path / "out"
-    command = [sys.executable, "-m", "sglang_soft_evals", "run", str(file), "--out", str(out), "--no-report"]
+    command = [
+        sys.executable,
+        "-m",
+        "sglang_soft_evals",
+        "run",
+        str(file),
+        "--out",
+        str(out),
+        "--no-report",
+    ]
     with serving() as server:
         server.delay = 0.05
         file = file.with_suffix(".yaml")
         file.write_bytes(orjson.dumps(raw(server.base_url, concurrency=2)))
         command[4] = str(file)
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        while not (out / "samples.jsonl").exists() or len((out / "samples.jsonl").read_bytes()) < 3000:
+        while (
+            not (out / "samples.jsonl").exists() or len((out / "samples.jsonl").read_bytes()) < 3000
+        ):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
         assert process.returncode == 130 and "Traceback" not in errors and "interrupted" in errors
         partial = orjson.loads((out / "run.json").read_bytes())
-        assert not partial["complete"] and partial["sessions"][-1]["records"] == len(samples(out)) < 60
+        assert (
+            not partial["complete"] and partial["sessions"][-1]["records"] == len(samples(out)) < 60
+        )
         server.delay = 0
         assert subprocess.run(command, timeout=60).returncode == 0
     assert len(set(keys(out))) == len(keys(out)) == 60
@@ -232,7 +268,12 @@ def test_the_bars_of_a_terminal_show_accuracy_and_tokens(monkeypatch, capsys):
 )
 def test_tokens_are_counted_alike_with_and_without_soft_thinking(answer, expected):
     record = outcome(answer[1])
-    assert (record["status"], record["thinking_tokens"], record["answer_tokens"], record["how_ended"]) == expected
+    assert (
+        record["status"],
+        record["thinking_tokens"],
+        record["answer_tokens"],
+        record["how_ended"],
+    ) == expected
 
 
 def test_thinking_is_split_off_where_the_server_has_no_reasoning_parser():

@@ -1,4 +1,5 @@
-"""The statistics against SciPy, published worked examples, brute force and simulation; and with wrong data."""
+"""The statistics against SciPy, published worked examples, brute force and simulation; and with
+wrong data."""
 
 import warnings
 from itertools import combinations, product
@@ -30,7 +31,8 @@ def test_pass_at_1_is_scipys_clustered_mean():
     found = pass_at_1(correct, np.full(50, 8))
     assert found.value == pytest.approx(correct.sum() / 400, abs=1e-15)
     assert found.se == pytest.approx(stats.sem(correct / 8), abs=1e-15)
-    # Miller 2024, eq. for clustered standard errors, written out over pairs of samples of a question; its divisor is Q
+    # Miller 2024, eq. for clustered standard errors, written out over pairs of samples of a
+    # question; its divisor is Q
     answers = [np.repeat([1.0, 0.0], [c, 8 - c]) for c in correct]
     miller = np.sqrt(sum(np.outer(a - found.value, a - found.value).sum() for a in answers)) / 400
     assert found.se == pytest.approx(miller * np.sqrt(50 / 49), rel=1e-12)
@@ -44,7 +46,8 @@ def test_one_sample_a_question_gives_scipys_wilson_interval(right):
 
 
 def test_samples_of_a_question_do_not_count_as_questions():
-    """Sixteen copies of each answer tell nothing new: the interval stays, where a naive one would shrink fourfold."""
+    """Sixteen copies of each answer tell nothing new: the interval stays, where a naive one would
+    shrink fourfold."""
     once = pass_at_1([1, 0, 1, 1, 0, 1, 1, 1], [1] * 8)
     copied = pass_at_1([16, 0, 16, 16, 0, 16, 16, 16], [16] * 8)
     assert copied == pytest.approx(once)
@@ -90,10 +93,15 @@ def test_the_coverage_check_finds_an_interval_that_ignores_questions():
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_pass_at_k_is_the_mean_over_all_choices(k):
     correct, n = [0, 1, 3, 5], 5
-    brute = [np.mean([any(i < c for i in chosen) for chosen in combinations(range(n), k)]) for c in correct]
+    brute = [
+        np.mean([any(i < c for i in chosen) for chosen in combinations(range(n), k)])
+        for c in correct
+    ]
     assert pass_at_k(correct, [n] * 4, k).value == pytest.approx(np.mean(brute), abs=1e-15)
     # the product form in which Chen et al. 2021 publish the estimator
-    humaneval = [1 - np.prod(1 - k / np.arange(n - c + 1, n + 1)) if n - c >= k else 1.0 for c in correct]
+    humaneval = [
+        1 - np.prod(1 - k / np.arange(n - c + 1, n + 1)) if n - c >= k else 1.0 for c in correct
+    ]
     assert pass_at_k(correct, [n] * 4, k).value == pytest.approx(np.mean(humaneval), abs=1e-12)
 
 
@@ -125,7 +133,9 @@ def _majority_by_hand(votes, k):
 @pytest.mark.parametrize("k", range(1, 7))
 def test_majority_is_the_mean_over_all_choices_with_fair_ties(k):
     for votes in VOTES:
-        assert majority_at_k([votes], k).value == pytest.approx(_majority_by_hand(votes, k), abs=1e-14)
+        assert majority_at_k([votes], k).value == pytest.approx(
+            _majority_by_hand(votes, k), abs=1e-14
+        )
 
 
 def test_majority_of_many_samples_is_quick_and_exact():
@@ -135,7 +145,9 @@ def test_majority_of_many_samples_is_quick_and_exact():
 
 
 def test_under_sampled_is_refused():
-    with pytest.raises(ValueError, match=r"pass@4 is under-sampled: 1 of 2 questions have fewer than 4"):
+    with pytest.raises(
+        ValueError, match=r"pass@4 is under-sampled: 1 of 2 questions have fewer than 4"
+    ):
         pass_at_k([1, 1], [4, 3], 4)
     with pytest.raises(ValueError, match=r"majority@7 is under-sampled"):
         majority_at_k(VOTES, 7)
@@ -152,14 +164,19 @@ def test_mean_is_scipys_t_interval():
 
 
 def test_bootstrap_interval_is_the_one_of_its_own_resamples():
-    """Against resampling written out, and against Student's t, which agrees for many well-behaved differences."""
+    """Against resampling written out, and against Student's t, which agrees for many well-behaved
+    differences."""
     differences = np.random.default_rng(6).normal(0.1, 0.5, 400)
     found = bootstrap_interval(differences)
     rng = np.random.default_rng(7)
     means = differences[rng.integers(0, 400, (9999, 400))].mean(axis=1)
     assert found == pytest.approx(np.quantile(means, [0.025, 0.975]), abs=0.004)
-    assert found == pytest.approx(stats.t.interval(0.95, 399, differences.mean(), stats.sem(differences)), abs=0.004)
-    scipys = stats.bootstrap((differences,), np.mean, n_resamples=9999, rng=np.random.default_rng(0))
+    assert found == pytest.approx(
+        stats.t.interval(0.95, 399, differences.mean(), stats.sem(differences)), abs=0.004
+    )
+    scipys = stats.bootstrap(
+        (differences,), np.mean, n_resamples=9999, rng=np.random.default_rng(0)
+    )
     assert found == pytest.approx(tuple(scipys.confidence_interval), abs=1e-12)
 
 
@@ -168,7 +185,9 @@ def test_bootstrap_interval_at_its_edges():
         warnings.simplefilter("error")
         assert bootstrap_interval([0.5, 0.5, 0.5]) == (0.5, 0.5)
     assert np.isnan(bootstrap_interval([0.5])).all()
-    assert bootstrap_interval([0.25] * 9 + [0.5], seed=1) == bootstrap_interval([0.25] * 9 + [0.5], seed=1)
+    assert bootstrap_interval([0.25] * 9 + [0.5], seed=1) == bootstrap_interval(
+        [0.25] * 9 + [0.5], seed=1
+    )
     low, high = bootstrap_interval([1.0, 0.0])
     assert (low, high) == (0.0, 1.0)
     with pytest.raises(ValueError, match="finite"):
@@ -197,7 +216,9 @@ def test_monte_carlo_p_value_is_near_the_exact_one_and_never_zero():
     found = sign_flip_test(differences)
     assert not found.exact
     assert found.p == pytest.approx(stats.binomtest(24, 36).pvalue, abs=0.01)
-    assert sign_flip_test([1.0] * 100, resamples=999).p == pytest.approx(2 / 1000)  # (0 + 1) / (999 + 1), two-sided
+    assert sign_flip_test([1.0] * 100, resamples=999).p == pytest.approx(
+        2 / 1000
+    )  # (0 + 1) / (999 + 1), two-sided
 
 
 def test_no_difference_is_no_evidence():
@@ -224,7 +245,8 @@ def test_holms_published_example():
 
 @pytest.mark.parametrize(("effect", "questions"), [(0.2, 199), (0.5, 34), (0.8, 15)])
 def test_questions_needed_are_cohens(effect, questions):
-    """Cohen's small, medium and large effect, paired, two-sided alpha 0.05, power 0.8, as G*Power gives them."""
+    """Cohen's small, medium and large effect, paired, two-sided alpha 0.05, power 0.8, as G*Power
+    gives them."""
     assert questions_needed(effect, 1.0) == questions
     assert paired_power(effect, 1.0, questions - 1) < 0.8 <= paired_power(effect, 1.0, questions)
 
@@ -257,7 +279,9 @@ def test_only_common_questions_are_compared():
     assert matched.left_out == 2
 
 
-@pytest.mark.parametrize(("correct", "samples"), [([3], [2]), ([-1], [2]), ([0], [0]), ([], []), ([1, 1], [1])])
+@pytest.mark.parametrize(
+    ("correct", "samples"), [([3], [2]), ([-1], [2]), ([0], [0]), ([], []), ([1, 1], [1])]
+)
 def test_impossible_counts_are_refused(correct, samples):
     with pytest.raises(ValueError):
         pass_at_1(correct, samples)

@@ -1,4 +1,5 @@
-"""Requests of the engine tests on a GPU, to the bundled model: its head size of 64 is one that FlashInfer has."""
+"""Requests of the engine tests on a GPU, to the bundled model: its head size of 64 is one that
+FlashInfer has."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ class Case(NamedTuple):
         return tokenizer.encode(PROMPT.format(self.question), add_special_tokens=False)
 
     def sampling(self) -> dict[str, Any]:
-        """Greedy outside the thinking, and of one length, so that all requests stay in the batch."""
+        """Greedy outside the thinking, and of one length, so that all requests stay in the
+        batch."""
         params: dict[str, Any] = {"temperature": 0.0, "max_new_tokens": TOKENS, "ignore_eos": True}
         if self.soft:
             params["custom_params"] = {"soft_thinking": SOFT | {"return_concepts": True}}
@@ -30,7 +32,9 @@ class Case(NamedTuple):
         """The same for the oracle."""
         start, end = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
         method = "soft" if self.soft else "hard"
-        return Request(think_start_id=start, think_end_id=end, method=method, max_new_tokens=TOKENS, **SOFT)
+        return Request(
+            think_start_id=start, think_end_id=end, method=method, max_new_tokens=TOKENS, **SOFT
+        )
 
 
 CASES = (

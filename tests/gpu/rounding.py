@@ -1,11 +1,13 @@
 """Is an engine's bfloat16 trace what the float32 oracle says, rounding aside?
 
-Teacher-forced: the oracle is fed what the engine really fed, concept tokens included, so that the rounding of one step
-does not add up over the next ones, and every step is judged, not only those before the first difference. A step is as
-it should be if its distribution is near the oracle's, and its token's logit is the oracle's best, or hardly less.
+Teacher-forced: the oracle is fed what the engine really fed, concept tokens included, so that the
+rounding of one step does not add up over the next ones, and every step is judged, not only those
+before the first difference. A step is as it should be if its distribution is near the oracle's, and
+its token's logit is the oracle's best, or hardly less.
 
-Tolerances: bfloat16 has 8 bits, 2**-8 of a logit of 16 is 0.06. `python -m tests.gpu.rounding` measures what bfloat16
-alone does to the bundled model on a CPU; a GPU's kernels sum in another order, so about three times that is allowed.
+Tolerances: bfloat16 has 8 bits, 2**-8 of a logit of 16 is 0.06. `python -m tests.gpu.rounding`
+measures what bfloat16 alone does to the bundled model on a CPU; a GPU's kernels sum in another
+order, so about three times that is allowed.
 """
 
 from collections.abc import Sequence
@@ -48,7 +50,9 @@ def total_variation(ids: Sequence[int], weights: Sequence[float], step) -> float
 
 
 @torch.inference_mode()
-def oracle_logits(model, prompt_ids: Sequence[int], observed: Observed, first_step: int) -> torch.Tensor:
+def oracle_logits(
+    model, prompt_ids: Sequence[int], observed: Observed, first_step: int
+) -> torch.Tensor:
     """[outputs, V]: the oracle's logits at every output position, after the engine's own inputs."""
     inputs = [embed_tokens(model, prompt_ids)]
     for position, token in enumerate(observed.output_ids[:-1]):
@@ -64,24 +68,33 @@ def oracle_logits(model, prompt_ids: Sequence[int], observed: Observed, first_st
 
 
 def until_eos(observed: Observed, eos: int) -> Observed:
-    """Without what `ignore_eos` made of the request behind its end: that is no text, and the model knows none."""
+    """Without what `ignore_eos` made of the request behind its end: that is no text, and the model
+    knows none."""
     ids = list(observed.output_ids)
     return replace(observed, output_ids=ids[: ids.index(eos) + 1]) if eos in ids else observed
 
 
 def judge(
-    model, prompt_ids: Sequence[int], observed: Observed, request: Request, allowed: Tolerance = TOLERANCE
+    model,
+    prompt_ids: Sequence[int],
+    observed: Observed,
+    request: Request,
+    allowed: Tolerance = TOLERANCE,
 ) -> Judged:
-    """Raises AssertionError at the first step outside the tolerances. The request's thinking, if any, begins with the
-    prompt; Cold Stop and bounds are not judged."""
+    """Raises AssertionError at the first step outside the tolerances. The request's thinking, if
+    any, begins with the prompt; Cold Stop and bounds are not judged."""
     thinks = request.method == "soft"
-    assert not thinks or first_phase(prompt_ids, request) == "thinking", "the prompt must end inside a think block"
+    assert not thinks or first_phase(prompt_ids, request) == "thinking", (
+        "the prompt must end inside a think block"
+    )
     every = oracle_logits(model, prompt_ids, observed, first_step=0)
     assert len(every) == len(observed.output_ids)
     worst = Judged(len(every), 0.0, 0.0, 0.0)
     for position, (token, logits) in enumerate(zip(observed.output_ids, every, strict=True)):
         margin = float(logits.max() - logits[token])
-        assert margin < allowed.tie, f"position {position}: token {token}, oracle {argmax(logits)}, margin {margin:.3g}"
+        assert margin < allowed.tie, (
+            f"position {position}: token {token}, oracle {argmax(logits)}, margin {margin:.3g}"
+        )
         worst = worst._replace(tie=max(worst.tie, margin))
         if position >= len(observed.concepts):
             continue
@@ -91,12 +104,16 @@ def judge(
         )  # fmt: skip
         ids, weights, entropy = observed.concepts[position]
         apart = abs(entropy - step.entropy)
-        assert apart < allowed.entropy, f"position {position}: entropy {entropy:.4f}, oracle {step.entropy:.4f}"
+        assert apart < allowed.entropy, (
+            f"position {position}: entropy {entropy:.4f}, oracle {step.entropy:.4f}"
+        )
         worst = worst._replace(entropy=max(worst.entropy, apart))
         if request.think_end_id in (token, argmax(logits)):
             continue  # plain think-end is fed, or would have been: one-hot by rule, not by the logits
         distance = total_variation(ids, weights, step)
-        assert distance < allowed.weights, f"position {position}: concept tokens {distance:.3g} apart"
+        assert distance < allowed.weights, (
+            f"position {position}: concept tokens {distance:.3g} apart"
+        )
         worst = worst._replace(weights=max(worst.weights, distance))
     return worst
 
@@ -108,7 +125,8 @@ def first_difference(a: Observed, b: Observed) -> int | None:
 
 
 def main() -> None:
-    """What bfloat16 alone does: Hugging Face's bfloat16 as the engine, its float32 as the oracle."""
+    """What bfloat16 alone does: Hugging Face's bfloat16 as the engine, its float32 as the
+    oracle."""
     from tests.gpu import requests
     from tests.models import tiny
     from tests.oracle import run

@@ -1,7 +1,8 @@
-"""The engine on CUDA: with and without CUDA graphs, against the float32 oracle; and no synchronisation in our code.
+"""The engine on CUDA: with and without CUDA graphs, against the float32 oracle; and no
+synchronisation in our code.
 
-One engine after the other answers the same batch: FlashInfer attention in bfloat16, overlap schedule on, soft and hard
-requests together.
+One engine after the other answers the same batch: FlashInfer attention in bfloat16, overlap
+schedule on, soft and hard requests together.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ from tests.oracle import Observed
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda")]
 
-ENGINES = {"graphs": {}, "no graphs": {"disable_decode_cuda_graph": True, "disable_prefill_cuda_graph": True}}
+ENGINES = {
+    "graphs": {},
+    "no graphs": {"disable_decode_cuda_graph": True, "disable_prefill_cuda_graph": True},
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +52,9 @@ def answers(cuda, oracle) -> dict[str, list[Observed]]:
             **arguments,
         )
         try:
-            graphs = engine.get_server_info()["internal_states"][0]["memory_usage"]["graph"]["decode"]
+            graphs = engine.get_server_info()["internal_states"][0]["memory_usage"]["graph"][
+                "decode"
+            ]
             assert (graphs > 0) == (not arguments), f"{name}: {graphs} GB of captured decode graphs"
             outs = engine.generate(
                 input_ids=[case.prompt_ids(tokenizer) for case in requests.CASES],
@@ -72,7 +78,8 @@ def test_against_the_float32_oracle(answers, oracle, engine_name):
 
 
 def test_graphs_on_and_off_agree(answers, oracle):
-    """Attention with graphs may split its sums in another way: the first difference must be a tie for the oracle."""
+    """Attention with graphs may split its sums in another way: the first difference must be a tie
+    for the oracle."""
     model, tokenizer = oracle
     for case, ours, theirs in zip(requests.CASES, *answers.values(), strict=True):
         position = first_difference(ours, theirs)
@@ -80,8 +87,13 @@ def test_graphs_on_and_off_agree(answers, oracle):
             assert len(ours.output_ids) == len(theirs.output_ids)
             continue
         logits = oracle_logits(model, case.prompt_ids(tokenizer), ours, first_step=0)[position]
-        margin = float(logits.max() - min(logits[ours.output_ids[position]], logits[theirs.output_ids[position]]))
-        assert margin < TOLERANCE.tie, f"{case}: differ at {position}, where the oracle's margin is {margin:.3g}"
+        margin = float(
+            logits.max()
+            - min(logits[ours.output_ids[position]], logits[theirs.output_ids[position]])
+        )
+        assert margin < TOLERANCE.tie, (
+            f"{case}: differ at {position}, where the oracle's margin is {margin:.3g}"
+        )
 
 
 @contextmanager
@@ -97,9 +109,11 @@ def no_synchronisation() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def decode_steps(device: str, method: str, rows: int = 8, vocabulary: int = 5000, steps: int = 3) -> None:
-    """What the plugin does in a decode step: concept tokens, merge, state, the record for the host, the mixture. The
-    first round compiles the kernels; the others must not wait for the device."""
+def decode_steps(
+    device: str, method: str, rows: int = 8, vocabulary: int = 5000, steps: int = 3
+) -> None:
+    """What the plugin does in a decode step: concept tokens, merge, state, the record for the host,
+    the mixture. The first round compiles the kernels; the others must not wait for the device."""
     import torch
     from sglang_soft_kernels import embedding_mixture
     from sglang_soft_kernels.layout import THOUGHT
@@ -121,7 +135,9 @@ def decode_steps(device: str, method: str, rows: int = 8, vocabulary: int = 5000
     plan = plan_forward(pool, index, soft)
     logits = torch.randn(rows, vocabulary, device=device) * 4
     logits[:, -1] = -100  # no row ends its thinking
-    hidden = torch.randn(rows, 256, dtype=torch.bfloat16, device=device) if plan.reads_hidden else None
+    hidden = (
+        torch.randn(rows, 256, dtype=torch.bfloat16, device=device) if plan.reads_hidden else None
+    )
     table = torch.randn(vocabulary, 256, dtype=torch.bfloat16, device=device)
     tokens = torch.full((rows,), 7, device=device)
 
@@ -129,7 +145,9 @@ def decode_steps(device: str, method: str, rows: int = 8, vocabulary: int = 5000
         outcome = concept_step(plan, logits, hidden)
         outcome.merge(tokens)
         outcome.advance(plan, tokens)
-        vectors = {"vectors": pool.vectors, "has_vector": pool.has_vector} if plan.feeds_vector else {}
+        vectors = (
+            {"vectors": pool.vectors, "has_vector": pool.has_vector} if plan.feeds_vector else {}
+        )
         embedding_mixture(table, tokens, index, pool.ids[:, :10], pool.weights[:, :10], **vectors)
         return DeviceConcepts.of(outcome, plan)
 
@@ -140,7 +158,9 @@ def decode_steps(device: str, method: str, rows: int = 8, vocabulary: int = 5000
     host = last.copy_to_host(lambda tensor: tensor.cpu())
     host.consume(None, [SimpleNamespace(token_ids=(token,)) for token in tokens.tolist()])
     assert [request.thinking_tokens for request in soft if request] == [1] * (rows // 2)
-    assert pool.ints[1:, THOUGHT].tolist() == [0, steps + 1] * (rows // 2), "not every soft row thought at every step"
+    assert pool.ints[1:, THOUGHT].tolist() == [0, steps + 1] * (rows // 2), (
+        "not every soft row thought at every step"
+    )
     assert all(request is None or request.phase == Phase.THINK for request in soft)
 
 

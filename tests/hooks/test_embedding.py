@@ -8,8 +8,11 @@ from sglang_soft.hooks.embedding import after_forward, embed_local_shard
 from sglang_soft.plan import EmbedPlan
 from sglang_soft.runner import EmbedScope, embed_scope
 
-# Sixteenths times thirty-seconds: every sum is exact in float32, in any order, and most need rounding in bfloat16.
-TABLE = (torch.randint(-127, 128, (40, 64), generator=torch.Generator().manual_seed(0)) / 32).bfloat16()
+# Sixteenths times thirty-seconds: every sum is exact in float32, in any order, and most need
+# rounding in bfloat16.
+TABLE = (
+    torch.randint(-127, 128, (40, 64), generator=torch.Generator().manual_seed(0)) / 32
+).bfloat16()
 WEIGHTS = torch.tensor([[0.0] * 4, [6, 5, 4, 1], [13, 1, 1, 1], [7, 7, 2, 0]]) / 16
 IDS = torch.tensor([[0] * 4, [3, 39, 20, 19], [30, 1, 2, 38], [11, 12, 13, 0]], dtype=torch.int32)
 ROWS = torch.tensor([1, 0, 2, 3, 0])
@@ -26,7 +29,11 @@ def rank(start: int, end: int, tp_size: int) -> SimpleNamespace:
         added_vocab_end_index=len(TABLE),
     )
     return SimpleNamespace(
-        weight=TABLE[start:end], shard_indices=shard, tp_size=tp_size, output_dtype=None, soft_input_embedding=True
+        weight=TABLE[start:end],
+        shard_indices=shard,
+        tp_size=tp_size,
+        output_dtype=None,
+        soft_input_embedding=True,
     )
 
 
@@ -45,4 +52,6 @@ def test_ranks_are_added_before_rounding():
     output = after_forward(first + second, ranks[0], TOKENS)
     assert output is not None and output.dtype == whole.dtype == torch.bfloat16
     assert torch.equal(output, whole)
-    assert not torch.equal(first.bfloat16() + second.bfloat16(), whole), "rounding the parts would show nowhere"
+    assert not torch.equal(first.bfloat16() + second.bfloat16(), whole), (
+        "rounding the parts would show nowhere"
+    )

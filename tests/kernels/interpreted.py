@@ -1,7 +1,7 @@
 """The kernel cases in Triton's interpreter.
 
-Not collected by name: test_interpreter.py runs this file in a process of its own, because TRITON_INTERPRET
-counts only if it is set before triton is imported, and SGLang imports triton.
+Not collected by name: test_interpreter.py runs this file in a process of its own, because
+TRITON_INTERPRET counts only if it is set before triton is imported, and SGLang imports triton.
 """
 
 import os
@@ -22,8 +22,12 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 
 def test_kernels_are_interpreted():
     for module in (mixture_triton, sampling_triton, state_triton):
-        kernels_of_module = [value for name, value in vars(module).items() if name.endswith("_kernel")]
-        assert kernels_of_module and all(isinstance(kernel, InterpretedFunction) for kernel in kernels_of_module)
+        kernels_of_module = [
+            value for name, value in vars(module).items() if name.endswith("_kernel")
+        ]
+        assert kernels_of_module and all(
+            isinstance(kernel, InterpretedFunction) for kernel in kernels_of_module
+        )
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)

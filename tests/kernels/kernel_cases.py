@@ -1,7 +1,8 @@
-"""Cases of the kernels: the same on references, compiled loops, in Triton's interpreter (interpreted.py) and on a GPU.
+"""Cases of the kernels: the same on references, compiled loops, in Triton's interpreter
+(interpreted.py) and on a GPU.
 
-Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id that
-exists nowhere.
+Outputs and scratch are poisoned: whatever `torch.empty` returns is filled with nan, or with an id
+that exists nowhere.
 """
 
 import os
@@ -79,7 +80,9 @@ def check_vectors(run, T, H, K, dtype, device):
     V = 50
     table = torch.randn(V, H, dtype=dtype, device=device)
     ids, weights = make_pool(40, K, V, seed=T, device=device)
-    has_vector = (torch.arange(40) % 4 == 0).to(device)  # rows 0, 12, 24, 36 have no mixture beside it
+    has_vector = (torch.arange(40) % 4 == 0).to(
+        device
+    )  # rows 0, 12, 24, 36 have no mixture beside it
     vectors = torch.randn(40, H, device=device).to(dtype)
     vectors[~has_vector] = float("nan")  # not to be touched
     rows = torch.randint(0, 40, (T,), generator=torch.Generator().manual_seed(H)).to(device)
@@ -90,13 +93,25 @@ def check_vectors(run, T, H, K, dtype, device):
     out = run(table, input_ids, rows, ids, weights, **vector_args)
     want = torch.tensor(mix(table, input_ids, rows, ids, weights, **vector_args))
     assert_rounded_once(out.cpu().double(), want, dtype)
-    without = run(table, input_ids, rows, ids, weights, **vector_args, add_vectors=False, out_dtype=torch.float32)
-    want = torch.tensor(mix(table, input_ids, rows, ids, weights, None, torch.zeros_like(vectors), has_vector))
+    without = run(
+        table,
+        input_ids,
+        rows,
+        ids,
+        weights,
+        **vector_args,
+        add_vectors=False,
+        out_dtype=torch.float32,
+    )
+    want = torch.tensor(
+        mix(table, input_ids, rows, ids, weights, None, torch.zeros_like(vectors), has_vector)
+    )
     torch.testing.assert_close(without.cpu().double(), want, rtol=0, atol=2e-6)
 
 
 def assert_rounded_once(got, want, dtype):
-    """Half a unit in the last place, beside the error of the float32 sum (terms of at most about 4)."""
+    """Half a unit in the last place, beside the error of the float32 sum (terms of at most about
+    4)."""
     ulp = torch.finfo(dtype).eps * torch.exp2(want.abs().clamp(min=2.0**-14).log2().floor())
     # Triton's interpreter truncates float32 to bfloat16 where a GPU rounds to the nearest.
     truncated = dtype == torch.bfloat16 and os.environ.get("TRITON_INTERPRET") == "1"
@@ -104,8 +119,8 @@ def assert_rounded_once(got, want, dtype):
 
 
 def check_shards(run, device):
-    """Partial sums of two ranks add up to the whole, and ids of the other rank never touch the local
-    table."""
+    """Partial sums of two ranks add up to the whole, and ids of the other rank never touch the
+    local table."""
     H = 65
     table = torch.randn(50, H, device=device)
     ids, weights = make_pool(40, 6, 50, seed=7, device=device)

@@ -1,8 +1,9 @@
-"""Independent float64 implementations in numpy, one row and one rule at a time, and the inputs to compare on.
+"""Independent float64 implementations in numpy, one row and one rule at a time, and the inputs to
+compare on.
 
-Nothing here is shared with the code under test. `min_margin` says how far a row is from a threshold of its
-filter: where rounding decides whether a token stays, float32 may differ from float64 and the row is not
-compared.
+Nothing here is shared with the code under test. `min_margin` says how far a row is from a threshold
+of its filter: where rounding decides whether a token stays, float32 may differ from float64 and the
+row is not compared.
 """
 
 from typing import NamedTuple
@@ -24,7 +25,8 @@ class Row(NamedTuple):
 
 
 def sample_row(z, temperature, top_k, top_p, min_p, n) -> Row:
-    """SPEC of one soft step: sort, top-k, renormalise, top-p, renormalise, min-p, n largest, renormalise."""
+    """SPEC of one soft step: sort, top-k, renormalise, top-p, renormalise, min-p, n largest,
+    renormalise."""
     z = np.asarray(z, dtype=np.float64)
     V = len(z)
     e = np.exp((z - z.max()) / temperature)
@@ -49,7 +51,8 @@ def sample_row(z, temperature, top_k, top_p, min_p, n) -> Row:
 
 
 def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
-    """Every row of a SoftSample equals the oracle's: ids exactly, weights and entropy to float32 rounding."""
+    """Every row of a SoftSample equals the oracle's: ids exactly, weights and entropy to float32
+    rounding."""
     ids, weights, entropy = (t.cpu().numpy() for t in sample)
     z = logits.float().cpu().numpy()
     compared = 0
@@ -68,7 +71,9 @@ def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
         # exp of a float32 gap: the relative error grows with the gap over the temperature.
         np.testing.assert_allclose(weights[b, :used], expected.weights, rtol=3e-5, atol=1e-6)
         assert (weights[b, used:] == 0).all()
-    assert compared >= tie_free_share * len(z), "too many rows sit on a threshold: choose other parameters"
+    assert compared >= tie_free_share * len(z), (
+        "too many rows sit on a threshold: choose other parameters"
+    )
 
 
 def make_params(B: int, K: int, seed: int, device="cpu"):
@@ -80,13 +85,18 @@ def make_params(B: int, K: int, seed: int, device="cpu"):
     min_p = g.choice([SMALLEST_NORMAL, 0.001, 0.0517, 0.3], B)
     n = np.minimum(g.integers(1, K + 1, B), top_k)
     # Columns of larger tensors, as a concept pool hands them over: strides are not 1.
-    floats = torch.tensor(np.stack([temperature, top_p, min_p], 1), dtype=torch.float32, device=device)
+    floats = torch.tensor(
+        np.stack([temperature, top_p, min_p], 1), dtype=torch.float32, device=device
+    )
     ints = torch.tensor(np.stack([top_k, n], 1), dtype=torch.int32, device=device)
     return floats[:, 0], ints[:, 0], floats[:, 1], floats[:, 2], ints[:, 1]
 
 
-def make_logits(B: int, V: int, kind: str, seed: int, dtype=torch.float32, device="cpu") -> torch.Tensor:
-    """[B, V]: "normal", "ties", "zeros" (of both signs), "equal", "onehot" or "masked" (few are finite)."""
+def make_logits(
+    B: int, V: int, kind: str, seed: int, dtype=torch.float32, device="cpu"
+) -> torch.Tensor:
+    """[B, V]: "normal", "ties", "zeros" (of both signs), "equal", "onehot" or "masked" (few are
+    finite)."""
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(B, V, generator=g) * 4
     if kind == "ties":
@@ -104,7 +114,9 @@ def make_logits(B: int, V: int, kind: str, seed: int, dtype=torch.float32, devic
     return z.to(device=device, dtype=dtype)
 
 
-def mix(table, input_ids, rows, ids, weights, shard=None, vectors=None, has_vector=None) -> np.ndarray:
+def mix(
+    table, input_ids, rows, ids, weights, shard=None, vectors=None, has_vector=None
+) -> np.ndarray:
     """Float64 embedding mixture, [T, H]. shard: (original interval, padding, added interval)."""
     table = table.double().cpu().numpy()
     rows, ids, input_ids = rows.tolist(), ids.tolist(), input_ids.tolist()
@@ -133,8 +145,8 @@ def mix(table, input_ids, rows, ids, weights, shard=None, vectors=None, has_vect
 
 
 def make_pool(R: int, K: int, V: int, seed: int, device="cpu"):
-    """Concept pool: ids [R, K] int32, weights [R, K]; row 0 and a third are plain, a third has unused
-    slots."""
+    """Concept pool: ids [R, K] int32, weights [R, K]; row 0 and a third are plain, a third has
+    unused slots."""
     g = np.random.default_rng(seed)
     weights = g.dirichlet(np.ones(K), R)
     weights = -np.sort(-weights, axis=1)

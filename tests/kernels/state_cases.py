@@ -1,7 +1,9 @@
-"""Cases of a step's decisions and of the rows' next state, against one row after the other in plain Python.
+"""Cases of a step's decisions and of the rows' next state, against one row after the other in plain
+Python.
 
-Run on the reference (test_state_reference.py), the compiled loops (test_cpu.py), in Triton's interpreter
-(interpreted.py) and on a GPU. Nothing is rounded, so everything is compared bit for bit.
+Run on the reference (test_state_reference.py), the compiled loops (test_cpu.py), in Triton's
+interpreter (interpreted.py) and on a GPU. Nothing is rounded, so everything is compared bit for
+bit.
 """
 
 from typing import NamedTuple
@@ -57,13 +59,20 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
 
     columns = layout.THOUGHT + 1
     ints = torch.randint(0, V, (B, columns), generator=g, dtype=torch.int32)
-    for column, high in ((layout.COLD_STEPS, 4), (layout.LOW, 4), (layout.THOUGHT, 6), (layout.BOUND, 12)):
+    for column, high in (
+        (layout.COLD_STEPS, 4),
+        (layout.LOW, 4),
+        (layout.THOUGHT, 6),
+        (layout.BOUND, 12),
+    ):
         ints[:, column] = torch.randint(0, high, (B,), generator=g)
     ints[:, layout.BOUND] += 1
     ints[:, layout.COLD_STEPS] += 1
     ints[chance(0.2), layout.BOUND] = NEVER
     ints[chance(0.2), layout.THINK_START] = -1
-    phases = torch.tensor([Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32)
+    phases = torch.tensor(
+        [Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32
+    )
     ints[:, layout.PHASE] = phases[torch.randint(0, len(phases), (B,), generator=g)]
     think_end = ints[:, layout.THINK_END]
 
@@ -112,10 +121,16 @@ def check_decide(decide, case: Case, device: str) -> None:
     inputs = make_inputs(case, device)
     before = [x.clone() for x in inputs if x is not None]
     record = decide(*inputs[:7], conclude=inputs.conclude, state=inputs.state)
-    assert record.packed.shape == (case.B, 2 * case.K + 4 + case.S) and record.packed.is_contiguous()
+    assert (
+        record.packed.shape == (case.B, 2 * case.K + 4 + case.S) and record.packed.is_contiguous()
+    )
     assert torch.equal(record.entropy, inputs.entropy)
-    assert record.state.shape[1] == case.S and (inputs.state is None or torch.equal(record.state, inputs.state))
-    parts = [x.tolist() for x in (record.kind, record.low, record.token, record.ids, record.weights)]
+    assert record.state.shape[1] == case.S and (
+        inputs.state is None or torch.equal(record.state, inputs.state)
+    )
+    parts = [
+        x.tolist() for x in (record.kind, record.low, record.token, record.ids, record.weights)
+    ]
     on_host = Inputs(*(None if x is None else x.cpu() for x in inputs))
     for b, got in enumerate(zip(*parts, strict=True)):
         assert got == decided(on_host, b), f"row {b}"
@@ -126,7 +141,8 @@ def check_decide(decide, case: Case, device: str) -> None:
 
 
 def check_next_state(decide, merge, advance, case: Case, device: str) -> None:
-    """Tokens, and every element of the pool: other rows, spare slots and the rows' parameters stay as they are."""
+    """Tokens, and every element of the pool: other rows, spare slots and the rows' parameters stay
+    as they are."""
     inputs = make_inputs(case, device)
     B, K, S = case[:3]
     g = torch.Generator().manual_seed(case.K)

@@ -12,7 +12,9 @@ SCRIPT = Path(__file__).parents[2] / "kernels" / "bench" / "bench_kernels.py"
 
 
 def _run(*arguments):
-    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=600
+    )
 
 
 def test_dry_run(tmp_path):
@@ -21,7 +23,11 @@ def test_dry_run(tmp_path):
     assert done.returncode == 0, done.stderr
     figures = json.loads(report.read_text())
     assert figures["dry_run"] is True
-    assert {f["implementation"] for f in figures["figures"]} >= {"soft_sample", "embedding_mixture", "eager"}
+    assert {f["implementation"] for f in figures["figures"]} >= {
+        "soft_sample",
+        "embedding_mixture",
+        "eager",
+    }
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,4 +1,5 @@
-"""`python -m sglang_soft_kernels.check`: every kernel compiles for GPUs that are not here, without spills."""
+"""`python -m sglang_soft_kernels.check`: every kernel compiles for GPUs that are not here, without
+spills."""
 
 import os
 import subprocess
@@ -16,11 +17,15 @@ def test_every_kernel_compiles_without_spills():
     assert done.stdout.endswith("no spills\n")
 
 
-@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted functions do not compile")
+@pytest.mark.skipif(
+    os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted functions do not compile"
+)
 def test_a_spill_and_a_broken_kernel_fail_it(monkeypatch, capsys):
     from sglang_soft_kernels import check
 
-    monkeypatch.setattr(check, "compile_variant", lambda variant, sm: check.Resources(255, 0, 8 * (sm == 90)))
+    monkeypatch.setattr(
+        check, "compile_variant", lambda variant, sm: check.Resources(255, 0, 8 * (sm == 90))
+    )
     assert check.main(["--sm", "80"]) == 0
     assert check.main(["--sm", "80", "90"]) == 1
 

@@ -60,13 +60,16 @@ def test_no_host_synchronisation():
 
 
 def test_cuda_graph_follows_the_data():
-    """A captured step recomputes from the buffers' new content: soft rows may become plain and back."""
+    """A captured step recomputes from the buffers' new content: soft rows may become plain and
+    back."""
     logits, params, mixture = _step_inputs()
     weights_mask = torch.ones(8, 1, device="cuda")
 
     def step():
         sample = kernels.soft_sample(logits, *params, K=10, max_top_k=30)
-        return sample, kernels.embedding_mixture(*mixture, sample.ids, sample.weights * weights_mask)
+        return sample, kernels.embedding_mixture(
+            *mixture, sample.ids, sample.weights * weights_mask
+        )
 
     step()
     torch.cuda.synchronize()
@@ -78,7 +81,9 @@ def test_cuda_graph_follows_the_data():
         weights_mask.copy_((torch.arange(8) % (seed + 1) == 0)[:, None])
         graph.replay()
         sample, embeddings = step()
-        assert torch.equal(captured[0].ids, sample.ids) and torch.equal(captured[0].weights, sample.weights)
+        assert torch.equal(captured[0].ids, sample.ids) and torch.equal(
+            captured[0].weights, sample.weights
+        )
         assert torch.equal(captured[1], embeddings)
 
 

@@ -32,6 +32,7 @@ print(s.ids.tolist(), k.embedding_mixture(torch.eye(2), zero, zero, s.ids, s.wei
 
 
 def test_kernels_is_hugging_faces_package():
-    """A package named `kernels` of ours would shadow the one that SGLang and transformers import."""
+    """A package named `kernels` of ours would shadow the one that SGLang and transformers
+    import."""
     kernels = pytest.importorskip("kernels")
     assert "site-packages" in (kernels.__file__ or "")

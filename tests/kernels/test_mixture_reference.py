@@ -1,4 +1,5 @@
-"""The embedding mixture's specification against float64, and against SGLang's own shard arithmetic."""
+"""The embedding mixture's specification against float64, and against SGLang's own shard
+arithmetic."""
 
 import kernel_cases as cases
 import pytest

@@ -1,4 +1,5 @@
-"""Scripts of launch/ import each other as plain modules, as they do when they are run: their folder is on the path."""
+"""Scripts of launch/ import each other as plain modules, as they do when they are run: their folder
+is on the path."""
 
 import sys
 from pathlib import Path

@@ -31,17 +31,22 @@ def packed(tmp_path) -> Path:
     (out / "bundle.tar.00099").write_text("of an earlier bundle")
     paths = chunks.pack(content, out, CHUNK)
     assert len(paths) >= 4 and sorted(out.glob("bundle.tar.*")) == paths
-    assert {path.stat().st_size for path in paths[:-1]} == {CHUNK} and 0 < paths[-1].stat().st_size <= CHUNK
+    assert {path.stat().st_size for path in paths[:-1]} == {CHUNK} and 0 < paths[
+        -1
+    ].stat().st_size <= CHUNK
     return out
 
 
 def install(out: Path, tmp_path: Path) -> tuple[subprocess.CompletedProcess, Path]:
-    """Run the bundle's own script with a stand-in for pip that writes down what it was asked and given."""
+    """Run the bundle's own script with a stand-in for pip that writes down what it was asked and
+    given."""
     record, python = tmp_path / "record", tmp_path / "python"
     python.write_text(PIP.format(python=sys.executable, record=str(record)))
     python.chmod(0o755)
     script = ["bash", str(out / "install_bundle.sh"), "--target=there"]
-    done = subprocess.run(script, env=os.environ | {"PYTHON": str(python)}, capture_output=True, text=True, cwd="/")
+    done = subprocess.run(
+        script, env=os.environ | {"PYTHON": str(python)}, capture_output=True, text=True, cwd="/"
+    )
     return done, record
 
 
@@ -72,11 +77,17 @@ def test_install_refuses_a_damaged_bundle(packed, tmp_path, damage):
 
 
 def test_choice():
-    lock = bundle.parse_pins("torch==2.14.1\nnumpy==2.3.5\nFoo_Bar==1\nruff==1\ntriton==3.8.0\nlast==9\n")
-    have = bundle.parse_pins("torch==2.11.0+cu130\nNumPy==2.3.5\n# no pin\n-e /src\nx @ file:///x\ntriton==3.6.0\n")
+    lock = bundle.parse_pins(
+        "torch==2.14.1\nnumpy==2.3.5\nFoo_Bar==1\nruff==1\ntriton==3.8.0\nlast==9\n"
+    )
+    have = bundle.parse_pins(
+        "torch==2.11.0+cu130\nNumPy==2.3.5\n# no pin\n-e /src\nx @ file:///x\ntriton==3.6.0\n"
+    )
     choice = bundle.choose(lock, have, keep=["Triton"], without=["ruff", "last"])
     assert choice.travels == ["torch==2.14.1", "foo-bar==1"]
-    assert choice.replaced == ["torch: 2.11.0 -> 2.14.1"] and choice.kept == ["triton: 3.6.0 (lock: 3.8.0)"]
+    assert choice.replaced == ["torch: 2.11.0 -> 2.14.1"] and choice.kept == [
+        "triton: 3.6.0 (lock: 3.8.0)"
+    ]
     with pytest.raises(ValueError, match="--keep flask"):
         bundle.choose(lock, have, keep=["flask"], without=[])
 

@@ -1,4 +1,5 @@
-"""Every flag that a preset, the launch README or a dry run names is one of SGLang's or of ours, spelled in full."""
+"""Every flag that a preset, the launch README or a dry run names is one of SGLang's or of ours,
+spelled in full."""
 
 import argparse
 import shlex
@@ -21,7 +22,8 @@ LINES = [shlex.join(preset.command()) for preset in presets.PRESETS] + [
 def sglang_parser() -> argparse.ArgumentParser:
     from sglang.srt.server_args import ServerArgs
 
-    # Without allow_abbrev=False the parser would take a shortened name, which the next release may make ambiguous.
+    # Without allow_abbrev=False the parser would take a shortened name, which the next release may
+    # make ambiguous.
     parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
     ServerArgs.add_cli_args(parser)
     return parser

@@ -1,4 +1,5 @@
-"""The GPU scripts as a machine without a GPU can check them: the dry run, the judgement of results, the report."""
+"""The GPU scripts as a machine without a GPU can check them: the dry run, the judgement of results,
+the report."""
 
 import os
 import subprocess
@@ -55,7 +56,9 @@ def test_bench_gpu_with_a_stand_in_for_the_engine(tmp_path):
     """Everything but SGLang: requests, turns, the engine's process, the tables."""
     done = bench_gpu(tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith(("| 1 |", "| 3 |"))]
+    rows = [
+        line.split("|") for line in done.stdout.splitlines() if line.startswith(("| 1 |", "| 3 |"))
+    ]
     assert len(rows) == 4
     for row in rows:
         for cell in row[2:7]:  # figures of a busy machine: any number will do
@@ -64,12 +67,17 @@ def test_bench_gpu_with_a_stand_in_for_the_engine(tmp_path):
 
 def test_an_engine_that_does_not_start_shows_its_log(tmp_path):
     done = bench_gpu(tmp_path, BROKEN="1")
-    assert done.returncode == 1 and "no such device" in done.stderr and "exit status 1" in done.stderr
+    assert (
+        done.returncode == 1 and "no such device" in done.stderr and "exit status 1" in done.stderr
+    )
 
 
 def test_shapes_have_the_size_of_their_models(tmp_path):
     billions = {name: shape.weight_gib * 2**30 / 2 / 1e9 for name, shape in SHAPES.items()}
-    assert billions == {"qwen3-8b": pytest.approx(8.19, abs=0.01), "qwq-32b": pytest.approx(32.76, abs=0.01)}
+    assert billions == {
+        "qwen3-8b": pytest.approx(8.19, abs=0.01),
+        "qwq-32b": pytest.approx(32.76, abs=0.01),
+    }
     config = orjson.loads((SHAPES["qwq-32b"].write(tmp_path) / "config.json").read_bytes())
     assert config["architectures"] == ["Qwen2ForCausalLM"] and "name" not in config
 
@@ -112,7 +120,9 @@ def test_the_gpu_section_of_benchmarks_exists():
 def test_skipped_tests_are_no_pass():
     assert gpu_check.untested(["40 passed, 300 deselected in 9.1s"]) == ""
     assert "3 tests were skipped" in gpu_check.untested(["40 passed, 3 skipped in 9.1s"])
-    assert "no test passed" in gpu_check.untested(["9 skipped in 1s"]) and "no test passed" in gpu_check.untested([])
+    assert "no test passed" in gpu_check.untested(
+        ["9 skipped in 1s"]
+    ) and "no test passed" in gpu_check.untested([])
 
 
 def test_report_names_what_failed():
@@ -121,4 +131,8 @@ def test_report_names_what_failed():
         for check, problem in zip(gpu_check.CHECKS, ("", "exit status 1", ""))
     ]
     page = gpu_check.report(checks, "a machine")
-    assert "| kernels | exit status 1 |" in page and page.count("| passed |") == 2 and "a machine" in page
+    assert (
+        "| kernels | exit status 1 |" in page
+        and page.count("| passed |") == 2
+        and "a machine" in page
+    )

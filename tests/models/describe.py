@@ -18,8 +18,11 @@ def traces(model, tokenizer, **changes) -> dict[str, Trace]:
 
 
 def drift(trace: Trace, exact: Trace) -> float:
-    """Largest difference of a weight or an entropy between two traces with the same tokens, else infinity."""
-    if trace.output_ids != exact.output_ids or [s.ids for s in trace.steps] != [s.ids for s in exact.steps]:
+    """Largest difference of a weight or an entropy between two traces with the same tokens, else
+    infinity."""
+    if trace.output_ids != exact.output_ids or [s.ids for s in trace.steps] != [
+        s.ids for s in exact.steps
+    ]:
         return float("inf")
     pairs = [p for a, b in zip(trace.steps, exact.steps) for p in zip(a.weights, b.weights)]
     pairs += zip(trace.entropies, exact.entropies)
@@ -27,8 +30,8 @@ def drift(trace: Trace, exact: Trace) -> float:
 
 
 def describe(family: str, directory: str, **changes) -> None:
-    """Print, for each prompt: how the thinking went, its entropies, slots used, distinct tokens, the closest
-    decision, the largest difference between float32 and float64, and the text."""
+    """Print, for each prompt: how the thinking went, its entropies, slots used, distinct tokens,
+    the closest decision, the largest difference between float32 and float64, and the text."""
     path = tiny.build(family, directory)
     model, tokenizer = tiny.load(path)
     exact = traces(tiny.load(path, torch.float64)[0], tokenizer, **changes)

@@ -1,14 +1,14 @@
 """Tiny random-weight models with a tokenizer, written to disk as float32 safetensors.
 
-Plain random weights would not do. At the usual scale of 0.02 every distribution is nearly flat; at a larger
-one they vary, but soft thinking becomes chaotic: rounding errors of 1e-7 grow to 1e-1 within 20 steps, and no
-two programs agree. So the words come in 16 clusters. Words of a cluster have nearby embeddings, and the
-output layer (with tied embeddings: the first MLP) prefers the next cluster. Which words of it, and how
-surely, depends on the context: entropies from 0.01 to 2 nats. Where a mixture stays in a cluster, errors
-shrink instead of growing.
+Plain random weights would not do. At the usual scale of 0.02 every distribution is nearly flat; at
+a larger one they vary, but soft thinking becomes chaotic: rounding errors of 1e-7 grow to 1e-1
+within 20 steps, and no two programs agree. So the words come in 16 clusters. Words of a cluster
+have nearby embeddings, and the output layer (with tied embeddings: the first MLP) prefers the next
+cluster. Which words of it, and how surely, depends on the context: entropies from 0.01 to 2 nats.
+Where a mixture stays in a cluster, errors shrink instead of growing.
 
-`</think>` comes up by itself for some prompts. Two key-value heads, so a tensor-parallel size of 2 divides
-every matrix; 261 words, so SGLang pads the vocabulary (to 320).
+`</think>` comes up by itself for some prompts. Two key-value heads, so a tensor-parallel size of 2
+divides every matrix; 261 words, so SGLang pads the vocabulary (to 320).
 
     path = tiny.build("qwen3", tmp_path)
     model, tokenizer = tiny.load(path)
@@ -35,8 +35,8 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>{% endif %}"
 )
 
-# The last three do not end inside a think block. Of these only "opens" makes the model emit `<think>` by
-# itself.
+# The last three do not end inside a think block. Of these only "opens" makes the model emit
+# `<think>` by itself.
 PROMPTS = {
     "tiny": "hi<think>",
     "sum": "12+34=?<think>",
@@ -72,16 +72,16 @@ class Family:
     config: dict = field(default_factory=dict)
 
 
-# Seeds and gains were picked so that, over `PROMPTS`, some traces end by themselves and some do not (Gemma's
-# never do), float32 and float64 agree within 1e-5 for 80 steps, and no decision is closer than 1e-5.
-# test_oracle checks all three; `describe` shows them.
+# Seeds and gains were picked so that, over `PROMPTS`, some traces end by themselves and some do not
+# (Gemma's never do), float32 and float64 agree within 1e-5 for 80 steps, and no decision is closer
+# than 1e-5. test_oracle checks all three; `describe` shows them.
 FAMILIES = {
     "llama": Family("llama", seed=2, layer_std=0.088, gain={"</think>": 1.65, "<think>": 1.06}),
     # SGLang's Qwen2 derives head_dim from the hidden size, whatever the config says.
     "qwen2": Family("qwen2", seed=9, head_dim=16, gain={"</think>": 1.08, "<think>": 1.4}),
     "qwen3": Family("qwen3", seed=14, gain={"</think>": 1.03, "<think>": 1.16}),
-    # SGLang's Gemma 1 has the exact GELU whatever the config says; transformers rewrites "gelu" to its tanh
-    # form, but not this name.
+    # SGLang's Gemma 1 has the exact GELU whatever the config says; transformers rewrites "gelu" to
+    # its tanh form, but not this name.
     "gemma": Family(
         "gemma",
         seed=14,
@@ -108,8 +108,8 @@ FAMILIES = {
 
 
 def build(family: str, directory: str | os.PathLike) -> Path:
-    """Write the model and its tokenizer to `directory/family` and return that path; a finished build is used
-    again."""
+    """Write the model and its tokenizer to `directory/family` and return that path; a finished
+    build is used again."""
     if family not in FAMILIES:
         raise ValueError(f"family={family!r}: one of {sorted(FAMILIES)}")
     path = Path(directory) / family
@@ -131,10 +131,12 @@ def build(family: str, directory: str | os.PathLike) -> Path:
 
 
 def load(path: str | os.PathLike, dtype: torch.dtype = torch.float32, **kwargs):
-    """(model in eval mode on the CPU, tokenizer) of a directory made by `build`, or of any other causal
-    language model."""
+    """(model in eval mode on the CPU, tokenizer) of a directory made by `build`, or of any other
+    causal language model."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **kwargs).eval()
-    model.set_experts_implementation("eager")  # of a mixture of experts: the plain loop, which knows float64 too
+    model.set_experts_implementation(
+        "eager"
+    )  # of a mixture of experts: the plain loop, which knows float64 too
     return model, AutoTokenizer.from_pretrained(path)
 
 
@@ -164,8 +166,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_model(family: Family, tokenizer: PreTrainedTokenizerFast):
-    """A model of `family` in float32 with every parameter set from `family.seed` and the parameter's own
-    name."""
+    """A model of `family` in float32 with every parameter set from `family.seed` and the
+    parameter's own name."""
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = AutoConfig.for_model(
         family.model_type,
@@ -201,9 +203,13 @@ def _draw(family: Family, name: str, shape: torch.Size) -> torch.Tensor:
     if name.endswith("bias"):
         return 0.1 * noise
     if "embed_tokens" in name:
-        return family.embed_std * (_directions(family)[_cluster(len(noise))] + family.embed_spread * noise)
+        return family.embed_std * (
+            _directions(family)[_cluster(len(noise))] + family.embed_spread * noise
+        )
     if "lm_head" in name:
-        return family.head_std * (_directions(family)[_cluster(len(noise)) - 1] + family.head_spread * noise)
+        return family.head_std * (
+            _directions(family)[_cluster(len(noise)) - 1] + family.head_spread * noise
+        )
     weight = family.layer_std * noise
     if family.tied and "layers.0.mlp" in name:
         _write_lookup(weight, name, _directions(family), family.lookup)
@@ -211,7 +217,8 @@ def _draw(family: Family, name: str, shape: torch.Size) -> torch.Tensor:
 
 
 def _cluster(vocab_size: int) -> torch.Tensor:
-    """[V]: cluster of each word. The stride keeps `</think>` away from the words that follow `<think>`."""
+    """[V]: cluster of each word. The stride keeps `</think>` away from the words that follow
+    `<think>`."""
     return torch.arange(vocab_size) * 7 % CLUSTERS
 
 
@@ -221,8 +228,8 @@ def _directions(family: Family) -> torch.Tensor:
 
 
 def _write_lookup(weight: torch.Tensor, name: str, directions: torch.Tensor, gain: float) -> None:
-    """One hidden unit a cluster, which answers a cluster's direction with the next cluster's, and takes its
-    own away."""
+    """One hidden unit a cluster, which answers a cluster's direction with the next cluster's, and
+    takes its own away."""
     if "down_proj" in name:
         weight[:, :CLUSTERS] = gain * (directions.roll(-1, 0) - directions).T
     else:
@@ -230,10 +237,14 @@ def _write_lookup(weight: torch.Tensor, name: str, directions: torch.Tensor, gai
 
 
 def _row_gain(family: Family, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
-    """[V, 1]: bytes that are no printable text, and the special tokens, are made improbable (a small row has
-    a logit near 0)."""
+    """[V, 1]: bytes that are no printable text, and the special tokens, are made improbable (a
+    small row has a logit near 0)."""
     gain = torch.ones(len(tokenizer), 1)
-    printable = {tokenizer.convert_tokens_to_ids(t) for c in range(32, 127) for t in tokenizer.tokenize(chr(c))}
+    printable = {
+        tokenizer.convert_tokens_to_ids(t)
+        for c in range(32, 127)
+        for t in tokenizer.tokenize(chr(c))
+    }
     quiet = [i for i in range(len(tokenizer)) if i not in printable]
     gain[quiet] = 0.3
     gain[tokenizer.eos_token_id] = 0.5

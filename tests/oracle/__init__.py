@@ -1,8 +1,8 @@
-"""The independent oracle: what a trace must be, from the definitions alone, with Hugging Face transformers in
-float32.
+"""The independent oracle: what a trace must be, from the definitions alone, with Hugging Face
+transformers in float32.
 
-It shares no code with the plugin and imports neither it nor SGLang. Reading order: steps (Soft Thinking itself),
-noise, candidates, methods, swireasoning, loop, trace.
+It shares no code with the plugin and imports neither it nor SGLang. Reading order: steps (Soft
+Thinking itself), noise, candidates, methods, swireasoning, loop, trace.
 """
 
 from .loop import run

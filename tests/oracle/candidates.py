@@ -1,8 +1,9 @@
-"""What a method chooses from: p, q and q_n of one step, with the margins of the decisions that made them.
+"""What a method chooses from: p, q and q_n of one step, with the margins of the decisions that made
+them.
 
-Order of tokens: largest logit first, of equal ones the smaller id. q: what top-k, top-p and min-p leave of
-p = softmax(logits / temperature), in that order; q_n: its first n, renormalised. In float64 whatever the dtype of the
-logits, so that only the logits carry rounding.
+Order of tokens: largest logit first, of equal ones the smaller id. q: what top-k, top-p and min-p
+leave of p = softmax(logits / temperature), in that order; q_n: its first n, renormalised. In
+float64 whatever the dtype of the logits, so that only the logits carry rounding.
 """
 
 import math
@@ -17,8 +18,8 @@ from .trace import SMALLEST
 
 
 class Candidates:
-    """Of `logits` [V], penalties and bias applied. At temperature 0, q is the argmax alone and H is at temperature
-    1."""
+    """Of `logits` [V], penalties and bias applied. At temperature 0, q is the argmax alone and H is
+    at temperature 1."""
 
     def __init__(self, logits: torch.Tensor, request: Request):
         self.logits = logits.double()
@@ -46,8 +47,8 @@ class Candidates:
         return margins(self.logits, max_topk=n, **self._knobs())
 
     def as_set(self, n: int) -> dict[str, float]:
-        """Margins of which tokens are in q_n, whatever their order. cut: log-probability between the last one in it
-        and the first one left out."""
+        """Margins of which tokens are in q_n, whatever their order. cut: log-probability between
+        the last one in it and the first one left out."""
         found = self.in_order(n)
         if self.greedy:
             return found
@@ -55,8 +56,8 @@ class Candidates:
         return {name: found[name] for name in ("top_p", "min_p") if name in found} | cut_if_any(cut)
 
     def drawn(self, index: int, margin: float, n: int | None = None) -> dict[str, float]:
-        """Margins of a draw from q_n (None: q) that gave entry `index`: of the draw, of the filter, and of the ranks
-        next to the entry, whose exchange would give another token."""
+        """Margins of a draw from q_n (None: q) that gave entry `index`: of the draw, of the filter,
+        and of the ranks next to the entry, whose exchange would give another token."""
         if self.greedy:
             return self.in_order(1)
         found = self.in_order(n or len(self.logits))
@@ -65,7 +66,9 @@ class Candidates:
         return found | {"draw": margin, "order": min(gaps)}
 
     def _knobs(self) -> dict:
-        return {name: getattr(self.request, name) for name in ("temperature", "top_k", "top_p", "min_p")}
+        return {
+            name: getattr(self.request, name) for name in ("temperature", "top_k", "top_p", "min_p")
+        }
 
     def _gap(self, rank: int) -> float:
         """Log-probability between the entries of ranks `rank` and `rank` + 1 of the vocabulary."""
@@ -85,7 +88,8 @@ def listed(ids: Sequence[int], weights: Sequence[float]) -> tuple[list[int], lis
 
 
 def smallest_gap(values: Sequence[float]) -> dict[str, float]:
-    """{"order": smallest distance between neighbours of `values` when sorted}, or nothing for fewer than two."""
+    """{"order": smallest distance between neighbours of `values` when sorted}, or nothing for fewer
+    than two."""
     ranked = sorted(values)
     gaps = [b - a for a, b in pairwise(ranked)]
     return {"order": min(gaps)} if gaps else {}

@@ -13,11 +13,11 @@ def embed_tokens(model, ids: Sequence[int]) -> torch.Tensor:
 def embed_mixture(
     model, ids: Sequence[int], weights: Sequence[float], vector: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """[1, hidden]: sum of weights[k] * E[ids[k]], plus `vector` [hidden], then the model's own scaling of
-    embeddings, if it has one.
+    """[1, hidden]: sum of weights[k] * E[ids[k]], plus `vector` [hidden], then the model's own
+    scaling of embeddings, if it has one.
 
-    In transformers 5 Gemma's scaling is inside its embedding module, and `inputs_embeds` are taken as scaled
-    already.
+    In transformers 5 Gemma's scaling is inside its embedding module, and `inputs_embeds` are taken
+    as scaled already.
     """
     module = model.get_input_embeddings()
     table = module.weight
@@ -37,13 +37,14 @@ def embed_mixture(
 
 
 def table_rms(model) -> float:
-    """Root of the mean square of all components of the embedding table, before the model's own scaling."""
+    """Root of the mean square of all components of the embedding table, before the model's own
+    scaling."""
     return float(model.get_input_embeddings().weight.double().square().mean().sqrt())
 
 
 class LastHidden:
-    """While entered, keeps what the output layer last read: [hidden], the last position's hidden state after the
-    final norm."""
+    """While entered, keeps what the output layer last read: [hidden], the last position's hidden
+    state after the final norm."""
 
     def __init__(self, model):
         self.layer = model.get_output_embeddings()

@@ -1,5 +1,5 @@
-"""A whole request with Hugging Face transformers: prefill once, then one position a step, each fed as an
-embedding."""
+"""A whole request with Hugging Face transformers: prefill once, then one position a step, each fed
+as an embedding."""
 
 import math
 from collections import Counter
@@ -18,14 +18,16 @@ from .trace import Trace
 
 @torch.inference_mode()
 def run(model, prompt_ids: Sequence[int], request: Request) -> Trace:
-    """What `request` must produce after `prompt_ids`. The dtype is the model's: float32, or float64 to
-    measure rounding."""
+    """What `request` must produce after `prompt_ids`. The dtype is the model's: float32, or float64
+    to measure rounding."""
     with ExitStack() as stack:
         hidden = stack.enter_context(LastHidden(model)) if request.method == "coconut_tf" else None
         return _generate(model, prompt_ids, request, hidden)
 
 
-def _generate(model, prompt_ids: Sequence[int], request: Request, hidden: LastHidden | None) -> Trace:
+def _generate(
+    model, prompt_ids: Sequence[int], request: Request, hidden: LastHidden | None
+) -> Trace:
     fed = embed_tokens(model, prompt_ids)
     cache = None
     phase = first_phase(prompt_ids, request)
@@ -35,7 +37,9 @@ def _generate(model, prompt_ids: Sequence[int], request: Request, hidden: LastHi
     steps: list[ThinkingStep] = []
     first_step, ended, finish, low = None, None, None, 0
     while finish is None:
-        out = model(inputs_embeds=fed[None], past_key_values=cache, use_cache=True, logits_to_keep=1)
+        out = model(
+            inputs_embeds=fed[None], past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
         cache = out.past_key_values
         logits = adjust(out.logits[0, -1], prompt_ids, output_ids, request)
         token_margins.append(argmax_margin(logits))
@@ -44,7 +48,9 @@ def _generate(model, prompt_ids: Sequence[int], request: Request, hidden: LastHi
             low = count_low(step, low, request)
             ended = why_think_end(step, len(steps), low, request)
             if ended:
-                step = think_end_step(step, request.think_end_id, None if ended == "think_end" else ended)
+                step = think_end_step(
+                    step, request.think_end_id, None if ended == "think_end" else ended
+                )
                 phase = "answer"
             first_step = len(output_ids) if first_step is None else first_step
             steps.append(step)
@@ -72,7 +78,9 @@ def _generate(model, prompt_ids: Sequence[int], request: Request, hidden: LastHi
     )
 
 
-def first_phase(prompt_ids: Sequence[int], request: Request) -> Literal["before", "thinking", "answer"]:
+def first_phase(
+    prompt_ids: Sequence[int], request: Request
+) -> Literal["before", "thinking", "answer"]:
     """thinking: the prompt ends inside an open think block. A hard request has an answer only."""
     if request.method == "hard":
         return "answer"
@@ -108,9 +116,9 @@ def why_think_end(step: ThinkingStep, emitted: int, low: int, request: Request) 
 def adjust(
     logits: torch.Tensor, prompt_ids: Sequence[int], output_ids: Sequence[int], request: Request
 ) -> torch.Tensor:
-    """`logits` [V] after penalties and bias. SGLang's order under the overlap schedule: additive penalties, the
-    repetition penalty, the bias. With that schedule off the order of the penalties is not defined (a set of classes,
-    `SamplingBatchInfo.from_schedule_batch`)."""
+    """`logits` [V] after penalties and bias. SGLang's order under the overlap schedule: additive
+    penalties, the repetition penalty, the bias. With that schedule off the order of the penalties
+    is not defined (a set of classes, `SamplingBatchInfo.from_schedule_batch`)."""
     start = max((step for step in request.retracted_at if step <= len(output_ids)), default=0)
     history = list(output_ids[start:])
     if request.penalty_history == "overlap" and history:
@@ -122,7 +130,9 @@ def adjust(
         logits[list(request.eos_ids)] = -math.inf
     for token in set(history):
         value = logits[token]
-        logits[token] = value * request.repetition_penalty if value < 0 else value / request.repetition_penalty
+        logits[token] = (
+            value * request.repetition_penalty if value < 0 else value / request.repetition_penalty
+        )
     for token, bias in request.logit_bias.items():
         logits[token] += bias
     return logits

@@ -1,7 +1,9 @@
-"""The thinking methods without a memory: one function each, from its formula, one request at a time.
+"""The thinking methods without a memory: one function each, from its formula, one request at a
+time.
 
-`c` holds p, q and q_n of the step, `noise` its noise. K is `max_topk`. Each returns what is fed (ids, weights, largest
-weight first), the readable token, the entropy, and how close its decisions were. `swireasoning` has a file of its own.
+`c` holds p, q and q_n of the step, `noise` its noise. K is `max_topk`. Each returns what is fed
+(ids, weights, largest weight first), the readable token, the entropy, and how close its decisions
+were. `swireasoning` has a file of its own.
 """
 
 import math
@@ -38,7 +40,8 @@ def cot(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 
 
 def soft(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """q_K, in float64. (Method "soft" itself is `steps.thinking_step`, in the dtype of the logits.)"""
+    """q_K, in float64. (Method "soft" itself is `steps.thinking_step`, in the dtype of the
+    logits.)"""
     return step_of(c, *c.first(request.max_topk), c.in_order(request.max_topk))
 
 
@@ -57,8 +60,8 @@ def soft_gumbel(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 def soft_dirichlet(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
     """w ~ Dir(c * q_K), c = dirichlet_gamma. arXiv 2508.03440.
 
-    order: between neighbouring log w, over how much a relative error of q moves them; gamma: of the sampler's
-    decisions."""
+    order: between neighbouring log w, over how much a relative error of q moves them; gamma: of the
+    sampler's decisions."""
     ids, q = c.first(request.max_topk)
     weights, gammas = noise.dirichlet([request.dirichlet_gamma * p for p in q], ids)
     margins = c.as_set(request.max_topk)
@@ -70,8 +73,8 @@ def soft_dirichlet(c: Candidates, request: Request, noise: Noise) -> ThinkingSte
 
 
 def moi(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """Mixture of Inputs: y ~ q_K, h = H(q_K) / log K, w = (h q_K + (beta + 1 - h) onehot(y)) / (beta + 1).
-    arXiv 2505.14827."""
+    """Mixture of Inputs: y ~ q_K, h = H(q_K) / log K, w = (h q_K + (beta + 1 - h) onehot(y)) /
+    (beta + 1). arXiv 2505.14827."""
     ids, q = c.first(request.max_topk)
     h, beta = normalised_entropy(q, request.max_topk), request.moi_beta
     y, margin = noise.draw(q, 0)
@@ -82,8 +85,8 @@ def moi(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 
 
 def multiplex(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """K tokens drawn independently from all of q; mean: w = count / K; prob: w proportional to q over the distinct
-    ones. arXiv 2601.08808."""
+    """K tokens drawn independently from all of q; mean: w = count / K; prob: w proportional to q
+    over the distinct ones. arXiv 2601.08808."""
     draws = [noise.draw(c.probs, j) for j in range(request.max_topk)]
     counts = Counter(draw.index for draw in draws)
     drawn = sorted(counts)  # in the order of q
@@ -111,8 +114,8 @@ def thinkrouter(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 
 
 def selar(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """h = H(q_K) / log K above the threshold: w = (1 + h) q_K - h onehot(first of q), which may be negative; else cot's
-    step. arXiv 2604.08299.
+    """h = H(q_K) / log K above the threshold: w = (1 + h) q_K - h onehot(first of q), which may be
+    negative; else cot's step. arXiv 2604.08299.
 
     zero: how near the weight of the first is to 0, where its slot is unused."""
     ids, q = c.first(request.max_topk)
@@ -129,16 +132,20 @@ def selar(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
     return step
 
 
-def soft_noise(c: Candidates, request: Request, noise: Noise, rms: float, size: int) -> ThinkingStep:
-    """q_K plus sigma * N(0, 1) in each of `size` components, sigma = noise_scale * `rms` of the embedding table.
-    arXiv 2509.19170."""
+def soft_noise(
+    c: Candidates, request: Request, noise: Noise, rms: float, size: int
+) -> ThinkingStep:
+    """q_K plus sigma * N(0, 1) in each of `size` components, sigma = noise_scale * `rms` of the
+    embedding table. arXiv 2509.19170."""
     step = soft(c, request, noise)
-    return with_vector(step, torch.tensor(noise.vector(size, request.noise_scale * rms), dtype=torch.float64))
+    return with_vector(
+        step, torch.tensor(noise.vector(size, request.noise_scale * rms), dtype=torch.float64)
+    )
 
 
 def coconut_tf(c: Candidates, request: Request, hidden: torch.Tensor) -> ThinkingStep:
-    """The last hidden state [hidden] in place of a row of the table. An ablation in arXiv 2505.15778; the original is
-    2412.06769."""
+    """The last hidden state [hidden] in place of a row of the table. An ablation in arXiv
+    2505.15778; the original is 2412.06769."""
     argmax = {"argmax": c.in_order(1)["argmax"]}
     return with_vector(step_of(c, [], [], argmax, readable=c.ids[0]), hidden)
 

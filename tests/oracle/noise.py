@@ -1,11 +1,13 @@
-"""The noise of a thinking step: a pure function of (seed, position, stream, lane), in Python's own integers.
+"""The noise of a thinking step: a pure function of (seed, position, stream, lane), in Python's own
+integers.
 
-    mix(x): x ^= x >> 30; x *= 0xBF58476D1CE4E5B9; x ^= x >> 27; x *= 0x94D049BB133111EB; x ^= x >> 31
-    bits = mix(mix(mix(seed) + GOLDEN * (position + 1)) + GOLDEN * (stream * 2^32 + lane + 1))     all mod 2^64
-    uniform = ((bits >> 41) + 0.5) * 2^-23
+    mix(x): x ^= x >> 30; x *= 0xBF58476D1CE4E5B9; x ^= x >> 27; x *= 0x94D049BB133111EB; x ^= x >>
+    31 bits = mix(mix(mix(seed) + GOLDEN * (position + 1)) + GOLDEN * (stream * 2^32 + lane + 1))
+    all mod 2^64 uniform = ((bits >> 41) + 0.5) * 2^-23
 
-Streams: 0 draws (lane: number of the draw), 1 Gumbel (lane: token id), 2 the Dirichlet boost (token id), 3 and 4
-the normal vector (component), 16 + 3r, 17 + 3r, 18 + 3r round r of the gamma sampler (token id).
+Streams: 0 draws (lane: number of the draw), 1 Gumbel (lane: token id), 2 the Dirichlet boost (token
+id), 3 and 4 the normal vector (component), 16 + 3r, 17 + 3r, 18 + 3r round r of the gamma sampler
+(token id).
 """
 
 import math
@@ -37,14 +39,16 @@ def bits(seed: int, position: int, stream: int, lane: int) -> int:
 class Draw(NamedTuple):
     index: int
     margin: float
-    """Distance of u from the nearest boundary between two entries, in probability; infinity for one entry."""
+    """Distance of u from the nearest boundary between two entries, in probability; infinity for one
+    entry."""
 
 
 class LogGamma(NamedTuple):
     value: float
     """log of a Gamma(a) variate."""
     slope: float
-    """|d value / d log a| of the boost, which alone is large for a small a: how much a relative error of `a` grows."""
+    """|d value / d log a| of the boost, which alone is large for a small a: how much a relative
+    error of `a` grows."""
     margin: float
     """Of the closest decision to accept or refuse."""
 
@@ -74,7 +78,8 @@ class Noise:
         return radius * math.cos(2 * math.pi * self.uniform(stream + 1, lane))
 
     def draw(self, weights: Sequence[float], number: int) -> Draw:
-        """Draw `number` of this step: an index with probability proportional to `weights`, by the inverse CDF."""
+        """Draw `number` of this step: an index with probability proportional to `weights`, by the
+        inverse CDF."""
         total = math.fsum(weights)
         target = self.uniform(DRAW, number) * total
         sums = [math.fsum(weights[: i + 1]) for i in range(len(weights))]
@@ -92,7 +97,13 @@ class Noise:
             margin = min(margin, abs(1 + k * x))
             if v <= 0:
                 continue
-            spare = x * x / 2 + d - d * v + d * math.log(v) - math.log(self.uniform(GAMMA + 2 + 3 * r, lane))
+            spare = (
+                x * x / 2
+                + d
+                - d * v
+                + d * math.log(v)
+                - math.log(self.uniform(GAMMA + 2 + 3 * r, lane))
+            )
             margin = min(margin, abs(spare))
             if spare > 0:
                 value = v

@@ -1,4 +1,5 @@
-"""What a client asks for, as the oracle is asked: every parameter of the method is given, none has a default."""
+"""What a client asks for, as the oracle is asked: every parameter of the method is given, none has
+a default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,10 +70,12 @@ class Request:
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     penalty_history: Literal["output", "overlap"] = "output"
     """Which tokens the penalties count at output step i (SGLang 0.5.23,
-    `ScheduleBatch.cumulate_penalty_output_tokens`): "output", overlap schedule off: the i tokens before it.
-    "overlap": one behind, the last prompt token and the first i - 1 outputs (nothing at step 0)."""
+    `ScheduleBatch.cumulate_penalty_output_tokens`): "output", overlap schedule off: the i tokens
+    before it. "overlap": one behind, the last prompt token and the first i - 1 outputs (nothing at
+    step 0)."""
     retracted_at: Sequence[int] = ()
-    """Output steps that a re-prefill after a retraction computed. SGLang counts penalties anew from there."""
+    """Output steps that a re-prefill after a retraction computed. SGLang counts penalties anew from
+    there."""
 
     def __post_init__(self):
         if self.method not in NEEDS or self.penalty_history not in ("output", "overlap"):

@@ -1,4 +1,5 @@
-"""A "model" whose logits are a script, a request to it, and noise of given uniforms: for tests by hand."""
+"""A "model" whose logits are a script, a request to it, and noise of given uniforms: for tests by
+hand."""
 
 from types import SimpleNamespace
 
@@ -24,8 +25,8 @@ class Fixed(Noise):
 
 
 class Scripted:
-    """A "model" whose logits at output step i are `script[i]`; the last one repeats. Its hidden state at step i is i
-    + 1 in every component. Records what it was fed."""
+    """A "model" whose logits at output step i are `script[i]`; the last one repeats. Its hidden
+    state at step i is i + 1 in every component. Records what it was fed."""
 
     def __init__(self, *script: dict[int, float]):
         self.script = script
@@ -51,7 +52,12 @@ class Scripted:
 def ask(*script: dict[int, float], prompt=(1, START), **changes) -> tuple[Trace, Scripted]:
     """`changes`: fields of `Request`."""
     model = Scripted(*script)
-    changes = {"max_new_tokens": 6, "temperature": 1.0, "top_p": 1.0, "eos_ids": frozenset([EOS])} | changes
+    changes = {
+        "max_new_tokens": 6,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "eos_ids": frozenset([EOS]),
+    } | changes
     trace = run(model, list(prompt), Request(think_start_id=START, think_end_id=END, **changes))
     return trace, model
 

@@ -1,8 +1,9 @@
 """One step, from logits: what a thinking step or a plain step must emit.
 
-Written from the definition, in plain PyTorch, one request at a time, on purpose slowly. `V` is the vocabulary
-size. Every quantity keeps the dtype of the logits, so the same code runs in float32 and in float64. Each step
-also says how close its decisions were (its margins), so that a difference can be told from a tie.
+Written from the definition, in plain PyTorch, one request at a time, on purpose slowly. `V` is the
+vocabulary size. Every quantity keeps the dtype of the logits, so the same code runs in float32 and
+in float64. Each step also says how close its decisions were (its margins), so that a difference can
+be told from a tie.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,8 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class ThinkingStep:
-    """One concept token: what is fed, sum of weights[k] * E[ids[k]] plus `vector`, and what is read. `ids` and
-    `weights` hold the used slots only, largest weight first."""
+    """One concept token: what is fed, sum of weights[k] * E[ids[k]] plus `vector`, and what is
+    read. `ids` and `weights` hold the used slots only, largest weight first."""
 
     token: int
     """The readable one. Not always the first slot."""
@@ -26,7 +27,8 @@ class ThinkingStep:
     concludes: bool = False
     """The method itself wants the thinking to end here."""
     forced: str | None = None
-    """None, "method", "cold_stop" or "bound": why think-end was put in place of what the logits said."""
+    """None, "method", "cold_stop" or "bound": why think-end was put in place of what the logits
+    said."""
     margins: dict[str, float] = field(default_factory=dict)
     """How far each decision was from going the other way: see `margins`."""
 
@@ -36,10 +38,14 @@ def entropy_of(probs: torch.Tensor) -> float:
     return float(-torch.special.xlogy(probs, probs).sum())
 
 
-def filter_probs(probs: torch.Tensor, top_k: int, top_p: float, min_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(probabilities, ids), both [n], descending: what top-k, then top-p, then min-p leave of `probs` [V],
-    renormalised."""
-    probs, ids = torch.sort(probs, descending=True, stable=True)  # stable: of equal ones the smaller id is first
+def filter_probs(
+    probs: torch.Tensor, top_k: int, top_p: float, min_p: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(probabilities, ids), both [n], descending: what top-k, then top-p, then min-p leave of
+    `probs` [V], renormalised."""
+    probs, ids = torch.sort(
+        probs, descending=True, stable=True
+    )  # stable: of equal ones the smaller id is first
     if 0 < top_k < len(probs):
         probs, ids = probs[:top_k], ids[:top_k]
         probs = probs / probs.sum()
@@ -53,10 +59,16 @@ def filter_probs(probs: torch.Tensor, top_k: int, top_p: float, min_p: float) ->
 
 
 def thinking_step(
-    logits: torch.Tensor, *, temperature: float, top_k: int, top_p: float, min_p: float, max_topk: int
+    logits: torch.Tensor,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    max_topk: int,
 ) -> ThinkingStep:
-    """The concept token for `logits` [V] (penalties and bias applied), before Cold Stop and the bound are
-    asked."""
+    """The concept token for `logits` [V] (penalties and bias applied), before Cold Stop and the
+    bound are asked."""
     if temperature == 0:
         entropy = entropy_of(torch.softmax(logits, 0))
         token, found = argmax(logits), {"argmax": argmax_margin(logits)}
@@ -69,13 +81,23 @@ def thinking_step(
         ids=ids.tolist(),
         weights=(left / left.sum()).tolist(),
         entropy=entropy_of(probs),
-        margins=margins(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, max_topk=max_topk),
+        margins=margins(
+            logits,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            max_topk=max_topk,
+        ),
     )
 
 
 def think_end_step(step: ThinkingStep, think_end_id: int, forced: str | None) -> ThinkingStep:
-    """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy stays."""
-    return replace(step, token=think_end_id, ids=[think_end_id], weights=[1.0], vector=None, forced=forced)
+    """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy
+    stays."""
+    return replace(
+        step, token=think_end_id, ids=[think_end_id], weights=[1.0], vector=None, forced=forced
+    )
 
 
 def argmax(logits: torch.Tensor) -> int:
@@ -90,20 +112,28 @@ def argmax_margin(logits: torch.Tensor) -> float:
 
 
 def margins(
-    logits: torch.Tensor, *, temperature: float, top_k: int, top_p: float, min_p: float, max_topk: int
+    logits: torch.Tensor,
+    *,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    max_topk: int,
 ) -> dict[str, float]:
     """Distance of each decision that shows in the concept token from going the other way.
 
     argmax, order, min_p: in units of logits (argmax), of log-probability (order, min_p); top_p: in
-    probability mass. `order` is the smallest gap between neighbouring ranks that are in the concept token,
-    its last one and the first one left out included. A decision that cannot show (a cut among ranks
-    beyond `max_topk`) is not counted.
+    probability mass. `order` is the smallest gap between neighbouring ranks that are in the concept
+    token, its last one and the first one left out included. A decision that cannot show (a cut
+    among ranks beyond `max_topk`) is not counted.
     """
     if 0 < top_k < len(logits):
         limit = top_k
     else:
         limit = len(logits)
-    log_probs = torch.sort(torch.log_softmax(logits.double() / temperature, 0), descending=True).values
+    log_probs = torch.sort(
+        torch.log_softmax(logits.double() / temperature, 0), descending=True
+    ).values
     probs = log_probs[:limit].exp()
     probs = probs / probs.sum()
     shown = slice(1, min(limit, max_topk))

@@ -1,11 +1,13 @@
-"""SwiReasoning (arXiv 2510.05069): thinking that switches between mixtures and drawn tokens by a running reference.
+"""SwiReasoning (arXiv 2510.05069): thinking that switches between mixtures and drawn tokens by a
+running reference.
 
-H1: entropy of softmax(logits), T = 1. L: its `max_topk` largest, unfiltered, renormalised. t: index of the step.
-Step 0 is latent, with reference R = H1. Later, a being the steps since the last switch: latent and H1 < R becomes
-explicit, or concludes the thinking if there were `swi_max_switches` such switches already; explicit and H1 > R and
-a >= W becomes latent. Every switch sets R = H1. Latent feeds L, explicit a token drawn from q. At a switch the mixture
-is blended, w *= rate: with think-start (to latent, rate from swi_alpha) or think-end (to explicit, from swi_beta) at
-weight 1 - rate; rate = x + (1 - x) t / max_new_tokens.
+H1: entropy of softmax(logits), T = 1. L: its `max_topk` largest, unfiltered, renormalised. t: index
+of the step. Step 0 is latent, with reference R = H1. Later, a being the steps since the last
+switch: latent and H1 < R becomes explicit, or concludes the thinking if there were
+`swi_max_switches` such switches already; explicit and H1 > R and a >= W becomes latent. Every
+switch sets R = H1. Latent feeds L, explicit a token drawn from q. At a switch the mixture is
+blended, w *= rate: with think-start (to latent, rate from swi_alpha) or think-end (to explicit,
+from swi_beta) at weight 1 - rate; rate = x + (1 - x) t / max_new_tokens.
 """
 
 import math

@@ -30,7 +30,12 @@ def test_equal_traces_compare_equal(pair):
 
 def test_unused_slots_and_rounding_are_ignored(pair):
     trace, observed = pair
-    assert compare(concept(observed, 0, ids=[2, 3, 2, 2], weights=[0.750004, 0.249996, 0.0, 0.0]), trace) is None
+    assert (
+        compare(
+            concept(observed, 0, ids=[2, 3, 2, 2], weights=[0.750004, 0.249996, 0.0, 0.0]), trace
+        )
+        is None
+    )
     assert compare(concept(observed, 0, entropy=observed.concepts[0].entropy + 4e-6), trace) is None
 
 
@@ -54,7 +59,11 @@ def test_unused_slots_and_rounding_are_ignored(pair):
         (lambda o: replace(o, output_ids=o.output_ids[:-1]), 5, "token: engine None, oracle 7"),
         (lambda o: replace(o, output_ids=[*o.output_ids, 2]), 6, "token: engine 2, oracle None"),
         (lambda o: replace(o, thinking_tokens=4), None, "thinking_tokens: engine 4, oracle 3"),
-        (lambda o: replace(o, ended="cold_stop"), None, "ended: engine 'cold_stop', oracle 'think_end'"),
+        (
+            lambda o: replace(o, ended="cold_stop"),
+            None,
+            "ended: engine 'cold_stop', oracle 'think_end'",
+        ),
         (lambda o: replace(o, finish="length"), None, "finish: engine 'length', oracle 'stop'"),
     ],
 )
@@ -99,7 +108,8 @@ def test_the_message_shows_both_sides_and_the_margins(pair):
         assert words in str(caught.value)
 
 
-# --- what the other methods add -----------------------------------------------------------------------------
+# --- what the other methods add
+# -----------------------------------------------------------------------------
 
 FLAT = {2: 0.25, 3: 0.25, 4: 0.25, 6: 0.25}
 SELAR = {"method": "selar", "seed": 1, "selar_threshold": 0.5, "max_topk": 4, "max_new_tokens": 1}
@@ -140,7 +150,8 @@ def test_weights_too_small_for_float32_are_unused_slots(pair):
 
 
 def test_another_token_drawn_is_a_mismatch_and_at_a_boundary_a_tie():
-    """The margins are the draw's: a near tie of the two largest logits means nothing to a draw far from it."""
+    """The margins are the draw's: a near tie of the two largest logits means nothing to a draw far
+    from it."""
     probs = {2: 0.400001, 3: 0.399999, 4: 0.2}
     cot = {"method": "cot", "max_new_tokens": 1, "top_k": 3}
     seeds = {ask(probs, seed=s, **cot)[0].output_ids[0]: s for s in range(40)}

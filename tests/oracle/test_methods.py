@@ -1,4 +1,5 @@
-"""Every method without a memory by hand, on q = 1/2, 1/4, 1/8, 1/8 of the tokens 1, 0, 2, 3; and its margins."""
+"""Every method without a memory by hand, on q = 1/2, 1/4, 1/8, 1/8 of the tokens 1, 0, 2, 3; and
+its margins."""
 
 import math
 
@@ -33,7 +34,9 @@ FIELDS = {
 
 def request(method: str, **changes) -> Request:
     every = {"seed": 1, "temperature": 1.0, "top_k": -1, "top_p": 1.0, "min_p": 0.0, "max_topk": 4}
-    return Request(think_start_id=START, think_end_id=END, method=method, **(every | FIELDS | changes))
+    return Request(
+        think_start_id=START, think_end_id=END, method=method, **(every | FIELDS | changes)
+    )
 
 
 def step(method: str, noise: dict | Noise = {}, logits: torch.Tensor = HALVES, **changes):  # noqa: B006
@@ -52,7 +55,8 @@ def draws(*uniforms: float) -> dict[tuple[int, int], float]:
     return {(0, j): u for j, u in enumerate(uniforms)}
 
 
-# --- cot ----------------------------------------------------------------------------------------------------
+# --- cot
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -66,20 +70,28 @@ def test_cot_draws_from_all_of_q(changes, u, token):
 
 
 def test_cot_margins():
-    """The draw, and the ranks beside the drawn one; the cuts of the filter too, for they move the boundaries."""
+    """The draw, and the ranks beside the drawn one; the cuts of the filter too, for they move the
+    boundaries."""
     found = step("cot", draws(0.6), top_p=0.9, min_p=0.1)
     assert found.margins["draw"] == pytest.approx(0.1)
     assert found.margins["order"] == pytest.approx(LOG2, abs=1e-6)
-    assert found.margins["top_p"] == pytest.approx(0.025, abs=1e-6)  # 0.875 is before the last entry
+    assert found.margins["top_p"] == pytest.approx(
+        0.025, abs=1e-6
+    )  # 0.875 is before the last entry
     assert found.margins["min_p"] == pytest.approx(math.log(2.5), abs=1e-6)
-    assert step("cot", draws(0.9)).margins["order"] == pytest.approx(0.0, abs=1e-6)  # 2 and 3 are equal
-    last = step("cot", draws(0.9), top_k=3).margins  # the draw gives 2, of the rank before the first one left out
+    assert step("cot", draws(0.9)).margins["order"] == pytest.approx(
+        0.0, abs=1e-6
+    )  # 2 and 3 are equal
+    last = step(
+        "cot", draws(0.9), top_k=3
+    ).margins  # the draw gives 2, of the rank before the first one left out
     assert last["order"] == pytest.approx(0.0, abs=1e-6)
     assert set(last) == {"draw", "order"}
     assert step("cot", draws(0.4)).entropy == pytest.approx(1.75 * LOG2, abs=1e-6)
 
 
-# --- Gumbel, Dirichlet --------------------------------------------------------------------------------------
+# --- Gumbel, Dirichlet
+# --------------------------------------------------------------------------------------
 
 
 def gumbels(**values: float) -> dict[tuple[int, int], float]:
@@ -113,12 +125,20 @@ def gamma_of(token: int, boost: float) -> dict[tuple[int, int], float]:
     [((1 / 16, 1 / 4), [1, 0], [0.6, 0.4]), ((1 / 16, 1.0), [0, 1], [16 / 19, 3 / 19])],
 )
 def test_dirichlet(boost, ids, weights):
-    """c = 2: a = 4/3 and 2/3, d = 2 and 4/3; g = 2 * u^(3/4) = 1/4, and 4/3 * u^(3/2) = 1/6 or 4/3."""
-    found = step("soft_dirichlet", gamma_of(1, boost[0]) | gamma_of(0, boost[1]), max_topk=2, dirichlet_gamma=2.0)
+    """c = 2: a = 4/3 and 2/3, d = 2 and 4/3; g = 2 * u^(3/4) = 1/4, and 4/3 * u^(3/2) = 1/6 or
+    4/3."""
+    found = step(
+        "soft_dirichlet",
+        gamma_of(1, boost[0]) | gamma_of(0, boost[1]),
+        max_topk=2,
+        dirichlet_gamma=2.0,
+    )
     check(found, ids, weights, readable=ids[0])
     assert found.margins["gamma"] == pytest.approx(math.log(2))
     slopes = 1 + 3 / 4 * math.log(16) + 3 / 2 * math.log(1 / boost[1])
-    assert found.margins["order"] == pytest.approx(math.log(weights[0] / weights[1]) / slopes, abs=1e-6)
+    assert found.margins["order"] == pytest.approx(
+        math.log(weights[0] / weights[1]) / slopes, abs=1e-6
+    )
 
 
 def test_dirichlet_of_one_candidate():
@@ -127,7 +147,8 @@ def test_dirichlet_of_one_candidate():
     assert set(found.margins) == {"cut"}
 
 
-# --- moi ----------------------------------------------------------------------------------------------------
+# --- moi
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_moi():
@@ -139,7 +160,12 @@ def test_moi():
 
 
 def test_moi_where_the_drawn_token_is_not_the_largest():
-    check(step("moi", draws(0.9), moi_beta=0.0), [1, 3, 0, 2], [0.4375, 0.234375, 0.21875, 0.109375], readable=3)
+    check(
+        step("moi", draws(0.9), moi_beta=0.0),
+        [1, 3, 0, 2],
+        [0.4375, 0.234375, 0.21875, 0.109375],
+        readable=3,
+    )
 
 
 def test_moi_normalises_its_entropy_by_max_topk_not_by_the_candidates():
@@ -149,7 +175,8 @@ def test_moi_normalises_its_entropy_by_max_topk_not_by_the_candidates():
     check(step("moi", draws(0.5), max_topk=1), [1], [1.0], readable=1)
 
 
-# --- multiplex, average -------------------------------------------------------------------------------------
+# --- multiplex, average
+# -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -170,17 +197,22 @@ def test_multiplex_merges_duplicates(weighting, uniforms, ids, weights):
 
 
 def test_multiplex_margin_is_of_its_closest_draw():
-    assert step("multiplex", draws(0.1, 0.74, 0.3), max_topk=3).margins["draw"] == pytest.approx(0.01)
+    assert step("multiplex", draws(0.1, 0.74, 0.3), max_topk=3).margins["draw"] == pytest.approx(
+        0.01
+    )
 
 
 def test_average():
     check(step("average", max_topk=3), [1, 0, 2], [1 / 3] * 3, readable=1)
     check(step("average", top_k=2), [1, 0], [1 / 2] * 2, readable=1)
     masked = torch.tensor([0.0, -math.inf, 1.0, -math.inf])
-    check(step("average", logits=masked), [2, 0], [1 / 2] * 2, readable=2)  # a masked token is no entry of q
+    check(
+        step("average", logits=masked), [2, 0], [1 / 2] * 2, readable=2
+    )  # a masked token is no entry of q
 
 
-# --- gates --------------------------------------------------------------------------------------------------
+# --- gates
+# --------------------------------------------------------------------------------------------------
 
 
 def test_thinkrouter():
@@ -188,9 +220,13 @@ def test_thinkrouter():
     found = step("thinkrouter", draws(0.8), max_topk=2, router_threshold=0.6)
     check(found, [2], [1.0], readable=2)
     assert found.margins["gate"] == pytest.approx(0.1, abs=1e-6)
-    found = step("thinkrouter", draws(0.8), top_k=1, router_threshold=0.6)  # p, not q, which is 1 here
+    found = step(
+        "thinkrouter", draws(0.8), top_k=1, router_threshold=0.6
+    )  # p, not q, which is 1 here
     assert found.margins["gate"] == pytest.approx(0.1, abs=1e-6) and "draw" in found.margins
-    check(step("thinkrouter", logits=torch.zeros(2)), [0, 1], [0.5, 0.5], readable=0)  # at the threshold: soft
+    check(
+        step("thinkrouter", logits=torch.zeros(2)), [0, 1], [0.5, 0.5], readable=0
+    )  # at the threshold: soft
 
 
 def test_selar():
@@ -215,14 +251,21 @@ def test_selar_weight_of_zero_is_unused():
 
 def test_selar_discrete():
     check(step("selar", draws(0.8), selar_threshold=0.9), [2], [1.0], readable=2)
-    check(step("selar", draws(0.6), logits=FLAT, selar_threshold=1.0), [2], [1.0], readable=2)  # not above it
+    check(
+        step("selar", draws(0.6), logits=FLAT, selar_threshold=1.0), [2], [1.0], readable=2
+    )  # not above it
     check(step("selar", draws(0.9), max_topk=1, selar_threshold=0.0), [3], [1.0], readable=3)
-    found = step("selar", draws(0.1), top_k=2, selar_threshold=0.5)  # h of two candidates over log 4
+    found = step(
+        "selar", draws(0.1), top_k=2, selar_threshold=0.5
+    )  # h of two candidates over log 4
     check(found, [1], [1.0], readable=1)
-    assert found.margins["gate"] == pytest.approx(0.5 - (math.log(3) - LOG2 * 2 / 3) / math.log(4), abs=1e-6)
+    assert found.margins["gate"] == pytest.approx(
+        0.5 - (math.log(3) - LOG2 * 2 / 3) / math.log(4), abs=1e-6
+    )
 
 
-# --- temperature 0, the filter ------------------------------------------------------------------------------
+# --- temperature 0, the filter
+# ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("method", STATELESS)
@@ -239,7 +282,13 @@ def test_temperature_zero_is_the_argmax(method, logits):
 def test_candidates_are_the_filter_of_method_soft(seed):
     """q_K of every method is what `thinking_step` feeds for "soft"."""
     logits = torch.randn(60, generator=torch.Generator().manual_seed(seed)) * 3
-    asked = request("soft", temperature=0.7, top_k=(5, 30, -1)[seed % 3], top_p=(0.9, 1.0)[seed % 2], min_p=0.002)
+    asked = request(
+        "soft",
+        temperature=0.7,
+        top_k=(5, 30, -1)[seed % 3],
+        top_p=(0.9, 1.0)[seed % 2],
+        min_p=0.002,
+    )
     soft, c = Thinking(asked).step(logits), Candidates(logits, asked)
     ids, weights = c.first(asked.max_topk)
     assert ids == soft.ids and weights == pytest.approx(soft.weights, abs=1e-6)

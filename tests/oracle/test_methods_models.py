@@ -1,5 +1,5 @@
-"""Every method in whole requests: what is fed, scripted and on tiny models, where a second way to compute the trace
-must give it again."""
+"""Every method in whole requests: what is fed, scripted and on tiny models, where a second way to
+compute the trace must give it again."""
 
 import math
 
@@ -35,7 +35,11 @@ methods = pytest.mark.parametrize("method", METHODS)
 
 def request_for(tokenizer, method: str, **changes) -> Request:
     start, end = tokenizer.convert_tokens_to_ids(tiny.THINK)
-    fields = {"seed": 1, "max_new_tokens": 48, "eos_ids": frozenset([tokenizer.eos_token_id])} | METHODS[method]
+    fields = {
+        "seed": 1,
+        "max_new_tokens": 48,
+        "eos_ids": frozenset([tokenizer.eos_token_id]),
+    } | METHODS[method]
     return Request(think_start_id=start, think_end_id=end, method=method, **(fields | changes))
 
 
@@ -47,7 +51,8 @@ def test_every_method_is_here():
     assert {"hard", *METHODS} == set(NEEDS)
 
 
-# --- scripted -----------------------------------------------------------------------------------------------
+# --- scripted
+# -----------------------------------------------------------------------------------------------
 
 WIDE = {2: 0.4, 3: 0.3, 4: 0.2, 6: 0.1}
 
@@ -58,7 +63,11 @@ def test_forced_and_natural_think_end_is_plain(method):
     for script, changes in (([WIDE], {"max_thinking_tokens": 1}), ([WIDE, {END: 1.0}], {})):
         trace, model = ask_for(*script, method=method, max_new_tokens=3, **changes)
         assert trace.output_ids[1] == END and trace.ended == ("bound" if changes else "think_end")
-        assert (trace.steps[1].ids, trace.steps[1].weights, trace.thinking_tokens) == ([END], [1.0], 1)
+        assert (trace.steps[1].ids, trace.steps[1].weights, trace.thinking_tokens) == (
+            [END],
+            [1.0],
+            1,
+        )
         assert torch.equal(model.fed[2][0], model.table.weight[END])
 
 
@@ -71,13 +80,19 @@ def test_cold_stop_in_every_method(method):
 def test_soft_noise_feeds_the_mixture_and_the_noise_of_each_step():
     trace, model = ask(TWO, method="soft_noise", seed=-5, noise_scale=0.33, max_new_tokens=4)
     for position in range(3):
-        noise = [0.33 * math.sqrt(1 / 10) * Noise(-5, position).normal(3, lane) for lane in range(10)]
+        noise = [
+            0.33 * math.sqrt(1 / 10) * Noise(-5, position).normal(3, lane) for lane in range(10)
+        ]
         expected = torch.tensor([0, 0, 0.75, 0.25, 0, 0, 0, 0, 0, 0]) + torch.tensor(noise)
         assert torch.allclose(model.fed[position + 1][0], expected, atol=1e-6)
     assert (trace.steps[1].ids, trace.output_ids) == ([2, 3], [2, 2, 2, 2])
     _, quiet = ask(TWO, method="soft_noise", seed=-5, noise_scale=0.0, max_new_tokens=4)
-    assert torch.allclose(quiet.fed[1][0], torch.tensor([0, 0, 0.75, 0.25, 0, 0, 0, 0, 0, 0]), atol=1e-6)
-    cold, model = ask(TWO, method="soft_noise", seed=-5, noise_scale=0.33, max_new_tokens=2, temperature=0.0)
+    assert torch.allclose(
+        quiet.fed[1][0], torch.tensor([0, 0, 0.75, 0.25, 0, 0, 0, 0, 0, 0]), atol=1e-6
+    )
+    cold, model = ask(
+        TWO, method="soft_noise", seed=-5, noise_scale=0.33, max_new_tokens=2, temperature=0.0
+    )
     assert cold.steps[0].ids == [2] and model.fed[1][0].count_nonzero() == 10
 
 
@@ -91,7 +106,8 @@ def test_coconut_feeds_the_hidden_state_that_gave_the_logits():
 
 
 def test_position_is_of_the_thinking_not_of_the_output():
-    """The same thinking after a prompt that is open, and after a think-start of the model's own, one output later."""
+    """The same thinking after a prompt that is open, and after a think-start of the model's own,
+    one output later."""
     knobs = {"method": "cot", "seed": 3, "max_new_tokens": 12}
     open_prompt, _ = ask(WIDE, **knobs)
     opens, _ = ask({START: 1.0}, WIDE, prompt=[1], **knobs)
@@ -100,8 +116,11 @@ def test_position_is_of_the_thinking_not_of_the_output():
 
 
 def test_cot_over_seeds_follows_q():
-    """Support, then chi-square, of the first and the third token over 2000 seeds, and of both together."""
-    traces = [ask(WIDE, method="cot", seed=seed, max_new_tokens=3)[0].output_ids for seed in range(2000)]
+    """Support, then chi-square, of the first and the third token over 2000 seeds, and of both
+    together."""
+    traces = [
+        ask(WIDE, method="cot", seed=seed, max_new_tokens=3)[0].output_ids for seed in range(2000)
+    ]
     for position in (0, 2):
         counts = [sum(t[position] == token for t in traces) for token in WIDE]
         assert sum(counts) == 2000
@@ -110,15 +129,16 @@ def test_cot_over_seeds_follows_q():
     assert stats.chi2_contingency(table).pvalue > 1e-4
 
 
-# --- on tiny models -----------------------------------------------------------------------------------------
+# --- on tiny models
+# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])
 @methods
 @torch.inference_mode()
 def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
-    """What the trace says was fed, in a single forward, gives the trace, step by step with a fresh state; for
-    coconut_tf also the hidden states that were fed."""
+    """What the trace says was fed, in a single forward, gives the trace, step by step with a fresh
+    state; for coconut_tf also the hidden states that were fed."""
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "long")
     request = request_for(tokenizer, method)
@@ -140,7 +160,11 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
         if step.ids != [request.think_end_id]:
             assert (again.token, again.ids) == (step.token, step.ids)
             assert again.weights == pytest.approx(step.weights, abs=1e-5)
-            assert (again.vector is None) == (step.vector is None) == (method not in ("soft_noise", "coconut_tf"))
+            assert (
+                (again.vector is None)
+                == (step.vector is None)
+                == (method not in ("soft_noise", "coconut_tf"))
+            )
             if again.vector is not None:
                 assert torch.allclose(again.vector, step.vector, atol=1e-4)
 
@@ -151,7 +175,9 @@ def test_a_vector_is_scaled_as_a_row_of_the_table_is(loaded, family):
     model, _ = loaded(family)
     table = model.get_input_embeddings().weight
     scale = model.config.hidden_size**0.5 if family == "gemma" else 1.0
-    assert torch.allclose(embed_mixture(model, [], [], table[7]), embed_tokens(model, [7]), atol=1e-6)
+    assert torch.allclose(
+        embed_mixture(model, [], [], table[7]), embed_tokens(model, [7]), atol=1e-6
+    )
     both = embed_mixture(model, [5], [0.5], table[7])[0]
     assert torch.allclose(both, (0.5 * table[5] + table[7]) * scale, atol=1e-5)
     assert table_rms(model) == pytest.approx(float(table.square().mean().sqrt()), rel=1e-5)
@@ -159,8 +185,9 @@ def test_a_vector_is_scaled_as_a_row_of_the_table_is(loaded, family):
 
 @methods
 def test_the_same_in_float64(loaded, method):
-    """Rounding does not decide, so a comparison of an engine with the oracle means something. (The tiny qwen3 is
-    chaotic under selar and soft_noise: its weights drift by 1e-3, though to the same tokens.)"""
+    """Rounding does not decide, so a comparison of an engine with the oracle means something. (The
+    tiny qwen3 is chaotic under selar and soft_noise: its weights drift by 1e-3, though to the same
+    tokens.)"""
     model, tokenizer = loaded("llama")
     double = tiny.load(model.name_or_path, torch.float64)[0]
     for name in ("sum", "chat", "long", "opens"):
@@ -187,18 +214,22 @@ def test_what_a_seed_changes(loaded, method):
 def seen(loaded, method: str, **changes) -> list[Trace]:
     model, tokenizer = loaded("llama")
     request = request_for(tokenizer, method, **changes)
-    return [run(model, tiny.prompt_ids(tokenizer, name), request) for name in ("sum", "chat", "long")]
+    return [
+        run(model, tiny.prompt_ids(tokenizer, name), request) for name in ("sum", "chat", "long")
+    ]
 
 
 def test_the_rare_paths_are_taken_on_the_tiny_models(loaded):
-    """Else the traces above would show little: both gates, negative weights, duplicates, readable tokens that are not
-    the largest, both switches and the conclusion."""
+    """Else the traces above would show little: both gates, negative weights, duplicates, readable
+    tokens that are not the largest, both switches and the conclusion."""
     steps = {m: [s for t in seen(loaded, m) for s in t.steps] for m in METHODS}
     for method in ("thinkrouter", "selar"):
         assert {len(s.ids) > 1 for s in steps[method]} == {True, False}
     assert any(w < 0 for s in steps["selar"] for w in s.weights)
     assert {len(s.ids) for s in steps["multiplex"]} == {1, 2, 3}
-    assert all(s.token == s.ids[0] for s in steps["moi"])  # beta >= 1: the drawn token has half of the weight, or more
+    assert all(
+        s.token == s.ids[0] for s in steps["moi"]
+    )  # beta >= 1: the drawn token has half of the weight, or more
     uncertain = seen(loaded, "moi", moi_beta=0.0, temperature=2.0, top_k=-1, top_p=1.0)
     assert {s.token == s.ids[0] for t in uncertain for s in t.steps} == {True, False}
     start, end = loaded("llama")[1].convert_tokens_to_ids(tiny.THINK)

@@ -1,7 +1,7 @@
 """The noise: known answers of splitmix64, then its statistics, with fixed seeds.
 
-A chi-square or Kolmogorov-Smirnov test fails below p = 1e-4; a moment fails beyond 4 standard errors. Both are computed
-from fixed seeds, so a failure is a change of the noise and no bad luck.
+A chi-square or Kolmogorov-Smirnov test fails below p = 1e-4; a moment fails beyond 4 standard
+errors. Both are computed from fixed seeds, so a failure is a change of the noise and no bad luck.
 """
 
 import math
@@ -17,7 +17,8 @@ UNLIKELY = 1e-4
 
 
 def moments_within(sample: list[float], mean: float, variance: float, errors: float = 4.0) -> None:
-    """The mean and the variance are within `errors` standard errors, the latter's from the fourth moment."""
+    """The mean and the variance are within `errors` standard errors, the latter's from the fourth
+    moment."""
     n = len(sample)
     found = math.fsum(sample) / n
     assert abs(found - mean) < errors * math.sqrt(variance / n), (found, mean)
@@ -27,19 +28,26 @@ def moments_within(sample: list[float], mean: float, variance: float, errors: fl
     assert abs(spread - variance) < errors * math.sqrt(fourth / n), (spread, variance)
 
 
-# --- by hand ------------------------------------------------------------------------------------------------
+# --- by hand
+# ------------------------------------------------------------------------------------------------
 
 
 def test_mix_is_splitmix64():
     """Its published first outputs for the seed 1234567; the seed 0 begins with e220a8397b1dcdaf."""
     state = [1234567 + GOLDEN * i & MASK for i in (1, 2, 3)]
-    assert [mix(x) for x in state] == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+    assert [mix(x) for x in state] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
     assert mix(GOLDEN) == 0xE220A8397B1DCDAF
 
 
 def test_bits_by_the_formula():
     assert bits(0, 0, 0, 0) == mix((mix(GOLDEN) + GOLDEN) & MASK)
-    assert bits(5, 2, 1, 9) == mix((mix((mix(5) + 3 * GOLDEN) & MASK) + GOLDEN * (2**32 + 10)) & MASK)
+    assert bits(5, 2, 1, 9) == mix(
+        (mix((mix(5) + 3 * GOLDEN) & MASK) + GOLDEN * (2**32 + 10)) & MASK
+    )
     assert bits(-1, 0, 0, 0) == bits(2**64 - 1, 0, 0, 0) != bits(1, 0, 0, 0)
     assert bits(-(2**63), 3, 2, 1) == bits(2**63, 3, 2, 1)
 
@@ -54,14 +62,23 @@ def test_gumbel_and_normal_by_hand():
     assert Fixed({(1, 4): math.exp(-1)}).gumbel(4) == pytest.approx(0.0, abs=1e-12)
     assert Fixed({(1, 4): math.exp(-math.exp(-2))}).gumbel(4) == pytest.approx(2.0, abs=1e-12)
     assert Fixed({(3, 6): math.exp(-2), (4, 6): 0.5}).normal(3, 6) == pytest.approx(-2.0)
-    assert Fixed({(16, 6): math.exp(-8), (17, 6): 0.125}).normal(16, 6) == pytest.approx(4 / math.sqrt(2))
+    assert Fixed({(16, 6): math.exp(-8), (17, 6): 0.125}).normal(16, 6) == pytest.approx(
+        4 / math.sqrt(2)
+    )
     noise = Fixed({(3, 0): math.exp(-2), (4, 0): 0.5, (3, 1): math.exp(-0.5), (4, 1): 1.0})
     assert noise.vector(2, 0.5) == pytest.approx([-1.0, 0.5])
 
 
 @pytest.mark.parametrize(
     ("u", "index", "margin"),
-    [(0.1, 0, 0.4), (0.5, 1, 0.0), (0.49, 0, 0.01), (0.7, 1, 0.05), (0.75, 2, 0.0), (0.99, 2, 0.24)],
+    [
+        (0.1, 0, 0.4),
+        (0.5, 1, 0.0),
+        (0.49, 0, 0.01),
+        (0.7, 1, 0.05),
+        (0.75, 2, 0.0),
+        (0.99, 2, 0.24),
+    ],
 )
 def test_draw_by_hand(u, index, margin):
     """A boundary belongs to the entry after it; the weights need not sum to 1."""
@@ -78,7 +95,8 @@ def gamma_uniforms(x: float, u: float, r: int = 0) -> dict[tuple[int, int], floa
 
 
 def test_gamma_accepts_by_hand():
-    """a = 1/3: d = 1, k = 1/3; x = 1.5: v = 1.5^3 = 3.375, accepted below exp(1.125 - 2.375 + log v) = 0.9669."""
+    """a = 1/3: d = 1, k = 1/3; x = 1.5: v = 1.5^3 = 3.375, accepted below exp(1.125 - 2.375 + log
+    v) = 0.9669."""
     noise = Fixed({(2, 0): 0.5} | gamma_uniforms(1.5, 0.96))
     found = noise.log_gamma(1 / 3, 0)
     assert found.value == pytest.approx(math.log(3.375) + 3 * math.log(0.5))
@@ -87,7 +105,8 @@ def test_gamma_accepts_by_hand():
 
 
 def test_gamma_refuses_by_hand():
-    """The same x with u = 0.97 is refused; so is x = -3.6, where v < 0; the third round, x = 0, is accepted."""
+    """The same x with u = 0.97 is refused; so is x = -3.6, where v < 0; the third round, x = 0, is
+    accepted."""
     rounds = gamma_uniforms(1.5, 0.97) | gamma_uniforms(-3.6, 0.5, 1) | gamma_uniforms(0.0, 0.5, 2)
     found = Fixed({(2, 0): 0.5} | rounds).log_gamma(1 / 3, 0)
     assert found.value == pytest.approx(0.0 + 3 * math.log(0.5))
@@ -106,14 +125,18 @@ def test_gamma_is_1_after_ten_refusals():
 def test_dirichlet_normalises_gammas_by_token():
     noise = Noise(11, 4)
     weights, gammas = noise.dirichlet([2.0, 1.0], [30, 12])
-    assert [g.value for g in gammas] == [noise.log_gamma(2.0, 30).value, noise.log_gamma(1.0, 12).value]
+    assert [g.value for g in gammas] == [
+        noise.log_gamma(2.0, 30).value,
+        noise.log_gamma(1.0, 12).value,
+    ]
     assert weights[0] / weights[1] == pytest.approx(math.exp(gammas[0].value - gammas[1].value))
     assert math.fsum(weights) == pytest.approx(1.0)
     assert noise.dirichlet([0.001], [5]).weights == [1.0]
     assert softmax([-5000.0, -5000.0]) == [0.5, 0.5]
 
 
-# --- statistics ---------------------------------------------------------------------------------------------
+# --- statistics
+# ---------------------------------------------------------------------------------------------
 
 SIZE = 40_000
 LANES = {
@@ -126,7 +149,10 @@ LANES = {
 
 
 def uniforms(axis: str, n: int = SIZE) -> list[float]:
-    return [Noise(seed, position).uniform(stream, lane) for seed, position, stream, lane in map(LANES[axis], range(n))]
+    return [
+        Noise(seed, position).uniform(stream, lane)
+        for seed, position, stream, lane in map(LANES[axis], range(n))
+    ]
 
 
 @pytest.mark.parametrize("axis", LANES)
@@ -202,10 +228,12 @@ def test_gamma_distribution(a):
 
 
 @pytest.mark.parametrize(
-    ("c", "q"), [(4.0, [0.5, 0.3, 0.2]), (1.0, [0.7, 0.2, 0.1]), (10.0, [0.9, 0.09, 0.01]), (0.3, [0.6, 0.4])]
+    ("c", "q"),
+    [(4.0, [0.5, 0.3, 0.2]), (1.0, [0.7, 0.2, 0.1]), (10.0, [0.9, 0.09, 0.01]), (0.3, [0.6, 0.4])],
 )
 def test_dirichlet_mean_variance_and_marginals(c, q):
-    """E w = q, Var w = q (1 - q) / (c + 1), each marginal a Beta(c q, c (1 - q)); 4 standard errors."""
+    """E w = q, Var w = q (1 - q) / (c + 1), each marginal a Beta(c q, c (1 - q)); 4 standard
+    errors."""
     rows = [Noise(8, p).dirichlet([c * x for x in q], range(len(q))).weights for p in range(6000)]
     for i, x in enumerate(q):
         column = [row[i] for row in rows]
@@ -214,7 +242,8 @@ def test_dirichlet_mean_variance_and_marginals(c, q):
 
 
 def test_draw_frequencies():
-    """Support first, then chi-square; for every number of the draw, over positions and over seeds."""
+    """Support first, then chi-square; for every number of the draw, over positions and over
+    seeds."""
     q = [0.5, 0.25, 0.125, 0.1, 0.02, 0.005]
     n = 6000
     for place in (lambda i: Noise(1, i), lambda i: Noise(i, 0)):

@@ -1,4 +1,5 @@
-"""The oracle is tested too: one step by hand, whole requests of scripted logits, penalties, independence."""
+"""The oracle is tested too: one step by hand, whole requests of scripted logits, penalties,
+independence."""
 
 import ast
 import math
@@ -24,7 +25,8 @@ def step(logits: torch.Tensor, **changes):
     return thinking_step(logits, **(ALL | changes))
 
 
-# --- one step, by hand --------------------------------------------------------------------------------------
+# --- one step, by hand
+# --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,11 @@ def step(logits: torch.Tensor, **changes):
         ({"top_p": 0.49}, [1], [1]),
         ({"top_p": 0.51}, [1, 0], [2 / 3, 1 / 3]),
         ({"top_p": 0.5}, [1, 0], [2 / 3, 1 / 3]),  # the mass before an entry may equal top_p
-        ({"top_k": 3, "top_p": 0.53}, [1], [1]),  # 4/7 > 0.53: top-p after the renormalisation of top-k
+        (
+            {"top_k": 3, "top_p": 0.53},
+            [1],
+            [1],
+        ),  # 4/7 > 0.53: top-p after the renormalisation of top-k
         ({"min_p": 0.5}, [1, 0], [2 / 3, 1 / 3]),
         ({"min_p": 0.51}, [1], [1]),
         ({"min_p": 0.25}, [1, 0, 2, 3], [1 / 2, 1 / 4, 1 / 8, 1 / 8]),
@@ -56,7 +62,9 @@ def test_entropy_by_hand_is_over_the_whole_vocabulary_after_temperature():
     logits = log(1 / 4, 1 / 2, 1 / 8, 1 / 8)
     assert step(logits, max_topk=1, top_k=1).entropy == pytest.approx(1.75 * math.log(2), abs=1e-6)
     p = [16 / 22, 4 / 22, 1 / 22, 1 / 22]
-    assert step(logits, temperature=0.5).entropy == pytest.approx(-sum(x * math.log(x) for x in p), abs=1e-6)
+    assert step(logits, temperature=0.5).entropy == pytest.approx(
+        -sum(x * math.log(x) for x in p), abs=1e-6
+    )
 
 
 def test_masked_words_have_no_entropy_and_no_slot():
@@ -100,29 +108,40 @@ def test_filter_against_loops_in_python(seed):
             kept.append(i)
     kept = kept[:most]
     assert found.ids == kept
-    assert found.weights == pytest.approx([scores[i] / sum(scores[j] for j in kept) for i in kept], abs=1e-12)
+    assert found.weights == pytest.approx(
+        [scores[i] / sum(scores[j] for j in kept) for i in kept], abs=1e-12
+    )
 
 
 def test_margins_by_hand():
     logits = log(0.4, 0.3, 0.2, 0.1)
     found = margins(logits, temperature=1.0, top_k=3, top_p=0.8, min_p=0.3, max_topk=2)
     assert found["argmax"] == pytest.approx(math.log(4 / 3), abs=1e-6)
-    assert found["top_p"] == pytest.approx(0.8 - 4 / 9, abs=1e-6)  # the cut behind slot 2 cannot show
+    assert found["top_p"] == pytest.approx(
+        0.8 - 4 / 9, abs=1e-6
+    )  # the cut behind slot 2 cannot show
     assert found["min_p"] == pytest.approx(math.log(0.3 / 0.4 / 0.3), abs=1e-6)
     assert found["order"] == pytest.approx(math.log(4 / 3), abs=1e-6)
-    by_rank = margins(log(0.4, 0.25, 0.2499, 0.1001), temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, max_topk=2)
-    assert by_rank["order"] == pytest.approx(math.log(0.25 / 0.2499), abs=1e-6)  # slot 2 and the word left out
+    by_rank = margins(
+        log(0.4, 0.25, 0.2499, 0.1001), temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, max_topk=2
+    )
+    assert by_rank["order"] == pytest.approx(
+        math.log(0.25 / 0.2499), abs=1e-6
+    )  # slot 2 and the word left out
     assert {"top_p", "min_p"}.isdisjoint(by_rank)
 
 
-# --- a whole request, scripted ------------------------------------------------------------------------------
+# --- a whole request, scripted
+# ------------------------------------------------------------------------------
 
 
 def test_think_end_of_its_own_and_what_is_fed():
     trace, model = ask(TWO, {END: 0.6, 2: 0.4}, ANSWER, STOP)
     assert trace.output_ids == [2, END, 5, EOS]
     assert [(s.ids, s.forced) for s in trace.steps] == [([2, 3], None), ([END], None)]
-    assert trace.steps[1].entropy == pytest.approx(0.6730, abs=1e-4)  # measured, although the token is one-hot
+    assert trace.steps[1].entropy == pytest.approx(
+        0.6730, abs=1e-4
+    )  # measured, although the token is one-hot
     assert (trace.ended, trace.finish, trace.thinking_tokens, trace.answer_tokens) == (
         "think_end",
         "stop",
@@ -140,7 +159,11 @@ def test_think_end_of_its_own_and_what_is_fed():
 def test_cold_stop_counts_consecutive_steps_below_the_threshold():
     trace, _ = ask(SURE, TWO, SURE, SURE, ANSWER, cold_stop_threshold=0.5, cold_stop_steps=2)
     assert trace.output_ids == [2, 2, 2, END, 5, 5]
-    assert (trace.ended, trace.thinking_tokens, trace.steps[3].forced) == ("cold_stop", 3, "cold_stop")
+    assert (trace.ended, trace.thinking_tokens, trace.steps[3].forced) == (
+        "cold_stop",
+        3,
+        "cold_stop",
+    )
     assert trace.steps[3].entropy == pytest.approx(0.0, abs=1e-6)
     assert trace.steps[1].margins["entropy"] == pytest.approx(0.0623, abs=1e-4)
 
@@ -201,7 +224,12 @@ def test_where_thinking_starts(prompt, phase):
 def test_thinking_that_the_model_opens_itself_and_never_again():
     trace, model = ask({START: 0.9, 2: 0.1}, TWO, FINISH, {START: 1.0}, TWO, prompt=[1])
     assert trace.output_ids == [START, 2, END, START, 2, 2]
-    assert (trace.first_step, trace.thinking_tokens, trace.answer_tokens, len(trace.steps)) == (1, 1, 3, 2)
+    assert (trace.first_step, trace.thinking_tokens, trace.answer_tokens, len(trace.steps)) == (
+        1,
+        1,
+        3,
+        2,
+    )
     assert torch.equal(model.fed[1][0], model.table.weight[START])
     trace, _ = ask(FINISH, TWO, prompt=[1])  # think-end before any thinking is a word like another
     assert (trace.steps, trace.ended, trace.first_step) == ([], None, None)
@@ -212,7 +240,8 @@ def test_hard_request_has_no_concepts():
     assert (trace.output_ids, trace.steps, trace.ended) == ([2, END, 2, 2, 2, 2], [], None)
 
 
-# --- penalties ----------------------------------------------------------------------------------------------
+# --- penalties
+# ----------------------------------------------------------------------------------------------
 
 
 def adjusted(logits, prompt, output, **changes):
@@ -230,7 +259,9 @@ def test_penalties_by_hand():
         1.0,
         0.5,
     ]  # not the prompt's 3
-    both = adjusted(logits, [3], [0, 0, 1], frequency_penalty=0.5, presence_penalty=0.5, repetition_penalty=2.0)
+    both = adjusted(
+        logits, [3], [0, 0, 1], frequency_penalty=0.5, presence_penalty=0.5, repetition_penalty=2.0
+    )
     assert both == [0.25, -6.0, 1.0, 0.5]
     assert adjusted(logits, [3], [0], repetition_penalty=2.0, logit_bias={0: 1.0, 3: -1.0}) == [
         2.0,
@@ -268,11 +299,16 @@ def test_penalties_change_concept_tokens_and_count_readable_ones():
     assert [s.ids[0] for s in trace.steps] == [2, 3, 2] == trace.output_ids
 
 
-# --- independence -------------------------------------------------------------------------------------------
+# --- independence
+# -------------------------------------------------------------------------------------------
 
 
 def test_the_oracle_imports_neither_the_plugin_nor_sglang():
-    files = [p for folder in (Path(__file__).parent, Path(tiny.__file__).parent) for p in folder.glob("*.py")]
+    files = [
+        p
+        for folder in (Path(__file__).parent, Path(tiny.__file__).parent)
+        for p in folder.glob("*.py")
+    ]
     assert len(files) >= 6
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):

@@ -1,5 +1,5 @@
-"""The oracle on tiny models: against transformers' own `generate`, a second way to compute a trace; and what the
-models must be for that to mean something."""
+"""The oracle on tiny models: against transformers' own `generate`, a second way to compute a trace;
+and what the models must be for that to mean something."""
 
 import pytest
 import torch
@@ -46,7 +46,9 @@ def test_hard_request_is_greedy_generate(loaded, family):
     for name in ("tiny", "plain"):
         ids = tiny.prompt_ids(tokenizer, name)
         trace = run(model, ids, request_for(tokenizer, method="hard"))
-        generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[0, len(ids) :].tolist()
+        generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[
+            0, len(ids) :
+        ].tolist()
         assert trace.output_ids == generated
 
 
@@ -61,23 +63,25 @@ def test_temperature_zero_thinks_the_hard_tokens(loaded, family):
 
 
 def positions_fed(model, ids, trace, readable: bool):
-    """[n, hidden] everything a trace feeds but its last token; `readable`: with the argmax ids in place of
-    mixtures."""
+    """[n, hidden] everything a trace feeds but its last token; `readable`: with the argmax ids in
+    place of mixtures."""
     rows = [loop.embed_tokens(model, ids)]
     for position, token in enumerate(trace.output_ids[:-1]):
         index = position - trace.first_step
         if readable or not 0 <= index < len(trace.steps):
             rows.append(loop.embed_tokens(model, [token]))
         else:
-            rows.append(loop.embed_mixture(model, trace.steps[index].ids, trace.steps[index].weights))
+            rows.append(
+                loop.embed_mixture(model, trace.steps[index].ids, trace.steps[index].weights)
+            )
     return torch.cat(rows)
 
 
 @families
 @torch.inference_mode()
 def test_trace_again_in_one_pass_without_a_cache(loaded, family):
-    """What the trace says was fed, in a single forward, gives the trace; the readable ids in its place do
-    not."""
+    """What the trace says was fed, in a single forward, gives the trace; the readable ids in its
+    place do not."""
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "digits")
     request = request_for(tokenizer)
@@ -85,7 +89,9 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family):
     knobs = {name: getattr(request, name) for name in KNOBS}
     worst = {}
     for readable in (False, True):
-        logits = model(inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False).logits[0]
+        logits = model(
+            inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False
+        ).logits[0]
         errors = [0.0]
         for step_, row in zip(trace.steps, logits[len(ids) - 1 :], strict=False):
             again = thinking_step(row, **knobs)
@@ -103,14 +109,17 @@ def test_feeding_the_argmax_in_place_of_the_mixture_is_seen(loaded, family, monk
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "chat")
     right = run(model, ids, request_for(tokenizer))
-    monkeypatch.setattr(loop, "embed_mixture", lambda model, ids, *_: loop.embed_tokens(model, ids[:1]))
+    monkeypatch.setattr(
+        loop, "embed_mixture", lambda model, ids, *_: loop.embed_tokens(model, ids[:1])
+    )
     wrong = run(model, ids, request_for(tokenizer))
     with pytest.raises(TraceMismatch) as caught:
         compare(Observed.of(wrong), right, atol=1e-3, tie=1e-5)
     assert caught.value.position <= 10 and not caught.value.tie
 
 
-# --- the models ---------------------------------------------------------------------------------------------
+# --- the models
+# ---------------------------------------------------------------------------------------------
 
 
 WIDE = {"temperature": 1.0, "max_topk": 20, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
@@ -118,7 +127,8 @@ WIDE = {"temperature": 1.0, "max_topk": 20, "top_k": -1, "top_p": 1.0, "min_p": 
 
 @families
 def test_traces_are_varied_and_the_same_in_float64(loaded, family):
-    """Rounding does not decide: a comparison of engine and oracle on these prompts means something."""
+    """Rounding does not decide: a comparison of engine and oracle on these prompts means
+    something."""
     model, tokenizer = loaded(family)
     double = tiny.load(model.name_or_path, torch.float64)[0]
     for knobs in ({}, WIDE):
@@ -133,7 +143,9 @@ def test_traces_are_varied_and_the_same_in_float64(loaded, family):
         assert "length" in ended and traces["plain"].ended is None
         assert "think_end" in ended or family == "gemma"
         opens = traces["opens"].first_step
-        assert (opens is None) == (family in tiny.NEVER_OPENS), "the model opens the thinking itself"
+        assert (opens is None) == (family in tiny.NEVER_OPENS), (
+            "the model opens the thinking itself"
+        )
 
 
 @families
@@ -151,6 +163,8 @@ def test_tokenizer(loaded):
     assert tokenizer.decode(ids, skip_special_tokens=True) == text.removesuffix("<|im_end|>")
     assert len(tokenizer) == 261 and tokenizer.eos_token == "<|im_end|>"
     message = [{"role": "user", "content": "hi"}]
-    assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True).endswith("\n<think>")
+    assert tokenizer.apply_chat_template(
+        message, tokenize=False, add_generation_prompt=True
+    ).endswith("\n<think>")
     lengths = [len(tiny.prompt_ids(tokenizer, name)) for name in tiny.PROMPTS]
     assert min(lengths) <= 5 and max(lengths) >= 55

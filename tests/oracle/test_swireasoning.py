@@ -1,4 +1,5 @@
-"""SwiReasoning by hand: its state, every switch, the blending, its end; W = 2, two slots, 10 new tokens."""
+"""SwiReasoning by hand: its state, every switch, the blending, its end; W = 2, two slots, 10 new
+tokens."""
 
 import math
 
@@ -22,7 +23,8 @@ def play(*logits: torch.Tensor, draws: float = 0.05, **changes):
     asked = request("swireasoning", **(KNOBS | changes))
     state = SwiReasoning(asked)
     return state, [
-        state.step(Candidates(z, asked), position, Fixed({(0, 0): draws})) for position, z in enumerate(logits)
+        state.step(Candidates(z, asked), position, Fixed({(0, 0): draws}))
+        for position, z in enumerate(logits)
     ]
 
 
@@ -33,7 +35,15 @@ def slots(step) -> dict[int, float]:
 
 def test_there_and_back_and_to_the_end():
     state, steps = play(MID, FLAT, MID, SHARP, FLAT, FLAT, MID, swi_max_switches=1)
-    assert state.events == ["stays", "stays", "stays", "to_explicit", "stays", "to_latent", "concludes"]
+    assert state.events == [
+        "stays",
+        "stays",
+        "stays",
+        "to_explicit",
+        "stays",
+        "to_latent",
+        "concludes",
+    ]
     assert slots(steps[0]) == pytest.approx({1: 2 / 3, 0: 1 / 3}, abs=1e-6)
     assert slots(steps[1]) == {0: 0.5, 1: 0.5}  # H1 above the reference
     assert slots(steps[2]) == slots(steps[0])  # H1 equal to the reference
@@ -47,7 +57,9 @@ def test_there_and_back_and_to_the_end():
 
 def test_margins():
     _, steps = play(MID, FLAT, MID, SHARP, FLAT, FLAT, MID)
-    assert "switch" not in steps[0].margins and "switch" not in steps[4].margins  # H1 did not matter
+    assert (
+        "switch" not in steps[0].margins and "switch" not in steps[4].margins
+    )  # H1 did not matter
     assert steps[1].margins["switch"] == pytest.approx(0.25 * LOG2, abs=1e-6)
     assert steps[2].margins["switch"] == pytest.approx(0.0, abs=1e-6)
     assert steps[3].margins["switch"] == pytest.approx(1.75 * LOG2 - SHARP_H, abs=1e-6)
@@ -73,17 +85,26 @@ def test_explicit_with_a_falling_entropy_stays():
 
 
 def test_explicit_with_the_reference_entropy_stays():
-    assert play(FLAT, MID, MID, MID, MID)[0].events == ["stays", "to_explicit", "stays", "stays", "stays"]
+    assert play(FLAT, MID, MID, MID, MID)[0].events == [
+        "stays",
+        "to_explicit",
+        "stays",
+        "stays",
+        "stays",
+    ]
 
 
 def test_switches_go_by_the_entropy_at_temperature_1():
-    """A peak over a long tail, then four equal tokens: the entropy falls at T = 1 and rises at T = 0.5."""
+    """A peak over a long tail, then four equal tokens: the entropy falls at T = 1 and rises at T =
+    0.5."""
     tail = torch.tensor([0.5] + [0.0005] * 1000).log()
     equal = torch.tensor([1.0] * 4 + [1e-9] * 997).log()
     state, steps = play(tail, equal, temperature=0.5)
     assert steps[0].entropy < steps[1].entropy
     assert state.events == ["stays", "to_explicit"]
-    assert steps[1].margins["switch"] == pytest.approx(0.5 * LOG2 + 0.5 * math.log(2000) - 2 * LOG2, abs=1e-4)
+    assert steps[1].margins["switch"] == pytest.approx(
+        0.5 * LOG2 + 0.5 * math.log(2000) - 2 * LOG2, abs=1e-4
+    )
 
 
 def test_window_0_may_switch_back_at_the_next_step():
@@ -109,7 +130,9 @@ def test_latent_is_unfiltered_and_at_temperature_1_the_draw_is_not():
     assert slots(steps[0]) == pytest.approx({1: 4 / 7, 0: 2 / 7, 2: 1 / 7}, abs=1e-6)
     assert steps[1].token == 0  # of q, which top-k leaves one token
     p = [16 / 22, 4 / 22, 1 / 22, 1 / 22]
-    assert steps[0].entropy == pytest.approx(-sum(x * math.log(x) for x in p), abs=1e-6)  # H stays at T
+    assert steps[0].entropy == pytest.approx(
+        -sum(x * math.log(x) for x in p), abs=1e-6
+    )  # H stays at T
 
 
 def test_temperature_zero():
@@ -136,7 +159,8 @@ def test_alpha_1_adds_nothing():
     assert (steps[1].ids, steps[2].ids) == ([0], [0, 1])
 
 
-# --- in a whole request -------------------------------------------------------------------------------------
+# --- in a whole request
+# -------------------------------------------------------------------------------------
 
 WIDE = {2: 0.4, 3: 0.3, 4: 0.3}
 SWI = {"method": "swireasoning", "seed": 1, "max_topk": 2, "max_new_tokens": 8}
@@ -157,7 +181,12 @@ def test_the_loop_feeds_the_blend_and_ends_by_the_method():
 
 def test_order_of_reasons():
     """Think-end of its own, then the method, then Cold Stop, then the bound."""
-    cold = {"cold_stop_threshold": 0.5, "cold_stop_steps": 1, "max_thinking_tokens": 1, "swi_max_switches": 0}
+    cold = {
+        "cold_stop_threshold": 0.5,
+        "cold_stop_steps": 1,
+        "max_thinking_tokens": 1,
+        "swi_max_switches": 0,
+    }
     assert ask(TWO, {END: 1.0}, **cold, **SWI)[0].ended == "think_end"
     assert ask(TWO, SURE, **cold, **SWI)[0].ended == "method"
     assert ask(TWO, SURE, **(cold | {"swi_max_switches": 1}), **SWI)[0].ended == "cold_stop"

@@ -22,8 +22,8 @@ class Thinking:
             self.rms, self.size = table_rms(model), model.get_input_embeddings().weight.shape[1]
 
     def step(self, logits: torch.Tensor, hidden: torch.Tensor | None = None) -> ThinkingStep:
-        """The next step, from `logits` [V] (penalties and bias applied), before Cold Stop and the bound are asked.
-        `hidden` [hidden]: what the output layer read (coconut_tf)."""
+        """The next step, from `logits` [V] (penalties and bias applied), before Cold Stop and the
+        bound are asked. `hidden` [hidden]: what the output layer read (coconut_tf)."""
         request, position = self.request, self.position
         self.position += 1
         if request.method == "soft":

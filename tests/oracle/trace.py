@@ -16,12 +16,13 @@ class Trace:
 
     output_ids: list[int]
     steps: list[ThinkingStep]
-    """Every thinking step, and the step that emitted think-end as the last one if the thinking ended so."""
+    """Every thinking step, and the step that emitted think-end as the last one if the thinking
+    ended so."""
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """think_end, method, cold_stop, bound; or length, stop: the request finished while thinking; None: it never
-    thought."""
+    """think_end, method, cold_stop, bound; or length, stop: the request finished while thinking;
+    None: it never thought."""
     finish: str
     """length or stop."""
     token_margins: list[float] = field(repr=False)
@@ -62,14 +63,17 @@ class Trace:
 
     @property
     def smallest_margin(self) -> tuple[float, str, int]:
-        """(margin, name of the decision, output position) of the closest decision of the whole trace."""
-        every = ((v, k, i) for i in range(len(self.output_ids)) for k, v in self.margins_at(i).items())
+        """(margin, name of the decision, output position) of the closest decision of the whole
+        trace."""
+        every = (
+            (v, k, i) for i in range(len(self.output_ids)) for k, v in self.margins_at(i).items()
+        )
         return min(every)
 
 
 class Concept(NamedTuple):
-    """A concept token as an engine reports it. Slots of weight 0 are unused, their ids mean nothing; so are those
-    below the smallest normal float32, which a device may flush to 0."""
+    """A concept token as an engine reports it. Slots of weight 0 are unused, their ids mean
+    nothing; so are those below the smallest normal float32, which a device may flush to 0."""
 
     ids: Sequence[int]
     weights: Sequence[float]
@@ -101,8 +105,9 @@ class Observed:
 
 
 class TraceMismatch(AssertionError):
-    """Two traces differ. `position`: output index of the first difference, None if it is in a total. `tie`: a
-    decision at that step was closer than the tolerance, so rounding alone may explain the difference."""
+    """Two traces differ. `position`: output index of the first difference, None if it is in a
+    total. `tie`: a decision at that step was closer than the tolerance, so rounding alone may
+    explain the difference."""
 
     def __init__(self, message: str, position: int | None = None, tie: bool = False):
         super().__init__(message)
@@ -110,15 +115,20 @@ class TraceMismatch(AssertionError):
         self.tie = tie
 
 
-def compare(observed: Observed, oracle: Trace, atol: float = 1e-5, tie: float | None = None) -> None:
+def compare(
+    observed: Observed, oracle: Trace, atol: float = 1e-5, tie: float | None = None
+) -> None:
     """Raise `TraceMismatch` at the first step where `observed` is not what `oracle` says.
 
-    `atol`: absolute tolerance of weights and entropies; ids, counts and reasons are exact.
-    `tie` (`atol` unless given): a margin below it is called a tie in the message; a tie is still a mismatch.
+    `atol`: absolute tolerance of weights and entropies; ids, counts and reasons are exact. `tie`
+    (`atol` unless given): a margin below it is called a tie in the message; a tie is still a
+    mismatch.
     """
     tie = atol if tie is None else tie
     for position in range(max(len(observed.output_ids), len(oracle.output_ids))):
-        problem = _token_problem(observed, oracle, position) or _concept_problem(observed, oracle, position, atol)
+        problem = _token_problem(observed, oracle, position) or _concept_problem(
+            observed, oracle, position, atol
+        )
         if problem:
             raise _mismatch(problem, observed, oracle, position, tie)
     for name in ("thinking_tokens", "ended", "finish"):
@@ -126,7 +136,9 @@ def compare(observed: Observed, oracle: Trace, atol: float = 1e-5, tie: float | 
         if ours != theirs and not (name == "finish" and theirs is None):
             raise TraceMismatch(f"{name}: engine {theirs!r}, oracle {ours!r}")
     if len(observed.concepts) != len(oracle.steps):
-        raise TraceMismatch(f"number of concepts: engine {len(observed.concepts)}, oracle {len(oracle.steps)}")
+        raise TraceMismatch(
+            f"number of concepts: engine {len(observed.concepts)}, oracle {len(oracle.steps)}"
+        )
 
 
 def _token_problem(observed: Observed, oracle: Trace, position: int) -> str | None:
@@ -148,7 +160,9 @@ def _concept_problem(observed: Observed, oracle: Trace, position: int, atol: flo
     if len(ids) != len(weights):
         return f"concept {index}: {len(ids)} ids but {len(weights)} weights"
     used = [(i, w) for i, w in zip(ids, weights, strict=True) if not abs(w) < SMALLEST]
-    expected = [(i, w) for i, w in zip(step.ids, step.weights, strict=True) if not abs(w) < SMALLEST]
+    expected = [
+        (i, w) for i, w in zip(step.ids, step.weights, strict=True) if not abs(w) < SMALLEST
+    ]
     if [i for i, _ in used] != [i for i, _ in expected]:
         return f"concept {index}: ids differ"
     for slot, ((_, theirs), (_, ours)) in enumerate(zip(used, expected, strict=True)):
@@ -159,25 +173,41 @@ def _concept_problem(observed: Observed, oracle: Trace, position: int, atol: flo
     return None
 
 
-def _mismatch(problem: str, observed: Observed, oracle: Trace, position: int, tie: float) -> TraceMismatch:
+def _mismatch(
+    problem: str, observed: Observed, oracle: Trace, position: int, tie: float
+) -> TraceMismatch:
     lines = [f"output position {position} of {len(oracle.output_ids)}: {problem}"]
     close = False
     if position < len(oracle.output_ids):
         margins = oracle.margins_at(position)
         name = min(margins, key=margins.__getitem__)
         close = margins[name] < tie
-        verdict = f"a tie (< {tie:g}), rounding may have decided it" if close else "a true mismatch, no tie"
+        verdict = (
+            f"a tie (< {tie:g}), rounding may have decided it"
+            if close
+            else "a true mismatch, no tie"
+        )
         lines.append(f"  closest decision: {name}, margin {margins[name]:.3g}: {verdict}")
         lines.append("  margins: " + ", ".join(f"{k} {v:.3g}" for k, v in margins.items()))
-        close_before = min(((v, k, i) for i in range(position) for k, v in oracle.margins_at(i).items()), default=None)
+        close_before = min(
+            ((v, k, i) for i in range(position) for k, v in oracle.margins_at(i).items()),
+            default=None,
+        )
         if close_before:
-            lines.append("  closest decision before: {1}, margin {0:.3g}, at position {2}".format(*close_before))
+            lines.append(
+                "  closest decision before: {1}, margin {0:.3g}, at position {2}".format(
+                    *close_before
+                )
+            )
     index = position - (oracle.first_step or 0)
-    lines.append(f"  engine: token {_at(observed.output_ids, position)}, {_at(observed.concepts, index)}")
+    lines.append(
+        f"  engine: token {_at(observed.output_ids, position)}, {_at(observed.concepts, index)}"
+    )
     step = _at(oracle.steps, index)
     shown = step and Concept(step.ids, step.weights, step.entropy)
     lines.append(
-        f"  oracle: token {_at(oracle.output_ids, position)}, {shown}" + (f", forced: {step.forced}" if step else "")
+        f"  oracle: token {_at(oracle.output_ids, position)}, {shown}"
+        + (f", forced: {step.forced}" if step else "")
     )
     return TraceMismatch("\n".join(lines), position, close)
 

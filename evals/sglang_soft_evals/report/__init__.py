@@ -1,7 +1,9 @@
-"""The report of a run: one Markdown file and one self-contained HTML page, from `run.json` and `samples.jsonl` alone.
+"""The report of a run: one Markdown file and one self-contained HTML page, from `run.json` and
+`samples.jsonl` alone.
 
-Reading order: `records` (the files), `measures` and `comparisons` (the numbers), `tables`, `pareto`, `traces` and
-`sections` (what is shown), `document`, `markdown` and `html` (how it is written).
+Reading order: `records` (the files), `measures` and `comparisons` (the numbers), `tables`,
+`pareto`, `traces` and `sections` (what is shown), `document`, `markdown` and `html` (how it is
+written).
 """
 
 from pathlib import Path
@@ -20,10 +22,11 @@ MARKDOWN, HTML = "report.md", "report.html"
 
 
 def write(run_dir: Path, baseline: str | None = None) -> tuple[Path, Path]:
-    """Write report.md and report.html into the folder of a run, finished or not; returns their paths.
+    """Write report.md and report.html into the folder of a run, finished or not; returns their
+    paths.
 
-    baseline: the method that the others are compared with; default `cot`, else the first without parameters.
-    ValueError for an unknown baseline and for files that are not a run's.
+    baseline: the method that the others are compared with; default `cot`, else the first without
+    parameters. ValueError for an unknown baseline and for files that are not a run's.
     """
     run_dir = Path(run_dir)
     document = compose(load(run_dir), baseline)
@@ -38,16 +41,24 @@ def compose(run: Run, baseline: str | None = None) -> Document:
     baseline = pick_baseline(run, baseline)
     model = str((run.info.get("provenance") or {}).get("model", "model not stated"))
     traces = Traces(run)
-    shown = [sections.benchmark(run, name, baseline, i, traces) for i, name in enumerate(run.benchmarks, 1)]
+    shown = [
+        sections.benchmark(run, name, baseline, i, traces)
+        for i, name in enumerate(run.benchmarks, 1)
+    ]
     parts = [
         Section("summary", "The run", sections.progress(run)),
         *(section for section, _ in shown),
     ]
     if len(shown) > 1:
-        parts.append(sections.means({name: measures for name, (_, measures) in zip(run.benchmarks, shown)}))
+        parts.append(
+            sections.means({name: measures for name, (_, measures) in zip(run.benchmarks, shown)})
+        )
     if any(published_for(name) for name in run.benchmarks):
         parts.append(sections.published_means())
     parts.append(provenance(run))
     if traces.records:
         parts.append(traces.section())
-    return Document(f"{model} on {', '.join(run.benchmarks) or 'no benchmark yet'}: {len(run.methods)} methods", parts)
+    return Document(
+        f"{model} on {', '.join(run.benchmarks) or 'no benchmark yet'}: {len(run.methods)} methods",
+        parts,
+    )

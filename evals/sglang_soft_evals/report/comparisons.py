@@ -16,7 +16,8 @@ from sglang_soft_evals.statistics import (
 )
 
 GAIN = 0.025
-"""The gain that "questions needed" is given for: the paper's mean over four benchmarks with QwQ-32B is 2.48 points."""
+"""The gain that "questions needed" is given for: the paper's mean over four benchmarks with QwQ-32B
+is 2.48 points."""
 ALPHA = 0.05
 
 
@@ -36,7 +37,8 @@ class Comparison:
     p_holm: float
     """Adjusted for all methods that were compared on this benchmark."""
     needed: int | None
-    """Questions at which a gain of GAIN would be seen; None where the differences have no spread to go by."""
+    """Questions at which a gain of GAIN would be seen; None where the differences have no spread to
+    go by."""
     needed_observed: int | None
     """The same for a gain as large as the one observed here."""
     smallest: float | None
@@ -46,7 +48,8 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """`higher` or `lower` only where the interval leaves out 0 and the adjusted p-value is below ALPHA."""
+        """`higher` or `lower` only where the interval leaves out 0 and the adjusted p-value is
+        below ALPHA."""
         if not (self.low > 0 or self.high < 0):
             return "not distinguishable"
         if self.p_holm >= ALPHA:
@@ -55,9 +58,12 @@ class Comparison:
 
 
 def pick_baseline(run: Run, baseline: str | None) -> str:
-    """The named one, else `cot`, else the first without parameters, else the first. ValueError for an unknown name."""
+    """The named one, else `cot`, else the first without parameters, else the first. ValueError for
+    an unknown name."""
     if baseline is not None and baseline not in run.methods:
-        raise ValueError(f"baseline is {baseline!r}, must be one of the run's methods: {', '.join(run.methods)}")
+        raise ValueError(
+            f"baseline is {baseline!r}, must be one of the run's methods: {', '.join(run.methods)}"
+        )
     plain = [name for name, params in run.methods.items() if not params]
     return baseline or next(iter([*(n for n in plain if n == "cot"), *plain, *run.methods]))
 
@@ -71,7 +77,9 @@ def compare(run: Run, benchmark: str, baseline: str) -> dict[str, Comparison]:
         if method != baseline and questions.keys() & reference.keys():
             rows[method] = _compare(method, reference, questions)
     adjusted = holm([row["p"] for row in rows.values()])
-    return {name: Comparison(**row, p_holm=float(p)) for (name, row), p in zip(rows.items(), adjusted)}
+    return {
+        name: Comparison(**row, p_holm=float(p)) for (name, row), p in zip(rows.items(), adjusted)
+    }
 
 
 def _compare(method, reference, questions) -> dict:
@@ -92,7 +100,9 @@ def _compare(method, reference, questions) -> dict:
         "p": test.p,
         "exact": test.exact,
         "needed": questions_needed(GAIN, sd) if sd > 0 else None,
-        "needed_observed": questions_needed(difference, sd) if sd > 0 and abs(difference) > 1e-9 else None,
+        "needed_observed": questions_needed(difference, sd)
+        if sd > 0 and abs(difference) > 1e-9
+        else None,
         "smallest": smallest_gain(sd, count) if sd > 0 else None,
         "tokens": (float(np.mean(tokens)), *bootstrap_interval(tokens)) if tokens.size else None,
     }

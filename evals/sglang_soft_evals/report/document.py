@@ -1,4 +1,5 @@
-"""What a report consists of. Markdown and HTML are both written from it, so they cannot say different things."""
+"""What a report consists of. Markdown and HTML are both written from it, so they cannot say
+different things."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -1,4 +1,5 @@
-"""A document as one self-contained HTML page. Everything but our own SVG is escaped by the template engine."""
+"""A document as one self-contained HTML page. Everything but our own SVG is escaped by the template
+engine."""
 
 import re
 from importlib.resources import files
@@ -16,7 +17,9 @@ _FIGURE = re.compile(r"-|[-+]?\d[\d,.]* [\[(].*")
 
 
 def html(document: Document) -> str:
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
+    )
     environment.tests["link"] = lambda cell: isinstance(cell, Link)
     environment.filters["styles"] = _styles
     environment.filters["kind"] = lambda block: type(block).__name__
@@ -27,7 +30,8 @@ def html(document: Document) -> str:
 
 
 def _styles(table: Table) -> list[str]:
-    """Class of each column: plain numbers stand right, so that they can be compared; intervals are not broken."""
+    """Class of each column: plain numbers stand right, so that they can be compared; intervals are
+    not broken."""
     styles = []
     for column in zip(table.header, *table.rows):
         cells = [cell for cell in column[1:] if not isinstance(cell, Link)]
@@ -35,5 +39,7 @@ def _styles(table: Table) -> list[str]:
             styles.append("number")
         else:
             short = all(len(cell) <= UNBROKEN for cell in cells)
-            styles.append("figure" if short or any(_FIGURE.fullmatch(cell) for cell in cells) else "text")
+            styles.append(
+                "figure" if short or any(_FIGURE.fullmatch(cell) for cell in cells) else "text"
+            )
     return styles

@@ -30,13 +30,15 @@ class Label(NamedTuple):
 def place_labels(canvas: FigureCanvasAgg, axes: Axes, points: Sequence[Label], ink: str) -> None:
     """Write each name at the offset where it covers least of what is already there.
 
-    A point with an empty name is only kept clear. The figure must have been laid out before, for sizes are measured on
-    its canvas.
+    A point with an empty name is only kept clear. The figure must have been laid out before, for
+    sizes are measured on its canvas.
     """
     spots = [axes.transData.transform((p.x, p.y)) for p in points]
     bars = [bar for p in points for bar in _bars(axes, p)]
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in spots]
-    inside = Bbox.from_extents(axes.bbox.x0, axes.bbox.y0, canvas.figure.bbox.x1, canvas.figure.bbox.y1)
+    inside = Bbox.from_extents(
+        axes.bbox.x0, axes.bbox.y0, canvas.figure.bbox.x1, canvas.figure.bbox.y1
+    )
     for point in filter(lambda p: p.name, points):
         tried: list[tuple[float, int, Text, Bbox]] = []
         for order, (dx, dy) in enumerate(_OFFSETS):
@@ -71,7 +73,10 @@ def _bars(axes: Axes, label: Label) -> list[Bbox]:
 
 
 def _cost(box: Bbox, taken: Sequence[Bbox], bars: Sequence[Bbox], inside: Bbox) -> float:
-    """Off the plot is worst, then another name or mark; an error bar through the text hurts least."""
-    outside = not (inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1)
+    """Off the plot is worst, then another name or mark; an error bar through the text hurts
+    least."""
+    outside = not (
+        inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+    )
     covered = sum(bool(box.overlaps(other)) for other in taken)
     return 6.0 * outside + 4.0 * covered + sum(bool(box.overlaps(bar)) for bar in bars)

@@ -2,7 +2,17 @@
 
 import re
 
-from sglang_soft_evals.report.document import Block, Cell, Code, Document, Figure, Fold, Link, Paragraph, Table
+from sglang_soft_evals.report.document import (
+    Block,
+    Cell,
+    Code,
+    Document,
+    Figure,
+    Fold,
+    Link,
+    Paragraph,
+    Table,
+)
 
 
 def markdown(document: Document, page: str) -> str:
@@ -20,7 +30,9 @@ def _block(block: Block, page: str) -> str:
         return f"**{_escape(block.text)}**" if block.warning else _escape(block.text)
     if isinstance(block, Table):
         lines: list[list[Cell]] = [[*block.header], ["---"] * len(block.header), *block.rows]
-        text = "\n".join("| " + " | ".join(_cell(cell, page) for cell in line) + " |" for line in lines)
+        text = "\n".join(
+            "| " + " | ".join(_cell(cell, page) for cell in line) + " |" for line in lines
+        )
         return f"{text}\n\n{_escape(block.note)}" if block.note else text
     if isinstance(block, Fold):
         return f"{_escape(block.title)}:\n\n{_block(block.table, page)}"

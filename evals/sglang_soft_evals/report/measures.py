@@ -14,14 +14,16 @@ Questions = dict[str, list[Record]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """Numbers of one method. Token counts leave failed requests out (they have none); NaN: nothing to average."""
+    """Numbers of one method. Token counts leave failed requests out (they have none); NaN: nothing
+    to average."""
 
     questions: int
     answers: int
     accuracy: Estimate | None
     """None while answers are not graded."""
     tokens: Estimate | None
-    """Thinking and answer tokens together of all answers, over questions; None where every request failed."""
+    """Thinking and answer tokens together of all answers, over questions; None where every request
+    failed."""
     thinking: float
     thinking_correct: float
     answer: float
@@ -57,7 +59,9 @@ def measure(questions: Questions) -> Measures:
         entropy=_mean(r.mean_entropy for r in answered if r.mean_entropy is not None),
         latency_s=_mean(latency),
         latency_s_p90=float(np.quantile(latency, 0.9)) if latency else float("nan"),
-        tokens_per_s=sum(r.completion_tokens for r in answered) / sum(latency) if sum(latency) else float("nan"),
+        tokens_per_s=sum(r.completion_tokens for r in answered) / sum(latency)
+        if sum(latency)
+        else float("nan"),
     )
 
 
@@ -67,16 +71,22 @@ def mean_accuracy(questions: Questions) -> dict[str, float]:
 
 
 def mean_tokens(questions: Questions) -> dict[str, float]:
-    """Question -> mean completion tokens of its answers; questions of which every request failed are left out."""
+    """Question -> mean completion tokens of its answers; questions of which every request failed
+    are left out."""
     return _over(questions, lambda r: r.completion_tokens)
 
 
 def _accuracy(questions: Questions) -> Estimate:
-    return pass_at_1([sum(r.correct for r in g) for g in questions.values()], [len(g) for g in questions.values()])
+    return pass_at_1(
+        [sum(r.correct for r in g) for g in questions.values()],
+        [len(g) for g in questions.values()],
+    )
 
 
 def _over(questions: Questions, value: Callable[[Record], float]) -> dict[str, float]:
-    answered = {name: [value(r) for r in records if not r.failed] for name, records in questions.items()}
+    answered = {
+        name: [value(r) for r in records if not r.failed] for name, records in questions.items()
+    }
     return {name: _mean(values) for name, values in answered.items() if values}
 
 

@@ -1,4 +1,5 @@
-"""The questions whose accuracy moved most between the baseline and a method, with a trace of each side."""
+"""The questions whose accuracy moved most between the baseline and a method, with a trace of each
+side."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,7 +40,8 @@ class Moves(NamedTuple):
 
 
 def moves(run: Run, benchmark: str, baseline: str, method: str) -> Moves:
-    """The common questions, and the SHOWN largest moves each way; equally large ones in the order of their ids."""
+    """The common questions, and the SHOWN largest moves each way; equally large ones in the order
+    of their ids."""
     reference, questions = run.of(benchmark, baseline), run.of(benchmark, method)
     before, after = mean_accuracy(reference), mean_accuracy(questions)
     found = []

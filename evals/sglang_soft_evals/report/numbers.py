@@ -21,7 +21,11 @@ def points(difference: float, low: float, high: float) -> str:
 def interval(low: float, high: float, digits: int = 1, sign: bool = False) -> str:
     if isnan(low) or isnan(high):
         return "[one question: no interval]"
-    return f"[{signed(low, digits)}, {signed(high, digits)}]" if sign else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+    return (
+        f"[{signed(low, digits)}, {signed(high, digits)}]"
+        if sign
+        else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
+    )
 
 
 def signed(value: float, digits: int = 1) -> str:

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from sglang_soft_evals.report.labels import Label, place_labels
 from sglang_soft_evals.statistics import Estimate
 
-# Okabe and Ito's colour-blind-safe palette without black and yellow, which vanish on a dark or a light page. Markers
-# differ too, so no method is told by its colour alone.
+# Okabe and Ito's colour-blind-safe palette without black and yellow, which vanish on a dark or a
+# light page. Markers differ too, so no method is told by its colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "v", "P", "X", "D")
 INK = "#010203"
@@ -43,28 +43,39 @@ class Point(NamedTuple):
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Points that no other equals or beats on both tokens and accuracy, by tokens; observed means only."""
+    """Points that no other equals or beats on both tokens and accuracy, by tokens; observed means
+    only."""
     kept: list[Point] = []
     for point in sorted(points, key=lambda p: (p.tokens.value, -p.accuracy.value)):
-        equal = kept and (kept[-1].tokens.value, kept[-1].accuracy.value) == (point.tokens.value, point.accuracy.value)
+        equal = kept and (kept[-1].tokens.value, kept[-1].accuracy.value) == (
+            point.tokens.value,
+            point.accuracy.value,
+        )
         if not kept or equal or point.accuracy.value > kept[-1].accuracy.value:
             kept.append(point)
     return kept
 
 
 def crowd(points: Sequence[Point], baseline: str) -> list[Point]:
-    """The points without those that lie far off (beyond Tukey's outer fences) and press the others together.
+    """The points without those that lie far off (beyond Tukey's outer fences) and press the others
+    together.
 
     The front and the baseline always stay.
     """
     best = front(points)
-    tokens, accuracy = _fences([p.tokens.value for p in points]), _fences([p.accuracy.value for p in points])
+    tokens, accuracy = (
+        _fences([p.tokens.value for p in points]),
+        _fences([p.accuracy.value for p in points]),
+    )
     return [
         p
         for p in points
         if p in best
         or p.name == baseline
-        or (tokens[0] <= p.tokens.value <= tokens[1] and accuracy[0] <= p.accuracy.value <= accuracy[1])
+        or (
+            tokens[0] <= p.tokens.value <= tokens[1]
+            and accuracy[0] <= p.accuracy.value <= accuracy[1]
+        )
     ]
 
 
@@ -73,11 +84,17 @@ def _fences(values: Sequence[float]) -> tuple[float, float]:
     return low - 3 * (high - low), high + 3 * (high - low)
 
 
-def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point], baseline: str, name: str) -> str:
+def plot(
+    points: Sequence[Point],
+    shown: Sequence[Point],
+    named: Sequence[Point],
+    baseline: str,
+    name: str,
+) -> str:
     """SVG of the shown points with 95% intervals on both axes and the front of all.
 
-    Marks on the front are filled, the named points get a label, and a method looks the same whichever are shown.
-    `name` is unique on the page.
+    Marks on the front are filled, the named points get a label, and a method looks the same
+    whichever are shown. `name` is unique on the page.
     """
     best = front(points)
     with mpl.rc_context(STYLE):
@@ -86,8 +103,16 @@ def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point]
         axes = figure.add_subplot()
         steps = [p for p in best if p in shown]
         dashes: Any = (0, (5, 3))
-        line = {"drawstyle": "steps-post", "linewidth": 1.4, "linestyle": dashes, "color": INK, "alpha": 0.55}
-        axes.plot([p.tokens.value for p in steps], [p.accuracy.value for p in steps], zorder=1, **line)
+        line = {
+            "drawstyle": "steps-post",
+            "linewidth": 1.4,
+            "linestyle": dashes,
+            "color": INK,
+            "alpha": 0.55,
+        }
+        axes.plot(
+            [p.tokens.value for p in steps], [p.accuracy.value for p in steps], zorder=1, **line
+        )
         for index, point in enumerate(points):
             if point in shown:
                 _mark(axes, point, index, point.name == baseline, point in best)
@@ -98,7 +123,9 @@ def plot(points: Sequence[Point], shown: Sequence[Point], named: Sequence[Point]
         axes.margins(0.1)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # labels must not move what they were measured against
-        labels = [Label(p.name if p in named else "", *_bars(p.tokens), *_bars(p.accuracy)) for p in shown]
+        labels = [
+            Label(p.name if p in named else "", *_bars(p.tokens), *_bars(p.accuracy)) for p in shown
+        ]
         place_labels(canvas, axes, labels, INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
@@ -135,4 +162,9 @@ def _inline(svg: str, name: str) -> str:
     svg = re.sub(r'href="#([^"]+)"', rf'href="#{name}-\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r'<svg[^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img" class="plot">', svg, count=1)
+    return re.sub(
+        r'<svg[^>]*?viewBox="([^"]+)"[^>]*>',
+        r'<svg viewBox="\1" role="img" class="plot">',
+        svg,
+        count=1,
+    )

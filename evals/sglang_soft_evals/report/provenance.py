@@ -25,12 +25,19 @@ def provenance(run: Run) -> Section:
         ["sessions (1 + resumes)", str(len(info.get("sessions") or []))],
         ["samples of each question", _text(info["samples"])],
         ["questions", _text(info["questions"])],
-        ["sampling seeds", f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE],
+        [
+            "sampling seeds",
+            f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE,
+        ],
     ]
     parameters: list[list[Cell]] = [
-        [name, _json(params) if params else "none: plain sampling"] for name, params in run.methods.items()
+        [name, _json(params) if params else "none: plain sampling"]
+        for name, params in run.methods.items()
     ]
-    blocks: list[Block] = [Table(["what", "value"], rows), Table(["method", "parameters"], parameters)]
+    blocks: list[Block] = [
+        Table(["what", "value"], rows),
+        Table(["method", "parameters"], parameters),
+    ]
     blocks += [Code(key.replace("_", " "), str(known[key])) for key in _TEXTS if known.get(key)]
     blocks.append(Code("configuration", _json(info.get("config"), indent=True)))
     if info.get("sessions"):

@@ -1,4 +1,5 @@
-"""Published accuracies, each with who published it. They are theirs: other prompts, graders and hardware than ours."""
+"""Published accuracies, each with who published it. They are theirs: other prompts, graders and
+hardware than ours."""
 
 import re
 from math import sqrt
@@ -34,11 +35,18 @@ class Published(NamedTuple):
         """Questions x samples, as far as known."""
         each = "not known" if self.samples is None else str(self.samples)
         questions = QUESTIONS.get(self.benchmark)
-        return f"{questions} x {each}" if questions else each if self.samples is None else f"{each} a question"
+        return (
+            f"{questions} x {each}"
+            if questions
+            else each
+            if self.samples is None
+            else f"{each} a question"
+        )
 
     @property
     def se(self) -> float | None:
-        """Standard error in points of a single run over this benchmark's questions, which the papers do not give."""
+        """Standard error in points of a single run over this benchmark's questions, which the
+        papers do not give."""
         questions = QUESTIONS.get(self.benchmark)
         if self.samples != 1 or questions is None or not 0 < self.accuracy < 100:
             return None
@@ -53,7 +61,9 @@ def _paper() -> list[Published]:
         "Soft Thinking": (1, (98.00, 83.33, 96.81, 67.17)),
     }
     for method, (samples, values) in accuracies.items():
-        rows += [Published(PAPER, "QwQ-32B", b, method, v, samples) for b, v in zip(QUESTIONS, values)]
+        rows += [
+            Published(PAPER, "QwQ-32B", b, method, v, samples) for b, v in zip(QUESTIONS, values)
+        ]
     means = {
         "QwQ-32B": ((83.84, 6472, 86.32, 5719), (85.70, 86.18)),
         "R1-Distill-Qwen-32B": ((81.32, 4995, 83.03, 3875), (83.23, 84.13)),
@@ -98,7 +108,11 @@ def _others() -> list[Published]:
     ]
     rows += [
         Published(MOI, "QwQ-32B", "their mean", method, value, None)
-        for method, value in (("CoT", 72.86), ("direct mixture", 60.96), ("Mixture of Inputs", 74.15))
+        for method, value in (
+            ("CoT", 72.86),
+            ("direct mixture", 60.96),
+            ("Mixture of Inputs", 74.15),
+        )
     ]
     return rows
 
@@ -107,7 +121,8 @@ ROWS = (*_paper(), *_others())
 
 
 def published_for(benchmark: str) -> list[Published]:
-    """Rows of one benchmark; names are compared without case, punctuation and century (`aime2024` is AIME24)."""
+    """Rows of one benchmark; names are compared without case, punctuation and century (`aime2024`
+    is AIME24)."""
     return [row for row in ROWS if _key(row.benchmark) == _key(benchmark)]
 
 
@@ -118,4 +133,8 @@ def published_means() -> list[Published]:
 
 def _key(name: str) -> str:
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    return re.sub(r"(?<=aime)20(?=\d\d)", "", {"gpqad": "gpqadiamond", "gpqa": "gpqadiamond"}.get(plain, plain))
+    return re.sub(
+        r"(?<=aime)20(?=\d\d)",
+        "",
+        {"gpqad": "gpqadiamond", "gpqa": "gpqadiamond"}.get(plain, plain),
+    )

@@ -1,7 +1,7 @@
 """The two files of a run, read for the report: `run.json` and `samples.jsonl`.
 
-Prompts and texts stay on disk: a long run has gigabytes of them and the report shows a few. A record keeps the place of
-its line, and `read_text` fetches it.
+Prompts and texts stay on disk: a long run has gigabytes of them and the report shows a few. A
+record keeps the place of its line, and `read_text` fetches it.
 """
 
 import io
@@ -73,7 +73,12 @@ class Run:
 
     def graded(self, benchmark: str) -> bool:
         """Whether every answer has a verdict."""
-        return all(r.graded for m in self.methods for group in self.of(benchmark, m).values() for r in group)
+        return all(
+            r.graded
+            for m in self.methods
+            for group in self.of(benchmark, m).values()
+            for r in group
+        )
 
     def of(self, benchmark: str, method: str) -> dict[str, list[Record]]:
         """Question -> records; empty where nothing has come yet."""
@@ -81,7 +86,12 @@ class Run:
 
     def records(self, method: str) -> list[Record]:
         """All records of a method, over all benchmarks."""
-        return [r for name in self.benchmarks for records in self.of(name, method).values() for r in records]
+        return [
+            r
+            for name in self.benchmarks
+            for records in self.of(name, method).values()
+            for r in records
+        ]
 
 
 def load(folder: Path) -> Run:
@@ -90,7 +100,9 @@ def load(folder: Path) -> Run:
     for key in ("methods", "samples", "questions"):
         if key not in info:
             raise ValueError(f"{folder / RUN}: the key {key!r} is missing")
-    run = Run(folder=folder, info=info, methods={m["name"]: m.get("params") for m in info["methods"]})
+    run = Run(
+        folder=folder, info=info, methods={m["name"]: m.get("params") for m in info["methods"]}
+    )
     found: dict[Identity, Record] = {}
     path, offset = folder / SAMPLES, 0
     with path.open("rb") if path.exists() else io.BytesIO() as lines:
@@ -101,10 +113,14 @@ def load(folder: Path) -> Run:
                 break
             record = _record(line, start, f"{path}, line {number}", run.methods)
             if record.identity in found:
-                raise ValueError(f"{path}, line {number}: sample {record.identity} is there twice; each may count once")
+                raise ValueError(
+                    f"{path}, line {number}: sample {record.identity} is there twice; each may count once"
+                )
             found[record.identity] = record
     for record in sorted(found.values(), key=lambda r: r.sample):
-        run.groups.setdefault((record.benchmark, record.method), {}).setdefault(record.question, []).append(record)
+        run.groups.setdefault((record.benchmark, record.method), {}).setdefault(
+            record.question, []
+        ).append(record)
     run.benchmarks = list(dict.fromkeys(key[0] for key in found))
     return run
 
@@ -126,9 +142,13 @@ def _record(line: bytes, offset: int, where: str, methods: dict[str, Any]) -> Re
     if missing:
         raise ValueError(f"{where}: the keys {missing} are missing")
     if row["status"] not in STATUSES:
-        raise ValueError(f"{where}: status is {row['status']!r}, must be one of {', '.join(STATUSES)}")
+        raise ValueError(
+            f"{where}: status is {row['status']!r}, must be one of {', '.join(STATUSES)}"
+        )
     if row["method"] not in methods:
-        raise ValueError(f"{where}: method {row['method']!r} is not one of {RUN}'s: {', '.join(methods)}")
+        raise ValueError(
+            f"{where}: method {row['method']!r} is not one of {RUN}'s: {', '.join(methods)}"
+        )
     values = {name: row[name] for name in names}
     graded = row["correct"] is not None or row["status"] == "failed"
     return Record(**{**values, "correct": bool(row["correct"]), "graded": graded, "offset": offset})

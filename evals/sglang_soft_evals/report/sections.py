@@ -21,7 +21,11 @@ def progress(run: Run) -> list[Block]:
     plan = f"{len(have)} methods x {run.info['questions']:,} questions x {samples}"
     if total == expected and not run.torn:
         return [Paragraph(f"Complete: all {total:,} answers of {plan} are here.")]
-    torn = " The last line of the file was cut off while it was written and is not counted." if run.torn else ""
+    torn = (
+        " The last line of the file was cut off while it was written and is not counted."
+        if run.torn
+        else ""
+    )
     warning = (
         f"PARTIAL RUN: {total:,} of the {expected:,} answers of {plan} are here. What is missing is not a random part "
         f"(long answers come late), so every number below may still move in either direction.{torn}"
@@ -29,14 +33,19 @@ def progress(run: Run) -> list[Block]:
     rows: list[list[Cell]] = []
     for method, records in have.items():
         questions = {(r.benchmark, r.question) for r in records}
-        failed, truncated = sum(r.failed for r in records), sum(r.status == "truncated" for r in records)
+        failed, truncated = (
+            sum(r.failed for r in records),
+            sum(r.status == "truncated" for r in records),
+        )
         counts = [number(len(records)), number(run.expected), number(len(questions))]
         rows.append([method, *counts, share(truncated, len(records)), share(failed, len(records))])
     header = ["method", "answers", "expected", "questions seen", "truncated", "failed"]
     return [Paragraph(warning, warning=True), Table(header, rows)]
 
 
-def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) -> tuple[Section, dict[str, Measures]]:
+def benchmark(
+    run: Run, name: str, baseline: str, number_: int, traces: Traces
+) -> tuple[Section, dict[str, Measures]]:
     """Result, plot and tables of one benchmark, and the measures they rest on."""
     measures = {m: measure(run.of(name, m)) for m in run.methods if run.of(name, m)}
     comparisons = compare(run, name, baseline) if run.graded(name) else {}
@@ -47,7 +56,9 @@ def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) 
     if comparisons:
         blocks.append(tables.details(comparisons, measures, baseline))
     if run.graded(name):
-        blocks += [table for kind in ("pass", "majority") if (table := tables.at_k(run, name, kind))]
+        blocks += [
+            table for kind in ("pass", "majority") if (table := tables.at_k(run, name, kind))
+        ]
     if rows := published.published_for(name):
         model = str((run.info.get("provenance") or {}).get("model", "not stated"))
         blocks.append(tables.published(rows, measures, name, model, int(run.info["samples"])))
@@ -64,7 +75,8 @@ def benchmark(run: Run, name: str, baseline: str, number_: int, traces: Traces) 
 
 
 def _plots(benchmark: str, measures: dict[str, Measures], baseline: str, name: str) -> list[Block]:
-    """Accuracy against tokens; a second time and closer where methods far off press the others together."""
+    """Accuracy against tokens; a second time and closer where methods far off press the others
+    together."""
     spots = [
         Point(m, v.tokens, Estimate(*(100 * x for x in v.accuracy)))
         for m, v in measures.items()
@@ -83,7 +95,10 @@ def _plots(benchmark: str, measures: dict[str, Measures], baseline: str, name: s
     far = [p for p in spots if p not in near]
     closer = f"The same, closer, without {', '.join(p.name for p in far)}."
     return [
-        Figure(plot(spots, spots, far, baseline, name), f"{caption} The crowded marks are named in the next plot."),
+        Figure(
+            plot(spots, spots, far, baseline, name),
+            f"{caption} The crowded marks are named in the next plot.",
+        ),
         Figure(plot(spots, near, near, baseline, f"{name}-near"), closer),
     ]
 
@@ -92,7 +107,8 @@ def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> P
     """The outcome in words; a difference that may be chance is never called one."""
     if not graded:
         return Paragraph(
-            "Answers of this benchmark are not graded yet, so there is no accuracy to compare.", warning=True
+            "Answers of this benchmark are not graded yet, so there is no accuracy to compare.",
+            warning=True,
         )
     if not comparisons:
         return Paragraph(f"There is no method to compare with {baseline} yet.")
@@ -100,7 +116,8 @@ def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> P
     for verdict, words in (("higher", "More accurate than"), ("lower", "Less accurate than")):
         found = [c for c in comparisons.values() if c.verdict == verdict]
         each = "; ".join(
-            f"{c.method} {points(c.difference, c.low, c.high)} points (Holm p {p_value(c.p_holm)})" for c in found
+            f"{c.method} {points(c.difference, c.low, c.high)} points (Holm p {p_value(c.p_holm)})"
+            for c in found
         )
         told.append(f"{words} {baseline}: {each or 'none'}.")
     rest = [c.method for c in comparisons.values() if c.verdict.startswith("not")]
@@ -123,9 +140,15 @@ def means(of: dict[str, dict[str, Measures]]) -> Section:
         tokens = sum(f.tokens.value for f in found if f.tokens) / len(of)
         rows.append([method, f"{mean:.1f} {interval(mean - half, mean + half)}", number(tokens)])
     note = "Each benchmark counts the same. Normal 95% intervals from the errors of the benchmarks."
-    return Section("means", "Mean over benchmarks", [Table(["method", "accuracy, %", "tokens"], rows, note)])
+    return Section(
+        "means", "Mean over benchmarks", [Table(["method", "accuracy, %", "tokens"], rows, note)]
+    )
 
 
 def published_means() -> Section:
     """Published averages over several benchmarks, for the reader who knows a method by them."""
-    return Section("published", "Published means", [tables.published(published.published_means(), {}, "", "", 0)])
+    return Section(
+        "published",
+        "Published means",
+        [tables.published(published.published_means(), {}, "", "", 0)],
+    )

@@ -40,7 +40,9 @@ def _trace(run: Run, record: Record, anchor: str) -> Trace:
     facts += [("tokens", f"{record.thinking_tokens:,} thinking, {record.answer_tokens:,} answer")]
     facts += [("thinking ended", record.how_ended or "not reported"), ("seed", str(record.seed))]
     texts = [
-        (name, _short(str(row.get(name) or ""))) for name in ("prompt", "reasoning", "text", "error") if row.get(name)
+        (name, _short(str(row.get(name) or "")))
+        for name in ("prompt", "reasoning", "text", "error")
+        if row.get(name)
     ]
     title = f"{record.method}, {record.benchmark}, question {record.question}, sample {record.sample}: {verdict}"
     return Trace(anchor, title, facts, texts)

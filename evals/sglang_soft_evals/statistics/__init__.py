@@ -1,15 +1,21 @@
 """Statistics of evals in which every question is answered several times. Pure functions on arrays.
 
-Q: questions, n: samples of one question. The question is the unit of analysis throughout: samples of one question are
-not independent of each other, so errors, intervals and tests are taken over questions ("clustered"; Miller 2024,
-"Adding Error Bars to Evals", arXiv 2411.00640).
+Q: questions, n: samples of one question. The question is the unit of analysis throughout: samples
+of one question are not independent of each other, so errors, intervals and tests are taken over
+questions ("clustered"; Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00640).
 
 `accuracy`  pass@1, pass@k, majority@k of one method
 `paired`    the difference of two methods on the questions that both have answered
 `power`     how many questions a difference needs, and what a run of this size could have seen
 """
 
-from sglang_soft_evals.statistics.accuracy import Estimate, majority_at_k, mean_estimate, pass_at_1, pass_at_k
+from sglang_soft_evals.statistics.accuracy import (
+    Estimate,
+    majority_at_k,
+    mean_estimate,
+    pass_at_1,
+    pass_at_k,
+)
 from sglang_soft_evals.statistics.paired import (
     Matched,
     SignFlip,

@@ -23,15 +23,16 @@ class Estimate(NamedTuple):
 def pass_at_1(correct: ArrayLike, samples: ArrayLike, *, level: float = 0.95) -> Estimate:
     """Accuracy averaged over the samples of each question, then over questions.
 
-    correct, samples: [Q] ints, right answers and all answers of each question. Each question counts the same, however
-    many samples a partial run has of it.
+    correct, samples: [Q] ints, right answers and all answers of each question. Each question counts
+    the same, however many samples a partial run has of it.
     """
     correct, samples = _counts(correct, samples)
     return _fraction(correct / samples, int(samples.sum()), level)
 
 
 def pass_at_k(correct: ArrayLike, samples: ArrayLike, k: int, *, level: float = 0.95) -> Estimate:
-    """Chance that at least one of k answers is right; unbiased (Chen et al. 2021, arXiv 2107.03374, eq. 1).
+    """Chance that at least one of k answers is right; unbiased (Chen et al. 2021, arXiv 2107.03374,
+    eq. 1).
 
     correct, samples: [Q] ints. ValueError where a question has fewer than k samples.
     """
@@ -41,13 +42,16 @@ def pass_at_k(correct: ArrayLike, samples: ArrayLike, k: int, *, level: float = 
     return _fraction(1 - np.asarray(missed), int(samples.sum()), level)
 
 
-def majority_at_k(votes: Sequence[Sequence[tuple[str | None, bool]]], k: int, *, level: float = 0.95) -> Estimate:
-    """Chance that the most frequent of k answers is right: the exact mean over all choices of k samples of a question.
+def majority_at_k(
+    votes: Sequence[Sequence[tuple[str | None, bool]]], k: int, *, level: float = 0.95
+) -> Estimate:
+    """Chance that the most frequent of k answers is right: the exact mean over all choices of k
+    samples of a question.
 
-    votes: [Q][n] pairs (extracted answer, graded correct). Right answers are one party however they are written, wrong
-    ones are grouped by their text, and an answer that could not be extracted (None) takes a place but casts no vote.
-    Ties are broken by a fair draw between the parties in front, taken in expectation. ValueError where a question has
-    fewer than k samples.
+    votes: [Q][n] pairs (extracted answer, graded correct). Right answers are one party however they
+    are written, wrong ones are grouped by their text, and an answer that could not be extracted
+    (None) takes a place but casts no vote. Ties are broken by a fair draw between the parties in
+    front, taken in expectation. ValueError where a question has fewer than k samples.
     """
     samples = np.asarray([len(question) for question in votes])
     _enough("majority", k, samples)
@@ -61,7 +65,11 @@ def mean_estimate(values: ArrayLike, *, level: float = 0.95) -> Estimate:
     if values.size == 0:
         raise ValueError("values is empty: a mean needs at least one question")
     mean, se = float(values.mean()), _standard_error(values)
-    half = float(stats.t.ppf((1 + level) / 2, values.size - 1)) * se if values.size > 1 else float("nan")
+    half = (
+        float(stats.t.ppf((1 + level) / 2, values.size - 1)) * se
+        if values.size > 1
+        else float("nan")
+    )
     return Estimate(mean, se, mean - half, mean + half)
 
 
@@ -71,8 +79,8 @@ def _majority(question: Sequence[tuple[str | None, bool]], k: int) -> float:
     blank = len(question) - right - wrong.total()
     score = 0.0
     for lead in range(1, min(right, k) + 1):
-        # ways[drawn, tied]: choices of `drawn` other samples in which `tied` wrong parties have as many votes as the
-        # right one, and none has more
+        # ways[drawn, tied]: choices of `drawn` other samples in which `tied` wrong parties have as
+        # many votes as the right one, and none has more
         ways = {(drawn, 0): comb(blank, drawn) for drawn in range(min(blank, k - lead) + 1)}
         for size in wrong.values():
             grown: Counter[tuple[int, int]] = Counter()
@@ -80,7 +88,8 @@ def _majority(question: Sequence[tuple[str | None, bool]], k: int) -> float:
                 for taken in range(min(size, lead, k - lead - drawn) + 1):
                     grown[drawn + taken, tied + (taken == lead)] += count * comb(size, taken)
             ways = grown
-        # integers of any size divide exactly rounded; the sum of k such terms is good to about 1e-15
+        # integers of any size divide exactly rounded; the sum of k such terms is good to about
+        # 1e-15
         for (drawn, tied), count in ways.items():
             if drawn == k - lead:
                 score += comb(right, lead) * count / ((1 + tied) * comb(len(question), k))
@@ -88,19 +97,29 @@ def _majority(question: Sequence[tuple[str | None, bool]], k: int) -> float:
 
 
 def _fraction(values: np.ndarray, answers: int, level: float) -> Estimate:
-    """Mean of [Q] values in [0, 1]; Wilson's interval at the effective number of independent answers.
+    """Mean of [Q] values in [0, 1]; Wilson's interval at the effective number of independent
+    answers.
 
-    The effective number is the one at which independent answers would have the clustered variance, as for surveys
-    (Korn and Graubard 1998; Franco et al. 2019), between 1 and the number of answers. With one sample a question this
-    is Wilson's interval for Q answers, and it has a width where a method got everything right.
+    The effective number is the one at which independent answers would have the clustered variance,
+    as for surveys (Korn and Graubard 1998; Franco et al. 2019), between 1 and the number of
+    answers. With one sample a question this is Wilson's interval for Q answers, and it has a width
+    where a method got everything right.
     """
     mean = float(values.mean())
     variance = float(((values - mean) ** 2).sum()) / values.size**2
     all_alike = mean in (0.0, 1.0)
-    effective = values.size if all_alike else min(answers, mean * (1 - mean) / variance if variance else answers)
+    effective = (
+        values.size
+        if all_alike
+        else min(answers, mean * (1 - mean) / variance if variance else answers)
+    )
     z = float(stats.norm.ppf((1 + level) / 2))
     centre = (mean + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    half = z / (1 + z**2 / effective) * np.sqrt(mean * (1 - mean) / effective + z**2 / (4 * effective**2))
+    half = (
+        z
+        / (1 + z**2 / effective)
+        * np.sqrt(mean * (1 - mean) / effective + z**2 / (4 * effective**2))
+    )
     # rounding must not put the ends inside the mean or outside [0, 1]
     low, high = max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean))
     return Estimate(mean, _standard_error(values), float(low), float(high))
@@ -113,9 +132,13 @@ def _standard_error(values: np.ndarray) -> float:
 def _counts(correct: ArrayLike, samples: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     correct, samples = np.asarray(correct), np.asarray(samples)
     if correct.shape != samples.shape or correct.ndim != 1 or correct.size == 0:
-        raise ValueError(f"correct {correct.shape} and samples {samples.shape} must both be [Q] with Q >= 1")
+        raise ValueError(
+            f"correct {correct.shape} and samples {samples.shape} must both be [Q] with Q >= 1"
+        )
     if (samples < 1).any() or (correct < 0).any() or (correct > samples).any():
-        raise ValueError("each question needs at least one sample and between 0 and all of them right")
+        raise ValueError(
+            "each question needs at least one sample and between 0 and all of them right"
+        )
     return correct, samples
 
 

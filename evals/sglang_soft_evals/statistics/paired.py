@@ -32,19 +32,23 @@ class SignFlip(NamedTuple):
 
 
 def match_questions(first: Mapping[str, float], second: Mapping[str, float]) -> Matched:
-    """Differences `second - first` on common questions. Both map a question to its mean over samples."""
+    """Differences `second - first` on common questions. Both map a question to its mean over
+    samples."""
     common = [question for question in first if question in second]
-    differences = np.asarray([second[question] - first[question] for question in common], dtype=float)
+    differences = np.asarray(
+        [second[question] - first[question] for question in common], dtype=float
+    )
     return Matched(common, differences, len(first.keys() ^ second.keys()))
 
 
 def bootstrap_interval(
     differences: ArrayLike, *, level: float = 0.95, resamples: int = 9999, seed: int = 0
 ) -> tuple[float, float]:
-    """Interval of the mean of [Q] differences; questions are drawn with all their samples (clustered bootstrap).
+    """Interval of the mean of [Q] differences; questions are drawn with all their samples
+    (clustered bootstrap).
 
-    Bias-corrected and accelerated (Efron 1987, `scipy.stats.bootstrap`), by percentiles where that is not defined.
-    NaN for one question: its spread over questions is not known.
+    Bias-corrected and accelerated (Efron 1987, `scipy.stats.bootstrap`), by percentiles where that
+    is not defined. NaN for one question: its spread over questions is not known.
     """
     differences = _differences(differences)
     if differences.size == 1:
@@ -64,16 +68,20 @@ def bootstrap_interval(
         return float(low), float(high)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # degenerate data, which the next line looks for
+        warnings.simplefilter(
+            "ignore", RuntimeWarning
+        )  # degenerate data, which the next line looks for
         corrected = interval("BCa")
     return corrected if np.isfinite(corrected).all() else interval("percentile")
 
 
 def sign_flip_test(differences: ArrayLike, *, resamples: int = 9999, seed: int = 0) -> SignFlip:
-    """Permutation test that [Q] differences are symmetric about 0, so that the two labels of a question may be swapped.
+    """Permutation test that [Q] differences are symmetric about 0, so that the two labels of a
+    question may be swapped.
 
-    Exact where at most EXACT_UP_TO questions differ (Fisher 1935, chapter III), else p = (b + 1) / (m + 1) of m random
-    flips, b of them at least as extreme (Phipson and Smyth 2010), so p is never 0. `scipy.stats.permutation_test`.
+    Exact where at most EXACT_UP_TO questions differ (Fisher 1935, chapter III), else p = (b + 1) /
+    (m + 1) of m random flips, b of them at least as extreme (Phipson and Smyth 2010), so p is never
+    0. `scipy.stats.permutation_test`.
     """
     differences = _differences(differences)
     moved = differences[differences != 0]  # flipping a 0 changes nothing
@@ -95,7 +103,8 @@ def sign_flip_test(differences: ArrayLike, *, resamples: int = 9999, seed: int =
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """Adjusted [M] p-values that bound the chance of any false finding among M comparisons (Holm 1979)."""
+    """Adjusted [M] p-values that bound the chance of any false finding among M comparisons (Holm
+    1979)."""
     p_values = np.asarray(p_values, dtype=float)
     if p_values.ndim != 1 or not ((p_values >= 0) & (p_values <= 1)).all():
         raise ValueError(f"p_values must be [M] numbers between 0 and 1, not {p_values.tolist()}")
@@ -109,7 +118,9 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def _differences(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
-        raise ValueError(f"differences must be [Q] finite numbers with Q >= 1, not of shape {values.shape}")
+        raise ValueError(
+            f"differences must be [Q] finite numbers with Q >= 1, not of shape {values.shape}"
+        )
     return values
 
 

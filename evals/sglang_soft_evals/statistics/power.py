@@ -1,8 +1,9 @@
-"""Power of a paired comparison: how many questions a gain needs, and what gain a run could have seen.
+"""Power of a paired comparison: how many questions a gain needs, and what gain a run could have
+seen.
 
-The paired t-test with noncentral t (Cohen 1988, section 2.4, case of dependent samples; the numbers of R's
-`power.t.test(type="paired", strict=TRUE)` and of G*Power). `sd` is the spread over questions of the observed
-difference, so it already holds the noise of however many samples a question had.
+The paired t-test with noncentral t (Cohen 1988, section 2.4, case of dependent samples; the numbers
+of R's `power.t.test(type="paired", strict=TRUE)` and of G*Power). `sd` is the spread over questions
+of the observed difference, so it already holds the noise of however many samples a question had.
 """
 
 import math
@@ -11,7 +12,8 @@ from scipy import optimize, stats
 
 
 def paired_power(gain: float, sd: float, questions: int, *, alpha: float = 0.05) -> float:
-    """Chance that a true mean difference `gain` is found at level alpha with this many questions."""
+    """Chance that a true mean difference `gain` is found at level alpha with this many
+    questions."""
     _check(sd, alpha)
     if questions < 2:
         raise ValueError(f"questions is {questions}: a spread needs at least 2")
@@ -25,13 +27,15 @@ def paired_power(gain: float, sd: float, questions: int, *, alpha: float = 0.05)
 def questions_needed(gain: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
     """Least number of questions at which a true difference `gain` is found with this power.
 
-    gain, sd in the same unit. ValueError for a gain of 0 (no number is enough) and a spread of 0 (not known).
+    gain, sd in the same unit. ValueError for a gain of 0 (no number is enough) and a spread of 0
+    (not known).
     """
     _check(sd, alpha, power)
     if gain == 0:
         raise ValueError("gain is 0: no number of questions shows a difference of nothing")
     z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
-    # the normal formula is a lower bound: Student's t only asks for more, a question or two from there
+    # the normal formula is a lower bound: Student's t only asks for more, a question or two from
+    # there
     questions = max(2, math.floor((z * sd / abs(gain)) ** 2))
     if questions > 100_000:
         return questions + 1  # the two formulas are equal in all digits that matter
