@@ -13,7 +13,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; ARGS="--port 30077" and any server flag
-	$(BIN)/python launch/demo.py $(ARGS)
+	$(BIN)/python -m launch.demo $(ARGS)
 
 test: $(READY)  ## lint, then every test; needs no GPU
 	$(BIN)/ruff check .
@@ -25,23 +25,23 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)  ## CPU: tokens per second, soft / hard / hard without the plugin, in one run
-	$(BIN)/python launch/bench.py
+bench: $(READY)  ## CPU: tokens per second, soft / discrete / discrete without the plugin; ARGS="--against PATH" compares, in one run
+	$(BIN)/python -m launch.bench.cpu $(ARGS)
 
-bench-gpu: $(READY)  ## CUDA: soft / hard / no plugin at the shapes of Qwen3-8B and QwQ-32B; ARGS=--dry-run shows it
-	$(BIN)/python launch/bench_gpu.py $(ARGS)
+bench-gpu: $(READY)  ## CUDA: soft / discrete / no plugin at the shapes of Qwen3-8B and QwQ-32B; ARGS=--dry-run shows it
+	$(BIN)/python -m launch.bench.gpu $(ARGS)
 
 gpu-check: $(READY)  ## CUDA: tests, kernels and a short benchmark on this machine; writes GPU_REPORT.md
-	$(BIN)/python launch/gpu_check.py $(ARGS)
+	$(BIN)/python -m launch.offline.gpu_check $(ARGS)
 
 bundle: $(READY)  ## offline bundle for a GPU host without network; HAVE=list of what it has (pip freeze)
-	$(BIN)/python launch/bundle.py $(if $(HAVE),--have $(HAVE)) $(ARGS)
+	$(BIN)/python -m launch.offline.bundle $(if $(HAVE),--have $(HAVE)) $(ARGS)
 
 mutants: $(READY)  ## break each promise on purpose; its test has to fail
 	$(BIN)/python tests/mutants.py
 
 model: $(READY)  ## train the bundled model again
-	cd launch && ../$(BIN)/python -m bundled_model
+	$(BIN)/python -m launch.toy_model
 
 kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_100; spills fail
 	$(BIN)/python -m sglang_soft_kernels.check

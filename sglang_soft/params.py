@@ -1,85 +1,88 @@
-"""Request parameters of Soft Thinking: one table that parses, validates and explains them.
+"""Request parameters of Soft Thinking: structs that parse, validate, explain and transport them.
 
 A request opts in with `custom_params={"soft_thinking": {...}}`, or `true` for the defaults; `false`
-opts out of a server-wide default. Common parameters are in the table below, each method's own in
-its file (`methods/`): nowhere else is a key, its type, its range or its default written.
+opts out of a server-wide default. `ThinkingParams` is what every method has; a method adds fields
+of its own (`methods/`). A parameter takes three forms: this struct, the encoded string that travels
+in `custom_params` (`RequestParams`), and the row of the concept pool (`engine/pool.py`).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
-from typing import Any, NamedTuple
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, get_args
 
-from sglang_soft import methods
-from sglang_soft.fields import Field
-from sglang_soft.methods.base import Method
+import msgspec
+from msgspec import Meta
 
 KEY = "soft_thinking"
 """The key inside SGLang's `SamplingParams.custom_params`."""
 
-DEFAULT_METHOD = "soft"
+
+def described(doc: str, *aliases: str, allowed: str | None = None, **bounds: Any) -> Meta:
+    """What a parameter means and may be. aliases: its names in the paper authors' fork. allowed:
+    the range in words where `bounds` (ge, gt, le, lt) do not say it."""
+    return Meta(description=doc, extra={"aliases": aliases, "allowed": allowed}, **bounds)
 
 
-def _sampling_fields(prefix: str, phase: str, fork: str | None) -> tuple[Field, ...]:
-    def field(name: str, kind: type, allowed: str, ok: Callable[[Any], bool], doc: str) -> Field:
-        aliases = (f"{fork}{name}",) if fork else ()
-        return Field(
-            f"{prefix}{name}",
-            kind,
-            None,
-            allowed,
-            ok,
-            f"{doc} of the {phase}; default: the request's",
-            aliases,
-        )
+def _of(phase: str, fork: str = "") -> dict[str, Meta]:
+    def name(key: str) -> tuple[str, ...]:
+        return (fork + key,) if fork else ()
 
-    return (
-        field(
-            "temperature",
-            float,
-            "a finite number >= 0",
-            lambda v: v >= 0,
-            "Temperature (0: greedy)",
+    tail = f"of the {phase}; default: the request's"
+    return {
+        "temperature": described(f"Temperature (0: greedy) {tail}", *name("temperature"), ge=0),
+        "top_p": described(f"Nucleus bound {tail}", *name("top_p"), gt=0, le=1),
+        "top_k": described(
+            f"Number of most probable tokens kept {tail}", *name("top_k"),
+            allowed="-1 (all) or >= 1", ge=-1,
         ),
-        field("top_p", float, "(0, 1]", lambda v: 0 < v <= 1, "Nucleus bound"),
-        field(
-            "top_k",
+        "min_p": described(
+            f"Least probability relative to the largest {tail}", *name("min_p"), ge=0, le=1
+        ),
+    }  # fmt: skip
+
+
+_THINKING = _of("thinking phase")
+_ANSWER = _of("text outside the thinking phase", fork="after_thinking_")
+_MAX_INT = 2**31 - 1
+
+MaxTopK = Annotated[int, described("k: the largest number of tokens in one concept token", ge=1)]
+Temperature = Annotated[float, _THINKING["temperature"]]
+TopP = Annotated[float, _THINKING["top_p"]]
+
+
+class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="method"):
+    """The parameters that every method has, as a client gives them."""
+
+    max_topk: MaxTopK = 10
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    top_k: Annotated[int, _THINKING["top_k"]] | None = None
+    min_p: Annotated[float, _THINKING["min_p"]] | None = None
+    answer_temperature: Annotated[float, _ANSWER["temperature"]] | None = None
+    answer_top_p: Annotated[float, _ANSWER["top_p"]] | None = None
+    answer_top_k: Annotated[int, _ANSWER["top_k"]] | None = None
+    answer_min_p: Annotated[float, _ANSWER["min_p"]] | None = None
+    cold_stop_entropy: Annotated[
+        float,
+        described("Cold Stop: entropy in nats below which a thinking step counts as confident; "
+                  "0: off", "early_stopping_entropy_threshold", ge=0),
+    ] = 0.0  # fmt: skip
+    cold_stop_steps: Annotated[
+        int,
+        described("Cold Stop: consecutive confident steps after which think-end is forced",
+                  "early_stopping_length_threshold", ge=1, le=_MAX_INT),
+    ] = 256  # fmt: skip
+    max_thinking_tokens: (
+        Annotated[
             int,
-            "-1 (all) or >= 1",
-            lambda v: v == -1 or v >= 1,
-            "Number of most probable tokens kept",
-        ),
-        field(
-            "min_p",
-            float,
-            "[0, 1]",
-            lambda v: 0 <= v <= 1,
-            "Least probability relative to the largest",
-        ),
-    )
-
-
-def common_fields(max_k: int | str) -> tuple[Field, ...]:
-    """Parameters of every method. max_k: the largest `max_topk` of this server, or what stands for
-    it in the docs."""
-    largest = max_k if isinstance(max_k, int) else 0
-    return (
-        Field("method", str, DEFAULT_METHOD, "one of " + ", ".join(methods.names()), lambda v: v in methods.names(),
-              "How the next concept token is made from the logits; see the methods"),
-        Field("max_topk", int, 10, f"[1, {max_k}] (--soft-max-k)", lambda v: 1 <= v <= largest,
-              "K: the largest number of tokens in one concept token"),
-        *_sampling_fields("", "thinking phase", None),
-        *_sampling_fields("answer_", "text outside the thinking phase", "after_thinking_"),
-        Field("cold_stop_entropy", float, 0.0, "a finite number >= 0 (nats; 0: off)", lambda v: v >= 0,
-              "Cold Stop: entropy below which a thinking step counts as confident",
-              ("early_stopping_entropy_threshold",)),
-        Field("cold_stop_steps", int, 256, ">= 1", lambda v: 1 <= v < 2**31,
-              "Cold Stop: consecutive confident steps after which think-end is forced",
-              ("early_stopping_length_threshold",)),
-        Field("max_thinking_tokens", int, None, ">= 0", lambda v: 0 <= v < 2**31,
-              "Upper bound on thinking tokens; think-end is forced behind the last one; default: none"),
-        Field("return_concepts", bool, False, "true or false", lambda v: True,
-              "Return ids, weights and entropy of every thinking step"),
-    )  # fmt: skip
+            described("Upper bound on thinking tokens; think-end is forced after the last one; "
+                      "default: none", ge=0, le=_MAX_INT),
+        ]
+        | None
+    ) = None  # fmt: skip
+    return_concepts: Annotated[
+        bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
+    ] = False
 
 
 class Sampling(NamedTuple):
@@ -91,178 +94,118 @@ class Sampling(NamedTuple):
     """-1: all."""
     min_p: float
 
+    def given(self, params: ThinkingParams, prefix: str = "") -> "Sampling":
+        """These values, with what `params` says about one phase in their place.
 
-def refuse_misspelt(custom_params: Iterable[str]) -> None:
-    """Raise ValueError for a key beside ours that is all but ours: the request would be decoded
-    plainly unnoticed."""
-    for key in custom_params:
-        if get_close_matches(str(key).lower(), [KEY], cutoff=0.85):
-            raise ValueError(
-                f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}."
-            )
-
-
-def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> dict[str, Any]:
-    """Validate the dict that a request (or --soft-default) gave.
-
-    Args:
-        values: names or aliases of parameters; a null value means the default.
-        max_k: the largest `max_topk` that this server allows.
-        method: the method where `values` does not name one.
-
-    Returns:
-        The given values that are not null, by canonical name.
-
-    Raises:
-        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
-        range; names key,
-            value and range.
-    """
-    fields = {name: (f, None) for f in common_fields(max_k) for name in (f.name, *f.aliases)}
-    owned = {
-        name: (f, m)
-        for m in methods.registry().values()
-        for f in m.fields
-        for name in (f.name, *f.aliases)
-    }
-    result: dict[str, Any] = {}
-    owners: dict[str, Method] = {}
-    for key, value in values.items():
-        field, owner = fields.get(key) or owned.get(key) or (None, None)
-        if field is None:
-            known = ", ".join(f.name for f in common_fields(max_k))
-            raise ValueError(
-                f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
-            )
-        if value is None:
-            continue
-        if field.name in result:
-            raise ValueError(
-                f"{KEY}.{key}: {field.name} is given twice (aliases: {', '.join(field.aliases)})."
-            )
-        result[field.name] = field.check(f"{KEY}.{key}", value)
-        if owner is not None:
-            owners[key] = owner
-    chosen = methods.get(result.get("method", method or DEFAULT_METHOD))
-    for key, owner in owners.items():
-        if owner is not chosen:
-            raise ValueError(
-                f"{KEY}.{key} is a parameter of method {owner.name}; got it with method {chosen.name!r}."
-            )
-    widest = max_k - chosen.extra_slots
-    if result.get("max_topk", 1) > widest:
-        raise ValueError(
-            f"{KEY}.max_topk must be in [1, {widest}] with method {chosen.name} (--soft-max-k, less the slots that the "
-            f"method needs); got {result['max_topk']!r}."
-        )
-    return result
+        prefix: of the fields, "" for the thinking phase or "answer_".
+        """
+        values = {name: getattr(params, prefix + name) for name in self._fields}
+        given = {name: value for name, value in values.items() if value is not None}
+        if "temperature" in given and "top_k" not in given and self.top_k == 1:
+            # A greedy request is stored as top_k 1: a temperature of this phase's own undoes it.
+            given["top_k"] = -1
+        sampling = self._replace(**given)
+        if sampling.temperature < 1e-6:  # SGLang's own threshold (SamplingParams.__post_init__)
+            sampling = sampling._replace(temperature=1.0, top_k=1)
+        return sampling
 
 
-class Resolved(NamedTuple):
-    """What a request asks for, with nothing left to default."""
+class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
+    """A soft request with nothing left to default; `encode` is what crosses the processes."""
 
-    method: Method
-    values: dict[str, Any]
-    """By field name, the method's own included."""
+    params: ThinkingParams
+    """The struct of the request's method."""
     thinking: Sampling
-    answer: Sampling
+    seed: int
+    """Signed 64-bit seed of the request's noise."""
+    sample: int = 0
+    """Which of the request's parallel samples (n > 1) this is; 0 where there is one."""
+    max_new_tokens: int
+    think_start_id: int | None
+    think_end_id: int
+    starts_thinking: bool
+    """The prompt ends inside an open think block."""
+
+    @property
+    def method(self) -> str:
+        return method_of(self.params)
+
+    def encode(self) -> str:
+        return msgspec.json.encode(self).decode()
 
 
-def resolve(
-    raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int
-) -> Resolved | None:
-    """What a request asks for, once defaults and the request's own sampling are filled in.
-
-    Args:
-        raw: the request's `custom_params["soft_thinking"]`: absent (None), a bool or a dict.
-        request: the request's own sampling parameters.
-        default: the server-wide default (already checked), or None where there is none.
-        max_k: the largest `max_topk` that this server allows.
-
-    Returns:
-        None for a hard request.
-
-    Raises:
-        ValueError: as `check`, or `raw` is neither a bool nor a dict.
-    """
-    if raw is None or raw is True:
-        given: Mapping[str, Any] = {}
-        if raw is None and default is None:
-            return None
-    elif raw is False:
-        return None
-    elif isinstance(raw, Mapping):
-        given = raw
-    else:
-        raise ValueError(
-            f"{KEY} must be true, false or an object; got {raw!r} ({type(raw).__name__})."
-        )
-
-    server = dict(default or {})
-    checked = check(given, max_k, server.get("method"))
-    method = methods.get(checked.get("method", server.get("method", DEFAULT_METHOD)))
-    if method.name != server.get("method", DEFAULT_METHOD):
-        # The server-wide default is about another method: its own parameters mean nothing here.
-        common = {f.name for f in common_fields(max_k)}
-        server = {key: value for key, value in server.items() if key in common}
-    values = {f.name: f.default for f in (*common_fields(max_k), *method.fields)}
-    values |= method.defaults
-    values["max_topk"] = min(values["max_topk"], max_k - method.extra_slots)
-    values |= server | checked | {"method": method.name}
-    if (
-        values["max_topk"] > max_k - method.extra_slots
-    ):  # from a server-wide default for another method
-        values["max_topk"] = max_k - method.extra_slots
-    return Resolved(
-        method, values, _sampling(values, "", request), _sampling(values, "answer_", request)
-    )
+def method_of(params: ThinkingParams) -> str:
+    """Name of the method whose struct this is."""
+    return str(type(params).__struct_config__.tag)
 
 
-def _sampling(values: Mapping[str, Any], prefix: str, request: Sampling) -> Sampling:
-    given = {
-        name: values[f"{prefix}{name}"]
-        for name in Sampling._fields
-        if values[f"{prefix}{name}"] is not None
-    }
-    if "temperature" in given and "top_k" not in given and request.top_k == 1:
-        # A greedy request is stored as top_k 1: a temperature of this phase's own must be able to
-        # undo it.
-        given["top_k"] = -1
-    sampling = request._replace(**given)
-    if (
-        sampling.temperature < 1e-6
-    ):  # SGLang's own threshold and normal form (SamplingParams.__post_init__)
-        sampling = sampling._replace(temperature=1.0, top_k=1)
-    return sampling
+class Parameter(NamedTuple):
+    """One field of a struct, as the docs, errors and the command line show it."""
+
+    name: str
+    kind: type
+    """bool, int, float or str"""
+    annotated: Any
+    """Its type and `meta`, as msgspec reads them."""
+    choices: tuple[str, ...]
+    """The allowed strings; empty: not a choice."""
+    meta: Meta
+    default: Any
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        return (self.meta.extra or {}).get("aliases", ())
+
+    @property
+    def allowed(self) -> str:
+        """The range in words."""
+        if text := (self.meta.extra or {}).get("allowed"):
+            return text
+        if self.kind is bool:
+            return "true or false"
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        m = self.meta
+        low, high = (m.gt if m.ge is None else m.ge), (m.lt if m.le is None else m.le)
+        if high is None or high == _MAX_INT:
+            sign = ">" if m.ge is None else ">="
+            return f"a finite number {sign} {low:g}" if self.kind is float else f"{sign} {low}"
+        opening, closing = "(" if m.ge is None else "[", ")" if m.le is None else "]"
+        bounds = ("2^24" if v == 2**24 else f"{v:g}" for v in (low, high))
+        return opening + ", ".join(bounds) + closing
+
+    def convert(self, label: str, value: Any, allowed: str | None = None) -> Any:
+        """`value` as `kind`. label: what an error calls the parameter. allowed: its range in words,
+        where the server narrows it.
+
+        Raises:
+            ValueError: wrong type or out of range; names label, value and range.
+        """
+        allowed, got = allowed or self.allowed, repr(value)[:100]
+        kinds = (int, float) if self.kind is float else (self.kind,)
+        if not isinstance(value, kinds) or (self.kind is not bool and isinstance(value, bool)):
+            wanted, kind = _article(self.kind.__name__), type(value).__name__
+            raise ValueError(f"{label} must be {wanted} (allowed: {allowed}); got {got} ({kind}).")
+        try:
+            converted = msgspec.convert(self.kind(value), self.annotated)
+        except (msgspec.ValidationError, OverflowError):
+            converted = None
+        infinite = isinstance(converted, float) and not math.isfinite(converted)
+        if converted is None or infinite or (self.name.endswith("top_k") and converted == 0):
+            raise ValueError(f"{label} is out of range (allowed: {allowed}); got {got}.")
+        return converted
 
 
-def _row(field: Field) -> dict[str, str]:
-    return {
-        "key": field.name,
-        "type": field.kind.__name__,
-        "range": field.allowed,
-        "default": "" if field.default is None else str(field.default),
-        "meaning": field.doc,
-        "alias": ", ".join(field.aliases),
-    }
+def parameters(struct: type[ThinkingParams]) -> Iterator[Parameter]:
+    """The fields of a struct, in order."""
+    for f in msgspec.structs.fields(struct):
+        # Annotated[...] or Annotated[...] | None
+        annotated = next(t for t in (f.type, *get_args(f.type)) if getattr(t, "__metadata__", None))
+        inner = annotated.__origin__
+        kind = inner if isinstance(inner, type) else str  # a Literal is one of some strings
+        choices = get_args(inner) if kind is str else ()
+        yield Parameter(f.name, kind, annotated, choices, annotated.__metadata__[0], f.default)
 
 
-def table() -> list[dict[str, str]]:
-    """The common parameters as rows of text, for the command line, the endpoint and the docs."""
-    return [_row(f) for f in common_fields("max K")]
-
-
-def methods_table() -> list[dict[str, Any]]:
-    """The methods: what each feeds, its source, the defaults that it changes, and its own
-    parameters."""
-    return [
-        {
-            "method": m.name,
-            "feeds": m.describe(),
-            "defaults": dict(m.defaults),
-            "parameters": [_row(f) for f in m.fields],
-            "random": m.random,
-            "source": m.source,
-        }
-        for m in methods.registry().values()
-    ]
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -1,5 +1,5 @@
-"""Where math-verify and sgl-eval's grader agree on answer variants with a known verdict, and where
-each errs."""
+"""Where math-verify and sgl-eval's grader agree on answer variants with a known verdict, and which
+errors each of them makes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from sglang_soft_evals.variants import Variant, generate
 
 
 def math_verify(text: str, gold: str) -> bool:
-    r"""math-verify by itself, as its own README uses it: parse both, verify."""
+    """math-verify alone, as its own README uses it: parse both, verify."""
     from math_verify import parse, verify
 
     return bool(verify(parse(f"${gold}$"), parse(text)))
@@ -30,29 +30,25 @@ class Verdict(NamedTuple):
 
 def judge() -> list[Verdict]:
     """Every variant graded by both. Takes some seconds."""
-    return [
-        Verdict(
-            v,
-            {
-                name: grader(f"The answer is $\\boxed{{{v.text}}}$.", v.gold)
-                for name, grader in GRADERS.items()
-            },
-        )
-        for v in generate()
-    ]
+    verdicts = []
+    for v in generate():
+        text = f"The answer is $\\boxed{{{v.text}}}$."
+        verdicts.append(Verdict(v, {name: g(text, v.gold) for name, g in GRADERS.items()}))
+    return verdicts
 
 
 def summary(verdicts: list[Verdict]) -> list[dict[str, str]]:
-    """One row a class: how many variants, how many each grader got right, in how many they
-    agree."""
+    """One row for each class: how many variants, how many each grader got right, and for how many
+    they agree."""
     rows = []
     for kind in dict.fromkeys(v.variant.kind for v in verdicts):
         mine = [v for v in verdicts if v.variant.kind == kind]
-        right = {name: sum(v.said[name] == v.variant.equal for v in mine) for name in GRADERS}
-        agree = sum(len(set(v.said.values())) == 1 for v in mine)
         equal = sum(v.variant.equal for v in mine)
-        rows.append({"class": kind, "equal": str(equal), "different": str(len(mine) - equal)}
-                    | {f"{name} right": str(n) for name, n in right.items()} | {"agree": str(agree)})  # fmt: skip
+        row = {"class": kind, "equal": str(equal), "different": str(len(mine) - equal)}
+        for name in GRADERS:
+            row[f"{name} right"] = str(sum(v.said[name] == v.variant.equal for v in mine))
+        row["agree"] = str(sum(len(set(v.said.values())) == 1 for v in mine))
+        rows.append(row)
     return rows
 
 

@@ -1,8 +1,7 @@
-"""`arith`: products and sums of two-digit numbers that the bundled model never saw in training.
+"""`arith`: products and sums of two-digit numbers that the toy model never saw in training.
 
-The rule that holds questions out is the one by which the model's training texts were drawn
-(`launch/bundled_model/task.py`; a test holds the two equal). It is repeated here because the
-training code is not installed with the package.
+The rule for held-out problems is the one of the training code (`launch/`), which is not installed
+with the package. A test checks that the two are equal.
 """
 
 import random
@@ -55,13 +54,12 @@ def draw(count: int, seed: int) -> list[Problem]:
     while len(problems) < count:
         if len(problems) % 2 == 0:
             problem = Problem("*", (rng.randint(10, 99), rng.randint(10, 99)))
-            # Products with a multiple of ten are steps of other workings, and trained as such.
+            # Products with a multiple of ten are steps of other solutions, and trained as such.
             fair = all(term % 10 for term in problem.terms)
         else:
-            problem = Problem(
-                "+", tuple(rng.randint(10, 99) for _ in range(2 if rng.random() < 0.25 else 3))
-            )
-            fair = True
+            count_of_terms = 2 if rng.random() < 0.25 else 3
+            terms = tuple(rng.randint(10, 99) for _ in range(count_of_terms))
+            problem, fair = Problem("+", terms), True
         if fair and problem.held_out:
             problems.setdefault(problem.expression, problem)
     return list(problems.values())

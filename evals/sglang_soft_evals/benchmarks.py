@@ -1,7 +1,7 @@
-"""The benchmarks: one row each. A row says where the questions come from, how they are put and who
-grades them."""
+"""The benchmarks, one row each: the source of the questions, the prompt and the grader."""
 
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 
 class Benchmark(NamedTuple):
@@ -9,56 +9,99 @@ class Benchmark(NamedTuple):
     source: str
     """`generated`; `sgl-eval:NAME`, a file inside the sgl-eval package; else a dataset on the
     Hugging Face hub."""
-    config: str | None
-    """Configuration of the hub dataset."""
-    split: str
+    questions: int
+    licence: str
     prompt: str
     """A key of `PROMPTS`, or the name of one of sgl-eval's prompts."""
     answer: str
     """What an answer looks like: `boxed`, `letter`, `code`, `integer`."""
     grader: str
-    """A key of `graders.GRADERS`; for code, whose runner scores the exported samples."""
-    licence: str
-    questions: int
-    id_field: str | None
+    """A key of `graders.GRADERS`; for code, the runner that scores the exported samples."""
+    config: str | None = None
+    """Configuration of the hub dataset."""
+    split: str = "test"
+    id_field: str | None = "id"
     """None: questions are numbered."""
-    question_field: str
-    answer_field: str | None
+    question_field: str = "problem"
+    answer_field: str | None = "answer"
 
 
+_CODE_BLOCK = "in one ```python code block"
 PROMPTS = {
     "plain": "{problem}",
-    "python-function": "Complete the following Python function. Give the whole function, with its imports, in one "
-    "```python code block.\n\n```python\n{problem}\n```",
-    "python-task": "Solve the following task in Python. Give the whole solution in one ```python code block.\n\n"
-    "{problem}",
-    "python-program": "Solve the following programming problem in Python. Give the whole program in one ```python code "
-    "block. If no starter code is given, read from standard input and write to standard output.\n\n{problem}",
+    "python-function": "Complete the following Python function. Give the whole function, with its "
+    f"imports, {_CODE_BLOCK}.\n\n```python\n{{problem}}\n```",
+    "python-task": "Solve the following task in Python. Give the whole solution "
+    f"{_CODE_BLOCK}.\n\n{{problem}}",
+    "python-program": "Solve the following programming problem in Python. Give the whole program "
+    f"{_CODE_BLOCK}. If no starter code is given, read from standard input and write to standard "
+    "output.\n\n{problem}",
 }
-"""Prompts of our own; the others are sgl-eval's, which has them from NeMo-Skills."""
+"""Our own prompts; the others are sgl-eval's, which has them from NeMo-Skills."""
+
+
+def _math(name: str, source: str, questions: int, licence: str, **more: Any) -> Benchmark:
+    return Benchmark(name, source, questions, licence, "math", "boxed", "math", **more)
+
+
+def _code(name: str, questions: int, licence: str, prompt: str, **more: Any) -> Benchmark:
+    fields = {"id_field": "task_id", "question_field": "prompt", "answer_field": None} | more
+    source = fields.pop("source", f"evalplus/{name}plus")
+    grader = fields.pop("grader", "evalplus")
+    return Benchmark(name, source, questions, licence, prompt, "code", grader, **fields)
+
 
 _ROWS = (
-    Benchmark("arith", "generated", None, "test", "plain", "integer", "arith", "Apache-2.0", 500,
-              "id", "question", "answer"),
-    Benchmark("math500", "HuggingFaceH4/MATH-500", None, "test", "math", "boxed", "math", "MIT", 500,
-              "unique_id", "problem", "answer"),
-    Benchmark("aime2024", "sgl-eval:aime24", None, "test", "math", "boxed", "math", "problems: MAA", 30,
-              "id", "problem", "expected_answer"),
-    Benchmark("aime2025", "sgl-eval:aime25", None, "test", "math", "boxed", "math", "problems: MAA", 30,
-              "id", "problem", "expected_answer"),
-    Benchmark("amc23", "math-ai/amc23", None, "test", "math", "boxed", "math", "problems: MAA", 40,
-              "id", "question", "answer"),
-    Benchmark("gsm8k", "openai/gsm8k", "main", "test", "math", "boxed", "math", "MIT", 1319,
-              None, "question", "answer"),
-    Benchmark("gpqa_diamond", "Idavidrein/gpqa", "gpqa_diamond", "train", "mcq-4choices", "letter", "mcq",
-              "CC-BY-4.0 (gated)", 198, "Record ID", "problem", "expected_answer"),
-    Benchmark("humaneval", "evalplus/humanevalplus", None, "test", "python-function", "code", "evalplus",
-              "Apache-2.0 (HumanEval: MIT)", 164, "task_id", "prompt", None),
-    Benchmark("mbpp", "evalplus/mbppplus", None, "test", "python-task", "code", "evalplus",
-              "Apache-2.0 (MBPP: CC-BY-4.0)", 378, "task_id", "prompt", None),
-    Benchmark("livecodebench", "livecodebench/code_generation_lite", None, "2024-08-01..2025-02-01", "python-program",
-              "code", "livecodebench", "CC (see the dataset)", 279, "question_id", "question_content", None),
-)  # fmt: skip
+    Benchmark(
+        name="arith",
+        source="generated",
+        questions=500,
+        licence="Apache-2.0",
+        prompt="plain",
+        answer="integer",
+        grader="arith",
+        question_field="question",
+    ),
+    _math("math500", "HuggingFaceH4/MATH-500", 500, "MIT", id_field="unique_id"),
+    _math("aime2024", "sgl-eval:aime24", 30, "problems: MAA", answer_field="expected_answer"),
+    _math("aime2025", "sgl-eval:aime25", 30, "problems: MAA", answer_field="expected_answer"),
+    _math("amc23", "math-ai/amc23", 40, "problems: MAA", question_field="question"),
+    _math(
+        "gsm8k",
+        "openai/gsm8k",
+        1319,
+        "MIT",
+        config="main",
+        id_field=None,
+        question_field="question",
+    ),
+    Benchmark(
+        name="gpqa_diamond",
+        source="Idavidrein/gpqa",
+        questions=198,
+        licence="CC-BY-4.0 (gated)",
+        prompt="mcq-4choices",
+        answer="letter",
+        grader="mcq",
+        config="gpqa_diamond",
+        split="train",
+        id_field="Record ID",
+        answer_field="expected_answer",
+    ),
+    _code("humaneval", 164, "Apache-2.0 (HumanEval: MIT)", "python-function"),
+    _code("mbpp", 378, "Apache-2.0 (MBPP: CC-BY-4.0)", "python-task"),
+    _code(
+        "livecodebench",
+        279,
+        "CC (see the dataset)",
+        "python-program",
+        source="livecodebench/code_generation_lite",
+        grader="livecodebench",
+        split="2024-08-01..2025-02-01",
+        id_field="question_id",
+        question_field="question_content",
+    ),
+)
 
 BENCHMARKS = {row.name: row for row in _ROWS}
 
@@ -70,24 +113,24 @@ def get(name: str) -> Benchmark:
     return BENCHMARKS[name]
 
 
+@cache
 def template(prompt: str) -> str:
-    """The text of a prompt, with `{problem}` where the question goes. Raises ValueError for an
-    unknown name."""
+    """The text of a prompt, with `{problem}` for the question. Raises ValueError for an unknown
+    name."""
     if prompt in PROMPTS:
         return PROMPTS[prompt]
     import yaml
-    from sgl_eval.evals._prompts import vendored_prompt
+    from sgl_eval import VENDORED_NS_ROOT
 
-    path = vendored_prompt(prompt)
+    path = VENDORED_NS_ROOT / "prompts" / f"{prompt}.yaml"
     if not path.exists():
-        raise ValueError(
-            f"prompt must be one of {', '.join(PROMPTS)} or a prompt of sgl-eval; got {prompt!r}."
-        )
+        known = ", ".join(PROMPTS)
+        raise ValueError(f"prompt must be one of {known} or a prompt of sgl-eval; got {prompt!r}.")
     return yaml.safe_load(path.read_text())["user"].replace("{examples}", "")
 
 
 def render(prompt: str, problem: str) -> str:
-    """The user message that puts `problem`."""
+    """The user message with the question `problem`."""
     return template(prompt).replace("{{", "{").replace("}}", "}").replace("{problem}", problem, 1)
 
 

@@ -1,8 +1,8 @@
-"""Does a grader agree with a data file: gold answers are right, perturbed ones wrong, for every
-item.
+"""Does a grader agree with a data file? It has to call every gold answer right and every perturbed
+one wrong.
 
-It also compares the gold answers with those inside sgl-eval, where that has the same questions.
-Disagreements are printed, not hidden: each is a fault of the grader or of the data.
+The gold answers are also compared with those inside sgl-eval, if it has the same questions. Every
+disagreement is printed: it is a fault of the grader or of the data.
 """
 
 import re
@@ -30,15 +30,13 @@ class Finding(NamedTuple):
 
 def stated(grader: str, answer: str) -> str:
     """A text that gives `answer` in the form that the benchmark's prompt asks for."""
-    return (
-        f"So it follows.\n\nThe answer is $\\boxed{{{answer}}}$."
-        if grader == "math"
-        else f"Answer: {answer}"
-    )
+    if grader == "math":
+        return f"So it follows.\n\nThe answer is $\\boxed{{{answer}}}$."
+    return f"Answer: {answer}"
 
 
 def perturbed(grader: str, gold: str) -> list[str]:
-    """Answers that are near the gold one and not equal to it."""
+    """Answers that are close to the gold one and not equal to it."""
     if grader == "mcq":
         return [letter for letter in "ABCD" if letter != gold.strip()]
     if grader == "math" and not _NUMBER.fullmatch(gold.strip()):
@@ -50,13 +48,14 @@ def perturbed(grader: str, gold: str) -> list[str]:
 
 
 def check(path: Path, benchmark: benchmarks.Benchmark) -> tuple[int, int, list[Finding]]:
-    """(items, answers graded, findings). Raises ValueError where the data is unreadable or the
-    grader is external."""
+    """(items, answers graded, findings).
+
+    Raises ValueError if the data cannot be read or another program scores the benchmark.
+    """
     grader = benchmark.grader
     if graders.GRADERS[grader] is graders.code:
-        raise ValueError(
-            f"{benchmark.name} is scored by {grader}, from exported samples; there is nothing to check."
-        )
+        scored = f"{benchmark.name} is scored by {grader}, from exported samples"
+        raise ValueError(f"{scored}; there is nothing to check.")
     questions = loading.load(benchmark, path)
     findings, graded = list(_against_sgl_eval(questions, benchmark)), 0
     for question in questions:
@@ -77,39 +76,37 @@ def _against_sgl_eval(
     if not benchmark.source.startswith("sgl-eval:"):
         return
     theirs = {q: _words(q.question) for q in loading.load(benchmark)}
-    for question in questions:
-        words = _words(question.question)
-        overlap, same = max(
-            (len(words & other) / len(words | other), q) for q, other in theirs.items()
-        )
+    for mine in questions:
+        words = _words(mine.question)
+        overlaps = ((len(words & other) / len(words | other), q) for q, other in theirs.items())
+        overlap, same = max(overlaps)
         if overlap < SAME_QUESTION:
-            yield Finding(
-                question.id, "not in sgl-eval's copy", question.answer, same.question[:60]
-            )
-        elif not graders.math(stated("math", question.answer), same.answer).correct:
-            yield Finding(question.id, "gold differs from sgl-eval", question.answer, same.answer)
+            yield Finding(mine.id, "not in sgl-eval's copy", mine.answer, same.question[:60])
+        elif not graders.math(stated("math", mine.answer), same.answer).correct:
+            yield Finding(mine.id, "gold differs from sgl-eval", mine.answer, same.answer)
 
 
 def _words(text: str) -> set[str]:
-    """Copies of a question differ in spaces and LaTeX marks, hardly in words."""
+    """Copies of a question differ in spaces and LaTeX marks, but hardly in words."""
     return set(re.findall(r"[a-z]{3,}|\d+", text.lower()))
 
 
 def guess(path: Path) -> benchmarks.Benchmark:
-    """The benchmark that a file is named after. Raises ValueError where there is none."""
+    """The benchmark that a file is named after. Raises ValueError if there is none."""
     name = path.stem.lower().replace("-", "_")
     for benchmark in benchmarks.BENCHMARKS.values():
         if name in (benchmark.name, benchmark.name.replace("_", "")):
             return benchmark
-    raise ValueError(f"{path.name} is named after no benchmark; give --benchmark, one of "
-                     f"{', '.join(benchmarks.BENCHMARKS)}.")  # fmt: skip
+    known = ", ".join(benchmarks.BENCHMARKS)
+    raise ValueError(
+        f"{path.name} is not named after a benchmark; give --benchmark, one of {known}."
+    )
 
 
 def report(path: Path, benchmark: benchmarks.Benchmark) -> tuple[str, bool]:
-    """(what to print, whether there was nothing to find)."""
+    """(what to print, whether there were no findings)."""
     items, graded, findings = check(path, benchmark)
-    lines = [
-        f"{path.name}: {items} items, {graded} answers graded by {benchmark.grader}, {len(findings)} findings"
-    ]
+    done = f"{path.name}: {items} items, {graded} answers graded by {benchmark.grader}"
+    lines = [f"{done}, {len(findings)} findings"]
     lines += [f"  {f.question}: {f.kind}: gold {f.gold!r}, other {f.other!r}" for f in findings]
     return "\n".join(lines), not findings

@@ -1,195 +1,94 @@
-"""`sglang-soft eval`: compare methods of thinking on a benchmark, with everything else held equal.
-
-sglang-soft eval run CONFIG      ask, or go on where an earlier call was stopped; then report
-sglang-soft eval report DIR      write the report of a run directory sglang-soft eval check DATA ...
-does the grader agree with every gold answer of a data file, and with no perturbed one sglang-soft
-eval graders         math-verify and sgl-eval on generated answer variants sglang-soft eval list
-the benchmarks sglang-soft eval questions NAME  questions of a benchmark as JSONL, for other clients
-sglang-soft eval export DIR      samples of a code benchmark, for the runner that scores them
-sglang-soft eval scores DIR ...  put that runner's scores into the run directory sglang-soft eval
-paper DIR       write the run files of the paper's tables
-"""
+"""`sglang-soft eval`: compare thinking methods on a benchmark, with everything else equal."""
 
 import argparse
-import dataclasses
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sglang_soft_evals import benchmarks, config, runfile
+from sglang_soft_evals import commands
+
+Add = Callable[..., argparse.ArgumentParser]
 
 
-def _run(args: argparse.Namespace) -> int:
-    from sglang_soft_evals import run
-
-    settings = runfile.read(args.config, args.base_url)
-    changes = {
-        name: getattr(args, name)
-        for name in ("questions", "samples", "seed", "concurrency", "data")
-    }
-    changes = {name: value for name, value in changes.items() if value is not None}
-    if args.base_url is not None:
-        model = "default" if settings.server.model == "bundled" else settings.server.model
-        changes["server"] = config.Server(base_url=args.base_url, model=model)
-    settings = dataclasses.replace(settings, **changes)
-    out = args.out or Path("results") / args.config.stem
-    result = run.execute(settings, out, retry_failed=args.retry_failed)
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(result.statuses.items()))
-    print(f"{out}: {'complete' if result.complete else 'partial'}; {counts or 'no records'}")
-    if result.stopped:
-        print(f"stopped: {result.stopped}; the same command goes on from here", file=sys.stderr)
-    if result.statuses and not args.no_report:
-        _report_to(out)
-    return 130 if result.stopped == "interrupted" else 0 if result.complete else 1
+def _run(add: Add) -> None:
+    parser = add("run", "ask every sample, or resume; then report", commands.run)
+    parser.add_argument("config", help="the run file (TOML or YAML), or paper:NAME")
+    parser.add_argument("--out", type=Path, help="run directory (default: results/NAME-OF-CONFIG)")
+    parser.add_argument("--base-url", help="a running server, instead of the run file's")
+    parser.add_argument(
+        "--api-key", help="key of a server that needs one (default: $OPENAI_API_KEY)"
+    )
+    parser.add_argument("--data", help="local file of questions")
+    for name in ("questions", "samples", "seed", "concurrency"):
+        parser.add_argument(f"--{name}", type=int, help="instead of the run file's")
+    parser.add_argument("--retry-failed", action="store_true", help="ask failed samples again")
+    parser.add_argument("--no-report", action="store_true")
 
 
-def _report_to(folder: Path, baseline: str | None = None) -> None:
-    from sglang_soft_evals import report
-
-    for path in report.write(folder, baseline):
-        print(path)
-
-
-def _report(args: argparse.Namespace) -> int:
-    if not (args.folder / "run.json").is_file():
-        raise ValueError(f"{args.folder} has no run.json; it is not the directory of a run.")
-    _report_to(args.folder, args.baseline)
-    return 0
+def _report(add: Add) -> None:
+    parser = add("report", "write the report of a run directory", commands.report)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument(
+        "--baseline", metavar="METHOD", help="compare with this method (default: the run's first)"
+    )
 
 
-def _list(args: argparse.Namespace) -> int:
-    from sglang_soft.cli import markdown
-
-    print(markdown(benchmarks.table()))
-    return 0
-
-
-def _check(args: argparse.Namespace) -> int:
-    from sglang_soft_evals import check
-
-    clean = True
-    for path in args.data:
-        text, nothing = check.report(
-            path, benchmarks.get(args.benchmark) if args.benchmark else check.guess(path)
-        )
-        print(text)
-        clean &= nothing
-    return 0 if clean else 1
+def _paper(add: Add) -> None:
+    parser = add("paper", "the runs of the paper's tables: list, print or write", commands.paper)
+    parser.add_argument("name", nargs="?", help="print this run file (default: list all)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write all run files below DIR")
 
 
-def _graders(args: argparse.Namespace) -> int:
-    from sglang_soft.cli import markdown
-    from sglang_soft_evals import agreement
-
-    verdicts = agreement.judge()
-    print(f"{len(verdicts)} variants\n\n{markdown(agreement.summary(verdicts))}\n")
-    print("\n".join(agreement.errors(verdicts)))
-    return 0
-
-
-def _questions(args: argparse.Namespace) -> int:
-    import orjson
-
-    from sglang_soft_evals import loading
-
-    row = benchmarks.get(args.benchmark)
-    for question in loading.load(row, args.data, args.count):
-        prompt = benchmarks.render(row.prompt, question.question)
-        line = {**question._asdict(), "messages": [{"role": "user", "content": prompt}]}
-        print(orjson.dumps(line).decode())
-    return 0
+def _benchmarks(add: Add) -> None:
+    add("list", "the benchmarks", commands.list_benchmarks)
+    parser = add(
+        "questions", "questions of a benchmark as JSONL, for other clients", commands.questions
+    )
+    parser.add_argument("benchmark")
+    parser.add_argument("--data", type=Path, help="local file of questions")
+    parser.add_argument("--count", type=int, help="only the first so many")
 
 
-def _export(args: argparse.Namespace) -> int:
-    from sglang_soft_evals import export
-
-    for exported in export.write(args.folder):
-        print(f"{exported.method}: {exported.command}")
-    return 0
-
-
-def _scores(args: argparse.Namespace) -> int:
-    from sglang_soft_evals import export
-
-    right, scored = export.read_scores(args.folder, args.method, args.scores, args.tests)
-    print(f"{args.method}: {right} of {scored} right")
-    return 0
+def _graders(add: Add) -> None:
+    parser = add("check", "grade the gold answers of data files, and wrong ones", commands.check)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument(
+        "--benchmark", help="whose grader to use (default: the one that the file is named after)"
+    )
+    add("graders", "math-verify and sgl-eval on generated answer variants", commands.graders)
 
 
-def _paper(args: argparse.Namespace) -> int:
-    from sglang_soft_evals import paper
-
-    for path in paper.write(args.folder):
-        print(path)
-    return 0
+def _code(add: Add) -> None:
+    parser = add(
+        "export", "samples of a code benchmark, for the program that scores them", commands.export
+    )
+    parser.add_argument("folder", type=Path)
+    parser = add(
+        "scores", "read that program's scores of one method into the run directory", commands.scores
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("method")
+    parser.add_argument("scores", type=Path, help="the program's result file")
+    parser.add_argument(
+        "--tests", choices=("base", "plus"), default="base", help="of evalplus (default: base)"
+    )
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sglang-soft eval",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
-        "run", help="ask, or go on where an earlier call was stopped; then report"
-    )
-    run.add_argument("config", type=Path, help="the run file (TOML or YAML)")
-    run.add_argument("--out", type=Path, help="run directory (default: results/NAME-OF-CONFIG)")
-    run.add_argument("--base-url", help="a running server, instead of what the run file says")
-    run.add_argument("--data", help="local file of questions")
-    for name in ("questions", "samples", "seed", "concurrency"):
-        run.add_argument(f"--{name}", type=int, help="instead of the run file's")
-    run.add_argument("--retry-failed", action="store_true", help="ask failed samples again")
-    run.add_argument("--no-report", action="store_true")
-    run.set_defaults(do=_run)
-    report = commands.add_parser("report", help="write the report of a run directory")
-    report.add_argument("folder", type=Path)
-    report.add_argument(
-        "--baseline", metavar="METHOD", help="compare with this method (default: the run's first)"
-    )
-    report.set_defaults(do=_report)
-    questions = commands.add_parser(
-        "questions", help="questions of a benchmark as JSONL, for other clients"
-    )
-    questions.add_argument("benchmark")
-    questions.add_argument("--data", type=Path, help="local file of questions")
-    questions.add_argument("--count", type=int, help="only the first so many")
-    questions.set_defaults(do=_questions)
-    check = commands.add_parser(
-        "check", help="does the grader agree with the gold answers of data files"
-    )
-    check.add_argument("data", type=Path, nargs="+")
-    check.add_argument(
-        "--benchmark", help="whose grader to use (default: the one that the file is named after)"
-    )
-    check.set_defaults(do=_check)
-    commands.add_parser(
-        "graders", help="math-verify and sgl-eval on generated variants"
-    ).set_defaults(do=_graders)
-    export = commands.add_parser(
-        "export", help="samples of a code benchmark, for the runner that scores them"
-    )
-    export.add_argument("folder", type=Path)
-    export.set_defaults(do=_export)
-    scores = commands.add_parser(
-        "scores", help="put a code runner's scores of one method into the run directory"
-    )
-    scores.add_argument("folder", type=Path)
-    scores.add_argument("method")
-    scores.add_argument("scores", type=Path, help="the runner's result file")
-    scores.add_argument(
-        "--tests", choices=("base", "plus"), default="base", help="of evalplus (default: base)"
-    )
-    scores.set_defaults(do=_scores)
-    paper = commands.add_parser("paper", help="write the run files of the paper's tables")
-    paper.add_argument("folder", type=Path)
-    paper.set_defaults(do=_paper)
-    commands.add_parser("list", help="the benchmarks").set_defaults(do=_list)
+    parser = argparse.ArgumentParser(prog="sglang-soft eval", description=__doc__)
+    found = parser.add_subparsers(dest="command", required=True)
+
+    def add(name: str, text: str, command: commands.Command) -> argparse.ArgumentParser:
+        added = found.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.set_defaults(do=command)
+        return added
+
+    for group in (_run, _report, _paper, _benchmarks, _graders, _code):
+        group(add)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Ends with the exit status of the command; a user's error is one line on standard error."""
     args = build_parser().parse_args(argv)
     try:
         raise SystemExit(args.do(args))

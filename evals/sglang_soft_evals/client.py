@@ -1,101 +1,128 @@
-"""Asking a server's OpenAI chat endpoint, with failures told apart from a server that is gone.
+"""The HTTP client of the evals: JSON over aiohttp, as in SGLang's own `bench_serving`.
 
-sgl-eval's own client is not used: after six tries it returns an empty answer and keeps no reason,
-which would then be graded as a wrong one.
+It tells a request that failed from a server that is gone: the first is a record of the run, the
+second stops it. sgl-eval's client is not used: after six tries it returns an empty answer without
+a reason, and that would be graded as a wrong answer.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
-from sglang_soft_evals.config import RunConfig
-from sglang_soft_evals.sample import Task, body, outcome
+HEALTH_TRIES = 3
+HEALTH_PAUSE = 2.0
+"""Seconds between two tries."""
+
+
+class NoAnswerError(Exception):
+    """A request got no answer: no connection, a broken one, or no answer in time."""
 
 
 class ServerGoneError(Exception):
-    """The server does not answer any more: nothing is recorded, the run stops and can be
-    resumed."""
+    """The server does not answer any more: nothing is recorded, and the run can be resumed."""
+
+
+class Answer(NamedTuple):
+    status: int
+    """HTTP status."""
+    content: dict[str, Any]
+    """The JSON object; `{"message": text}` if the answer is not one."""
+
+    @property
+    def error(self) -> str:
+        """What an answer without the expected content says."""
+        content = self.content
+        return f"HTTP {self.status}: {content.get('message') or content.get('error') or content}"
 
 
 class Client:
-    """Requests to one server, at most `concurrency` at once."""
+    """Requests to one server, any number at once.
 
-    def __init__(self, base_url: str, config: RunConfig) -> None:
+    Requests to this machine never go through a proxy. Others use the proxy that the environment
+    names (http_proxy, https_proxy, no_proxy).
+    """
+
+    def __init__(self, base_url: str, *, timeout_s: float, api_key: str | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        timeout = aiohttp.ClientTimeout(total=config.timeout_s, sock_connect=30)
         self._session = aiohttp.ClientSession(
-            timeout=timeout, connector=aiohttp.TCPConnector(limit=0)
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=30),
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=None if api_key is None else {"Authorization": f"Bearer {api_key}"},
+            trust_env=not is_loopback(base_url),
         )
 
     async def close(self) -> None:
         await self._session.close()
 
     async def get(self, path: str) -> Any:
-        """JSON of a GET. Raises ServerGoneError where the server does not answer with one."""
+        """JSON of a GET. Raises ServerGoneError if the server does not answer with it."""
         try:
             async with self._session.get(f"{self.base_url}{path}") as response:
                 response.raise_for_status()
                 return orjson.loads(await response.read())
         except (aiohttp.ClientError, asyncio.TimeoutError, orjson.JSONDecodeError) as error:
-            raise ServerGoneError(
-                f"{self.base_url}{path}: {error or type(error).__name__}"
-            ) from error
+            message = f"{self.base_url}{path}: {error or type(error).__name__}"
+            raise ServerGoneError(message) from error
 
-    async def chat(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The completion, or `{"error": text, "code": HTTP status or 0}`. Raises
-        ServerGoneError."""
+    async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
+        """POST a JSON object. Raises NoAnswerError."""
         try:
-            async with self._session.post(
-                f"{self.base_url}/v1/chat/completions", json=request
-            ) as response:
-                content = await response.read()
-                try:
-                    answer = orjson.loads(content)
-                except orjson.JSONDecodeError:
-                    answer = {"message": content.decode(errors="replace")[:500]}
-                if response.status != 200 or "choices" not in answer:
-                    message = answer.get("message") or answer.get("error") or answer
-                    return {"error": f"HTTP {response.status}: {message}", "code": response.status}
-                return answer
-        except asyncio.TimeoutError:
-            error = "the request timed out"
-        except aiohttp.ClientError as caught:
-            error = f"{type(caught).__name__}: {caught}"
-        if not await self.healthy():
-            raise ServerGoneError(f"{self.base_url} does not answer ({error})")
-        return {"error": error, "code": 0}
+            async with self._session.post(f"{self.base_url}{path}", json=body) as response:
+                raw = await response.read()
+        except asyncio.TimeoutError as error:
+            raise NoAnswerError("the request timed out") from error
+        except aiohttp.ClientError as error:
+            raise NoAnswerError(f"{type(error).__name__}: {error}") from error
+        try:
+            content = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            content = None
+        if not isinstance(content, dict):
+            content = {"message": raw.decode(errors="replace")[:500]}
+        return Answer(response.status, content)
 
-    async def healthy(self, attempts: int = 3) -> bool:
-        for attempt in range(attempts):
+    async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The chat completion, or `{"error": text, "status": HTTP status or 0}`.
+
+        Raises ServerGoneError if there is no answer and the server is not healthy.
+        """
+        try:
+            answer = await self.post("/v1/chat/completions", body)
+        except NoAnswerError as error:
+            if not await self.healthy():
+                raise ServerGoneError(f"{self.base_url} does not answer ({error})") from error
+            return {"error": str(error), "status": 0}
+        if answer.status != 200 or "choices" not in answer.content:
+            return {"error": answer.error, "status": answer.status}
+        return answer.content
+
+    async def healthy(self) -> bool:
+        """Whether `/health` answers, in one of HEALTH_TRIES tries."""
+        url, timeout = f"{self.base_url}/health", aiohttp.ClientTimeout(total=30)
+        for attempt in range(HEALTH_TRIES):
+            if attempt:
+                await asyncio.sleep(HEALTH_PAUSE)
             try:
-                async with self._session.get(
-                    f"{self.base_url}/health", timeout=aiohttp.ClientTimeout(total=30)
-                ) as response:
+                async with self._session.get(url, timeout=timeout) as response:
                     if response.status == 200:
                         return True
             except (aiohttp.ClientError, asyncio.TimeoutError):
                 pass
-            if attempt + 1 < attempts:
-                await asyncio.sleep(2)
         return False
 
-    async def ask(self, config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
-        """A record of `samples.jsonl` that is not graded yet. Raises ServerGoneError."""
-        started = time.monotonic()
-        completion = await self.chat(body(config, task, prompt))
-        record = {
-            "benchmark": config.benchmark,
-            "method": task.method.name,
-            "question": task.question.id,
-            "sample": task.sample,
-            "seed": task.seed,
-            **outcome(completion),
-            "gold": task.question.answer,
-            "prompt": prompt,
-        }
-        record["latency_s"] = round(time.monotonic() - started, 4)
-        return record
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified

@@ -1,17 +1,17 @@
-"""A run: one TOML (or YAML) file that says which server, benchmark, methods and sampling.
+"""A run: one TOML (or YAML) file that names the server, benchmark, sampling and methods.
 
 benchmark = "arith"
-samples = 4                                    # of every question, for every method
+samples = 4                      # of every question, for every method
 
-[server] model = "bundled"                              # starts a server; or base_url =
-"http://127.0.0.1:30000"
+[server]
+model = "bundled"                # starts a server; or base_url = "http://127.0.0.1:30000"
 
-[sampling]                                     # of every method
+[sampling]                       # of every method
 temperature = 0.6
 max_tokens = 256
 
 [[methods]]
-name = "hard"                                  # no soft_thinking: plain decoding
+name = "discrete"                # no soft_thinking: plain decoding
 
 [[methods]]
 name = "soft"
@@ -24,52 +24,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sglang_soft_evals import benchmarks
+from sglang_soft_evals.rules import TEXT, Rule, check, check_fields, integer, number, optional
 
-
-def check(ok: bool, key: str, allowed: str, value: Any) -> None:
-    """Raises ValueError naming key, range and value."""
-    if not ok:
-        raise ValueError(f"{key} must be {allowed}; got {value!r}.")
-
-
-def _integer(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+_URL = Rule(
+    "http(s)://host:port",
+    lambda v: isinstance(v, str) and v.startswith(("http://", "https://")),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     base_url: str | None = None
-    """A running server, as `http://host:port`; without it one is started."""
+    """A running server, as `http://host:port`; if it is None, the run starts one."""
     model: str = "default"
-    """What to start (`bundled`: the bundled model), or the name that requests to `base_url`
-    carry."""
+    """What to start (`bundled`: the toy model), or the model name in requests to `base_url`."""
     args: tuple[str, ...] = ()
     """More flags of `python -m sglang_soft.launch_server`."""
 
     def __post_init__(self) -> None:
-        url = self.base_url
-        check(
-            url is None or url.startswith(("http://", "https://")),
-            "server.base_url",
-            "http(s)://host:port",
-            url,
-        )
-        check(
-            url is not None or self.model != "default",
-            "server.model",
-            "set where base_url is not",
-            self.model,
-        )
-        check(
-            url is None or not self.args,
-            "server.args",
-            "empty where base_url is set",
-            list(self.args),
-        )
+        started, args = self.base_url is None, list(self.args)
+        check_fields(self, "server.", base_url=optional(_URL), model=TEXT)
+        set_model = not started or self.model != "default"
+        check(set_model, "server.model", "set if there is no base_url", self.model)
+        check(started or not args, "server.args", "empty if there is a base_url", args)
+        texts = all(isinstance(arg, str) for arg in args)
+        check(texts, "server.args", "a list of texts", args)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,26 +63,14 @@ class Sampling:
     """Thinking and answer together."""
 
     def __post_init__(self) -> None:
-        check(
-            _number(self.temperature) and self.temperature >= 0,
-            "sampling.temperature",
-            ">= 0",
-            self.temperature,
-        )
-        check(
-            _number(self.top_p) and 0 < self.top_p <= 1, "sampling.top_p", "in (0, 1]", self.top_p
-        )
-        check(
-            self.top_k == -1 or _integer(self.top_k, 1),
-            "sampling.top_k",
-            "-1 (all) or >= 1",
-            self.top_k,
-        )
-        check(
-            _number(self.min_p) and 0 <= self.min_p <= 1, "sampling.min_p", "in [0, 1]", self.min_p
-        )
-        check(
-            _integer(self.max_tokens, 1), "sampling.max_tokens", "an integer >= 1", self.max_tokens
+        check_fields(
+            self,
+            "sampling.",
+            temperature=number(">= 0", lambda v: v >= 0),
+            top_p=number("in (0, 1]", lambda v: 0 < v <= 1),
+            top_k=Rule("-1 (off) or >= 1", lambda v: v == -1 or integer(1).holds(v)),
+            min_p=number("in [0, 1]", lambda v: 0 <= v <= 1),
+            max_tokens=integer(1),
         )
 
 
@@ -112,34 +79,26 @@ class Method:
     name: str
     """In the report."""
     soft_thinking: Mapping[str, Any] | None = None
-    """Sent as `custom_params.soft_thinking`, which the server checks; None: plain decoding."""
+    """Sent as `custom_params.soft_thinking`, which the server checks; None: discrete decoding."""
 
     def __post_init__(self) -> None:
-        check(
-            isinstance(self.name, str) and self.name.strip() != "",
-            "methods.name",
-            "a text",
-            self.name,
-        )
-        given = self.soft_thinking
-        check(
-            given is None or isinstance(given, Mapping),
-            f"methods.{self.name}.soft_thinking",
-            "a table",
-            given,
-        )
+        check_fields(self, "methods.", name=TEXT)
+        table = optional(Rule("a table", lambda v: isinstance(v, Mapping)))
+        check_fields(self, f"methods.{self.name}.", soft_thinking=table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """A model behind an OpenAI-compatible endpoint that is asked where the grader says no; one
-    prompt for all."""
+    """A model that is asked about answers that the grader calls wrong, with one prompt for all."""
 
     base_url: str
-    """Up to and with `/v1`."""
+    """Of an OpenAI-compatible endpoint, `/v1` included."""
     model: str
     api_key_env: str | None = None
     """Environment variable that holds the key."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "judge.", base_url=_URL, model=TEXT, api_key_env=optional(TEXT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,23 +122,19 @@ class RunConfig:
     judge: Judge | None = None
 
     def __post_init__(self) -> None:
-        row = benchmarks.get(self.benchmark)
-        benchmarks.template(self.prompt or row.prompt)
-        check(
-            self.questions is None or _integer(self.questions, 1),
-            "questions",
-            "an integer >= 1",
-            self.questions,
+        check_fields(
+            self,
+            "",
+            benchmark=TEXT,
+            data=optional(TEXT),
+            prompt=optional(TEXT),
+            questions=optional(integer(1)),
+            samples=integer(1),
+            seed=integer(0),
+            concurrency=integer(1),
+            timeout_s=number("> 0 seconds", lambda v: v > 0),
         )
-        check(_integer(self.samples, 1), "samples", "an integer >= 1", self.samples)
-        check(_integer(self.seed, 0), "seed", "an integer >= 0", self.seed)
-        check(_integer(self.concurrency, 1), "concurrency", "an integer >= 1", self.concurrency)
-        check(
-            _number(self.timeout_s) and self.timeout_s > 0,
-            "timeout_s",
-            "> 0 seconds",
-            self.timeout_s,
-        )
+        benchmarks.template(self.prompt or benchmarks.get(self.benchmark).prompt)
         check(len(self.methods) > 0, "methods", "at least one", [])
         names = [method.name for method in self.methods]
         for name in names:

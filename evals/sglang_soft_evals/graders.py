@@ -1,31 +1,34 @@
-"""Graders: the answer that a text gives, and whether it is right. One grader for all methods of a
-run.
+"""Graders: the answer that a text gives, and whether it is right. All methods of a run have the
+same grader.
 
-Math and multiple choice are graded by sgl-eval, whose rules are NeMo-Skills' (math-verify
-underneath). Code is graded by runners of their own from exported samples (`export`); nothing that a
-model wrote is executed here.
+sgl-eval grades math and multiple choice, by NeMo-Skills' rules (math-verify underneath). Code is
+scored by its own runners from exported samples (`export`); nothing that a model wrote is executed
+here.
 
-math-verify bounds its time by SIGALRM, so grade on the main thread.
+math-verify limits its time by SIGALRM, which works on the main thread only. A run calls these
+functions in another process, with a deadline (`grading`).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
 class Grade(NamedTuple):
     correct: bool | None
-    """None: to be scored by a runner outside."""
+    """None: to be scored by another program."""
     answer: str | None
-    """The answer as extracted; None where the text gives none."""
+    """The answer as extracted; None if the text gives none."""
 
 
 _INTEGER = re.compile(r"-?\d+")
-_CODE = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
+_OPENING = re.compile(r"(`{3,})[ \t]*([\w+#.-]*)[^`]*$")
+"""A fence and its language, up to the end of the line."""
+_PYTHON = {"", "python", "python3", "py", "py3"}
 
 
 def arith(text: str, gold: str) -> Grade:
-    """Right when the last integer in the text is the gold answer (the rule of the bundled model's
+    """Right if the last integer in the text is the gold answer (the rule of the toy model's
     card)."""
     found = _INTEGER.findall(text)
     answer = found[-1] if found else None
@@ -33,7 +36,7 @@ def arith(text: str, gold: str) -> Grade:
 
 
 def math(text: str, gold: str) -> Grade:
-    r"""Right when the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`."""
+    r"""Right if the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`."""
     from sgl_eval._vendored.nemo_skills.math_grader import extract_answer, math_equal
 
     answer = extract_answer(text)
@@ -41,7 +44,7 @@ def math(text: str, gold: str) -> Grade:
 
 
 def mcq(text: str, gold: str) -> Grade:
-    """Right when the letter that sgl-eval's `eval_mcq` finds is the gold one."""
+    """Right if the letter that sgl-eval's `eval_mcq` finds is the gold one."""
     from sgl_eval.evals._multichoice import make_score_one_fn
     from sgl_eval.types import Example, Sample
 
@@ -50,9 +53,36 @@ def mcq(text: str, gold: str) -> Grade:
 
 
 def code(text: str, gold: str) -> Grade:
-    """The last code block; never right or wrong here."""
-    blocks = _CODE.findall(text)
-    return Grade(None, blocks[-1].strip("\n") if blocks else None)
+    """The last block of Python; never right or wrong here."""
+    blocks = list(python_blocks(text))
+    return Grade(None, blocks[-1] if blocks else None)
+
+
+def python_blocks(text: str) -> Iterator[str]:
+    """The fenced blocks that are Python or name no language, without empty ones.
+
+    A language may have spaces before it and any case. A block that is not closed (a truncated
+    answer) ends with the text. Line ends become `\\n`.
+    """
+    fence, language, block = "", "", list[str]()
+    for line in text.splitlines():
+        end = line.rstrip()
+        if not fence:
+            if opening := _OPENING.search(line):
+                fence, language, block = opening[1], opening[2].lower(), []
+        elif end.lstrip(" \t") == fence or (end.endswith(fence) and "`" not in end[: -len(fence)]):
+            yield from _python([*block, end[: -len(fence)]], language)
+            fence = ""
+        else:
+            block.append(line)
+    if fence:
+        yield from _python(block, language)
+
+
+def _python(lines: list[str], language: str) -> Iterator[str]:
+    block = "\n".join(lines).strip("\n").rstrip()
+    if block.strip() and language in _PYTHON:
+        yield block
 
 
 GRADERS: dict[str, Callable[[str, str], Grade]] = {
@@ -65,5 +95,5 @@ GRADERS: dict[str, Callable[[str, str], Grade]] = {
 
 
 def grade(grader: str, text: str, gold: str) -> Grade:
-    """Grade the text behind the thinking."""
+    """Grade the text after the thinking."""
     return GRADERS[grader](text, gold)

@@ -1,13 +1,14 @@
-"""An optional LLM judge: asked, with one prompt for every method, where the grader said no.
+"""An optional judge: a model that is asked about every answer that the grader calls wrong.
 
-It can only turn a no into a yes, as in the authors' scripts; that makes every method's accuracy an
-upper reading, and the record's `grader` says where it was asked.
+The judge can only turn a no into a yes, as in the authors' scripts. So every accuracy with a judge
+is an upper bound. The record's `grader` says whether the judge was asked.
 """
 
+import asyncio
 import os
 from typing import Any
 
-from sglang_soft_evals.client import ServerGoneError
+from sglang_soft_evals.client import Answer, Client, NoAnswerError, ServerGoneError
 from sglang_soft_evals.config import Judge
 
 PROMPT = """You compare a student's final answer with the reference answer of the same question.
@@ -20,44 +21,57 @@ Reference answer: {gold}
 End of the student's solution:
 {text}
 
-Is the student's final answer equivalent to the reference answer? Forms may differ (1/2 and 0.5), values may not.
-A solution that does not reach one final answer is not equivalent. Reply with one word, YES or NO."""
+Is the student's final answer equivalent to the reference answer? Forms may differ (1/2 and 0.5), \
+values may not.
+A solution that does not reach one final answer is not equivalent. Reply with one word, YES or \
+NO."""
 
 RETRIES = 5
-"""Of a request to the judge, with growing pauses."""
+PAUSE = 0.5
+"""Seconds before the first retry; doubled for each further one."""
+TIMEOUT = 600.0
+"""Seconds for one answer."""
 TAIL = 2000
 """Characters of a solution that the judge sees."""
 
 
 class JudgeClient:
-    """Asks the judge's endpoint, again and again for a while where that fails."""
+    """Asks the judge's endpoint. Raises ValueError if the environment lacks its key."""
 
     def __init__(self, judge: Judge) -> None:
-        from openai import AsyncOpenAI
+        name = judge.api_key_env
+        if name is not None and name not in os.environ:
+            raise ValueError(f"judge.api_key_env: the environment has no variable {name}.")
+        key = None if name is None else os.environ[name]
+        self._client = Client(judge.base_url, timeout_s=TIMEOUT, api_key=key)
+        self.model = judge.model
 
-        if judge.api_key_env is not None and judge.api_key_env not in os.environ:
-            raise ValueError(
-                f"judge.api_key_env: the environment has no variable {judge.api_key_env}."
-            )
-        key = os.environ[judge.api_key_env] if judge.api_key_env else "none"
-        self._client = AsyncOpenAI(base_url=judge.base_url, api_key=key, max_retries=RETRIES)
-        self._model = judge.model
+    async def close(self) -> None:
+        await self._client.close()
 
     async def says_yes(self, record: dict[str, Any]) -> bool:
-        """Whether the judge takes a record's answer for right. Greedy. Raises ServerGoneError: it
+        """Whether the judge calls a record's answer right. Greedy. Raises ServerGoneError if it
         does not answer."""
-        from openai import OpenAIError
-
-        prompt = PROMPT.format(
-            question=record["prompt"], gold=record["gold"], text=record["text"][-TAIL:]
-        )
-        try:
-            completion = await self._client.chat.completions.create(
-                model=self._model, messages=[{"role": "user", "content": prompt}], temperature=0.0
-            )
-        except OpenAIError as error:
-            raise ServerGoneError(
-                f"the judge does not answer ({type(error).__name__}: {error})"
-            ) from error
-        words = (completion.choices[0].message.content or "").upper().replace(".", " ").split()
+        text = record["text"][-TAIL:]
+        prompt = PROMPT.format(question=record["prompt"], gold=record["gold"], text=text)
+        messages = [{"role": "user", "content": prompt}]
+        answer = await self._ask({"model": self.model, "messages": messages, "temperature": 0.0})
+        content = answer.content["choices"][0]["message"]["content"] or ""
+        words = content.upper().replace(".", " ").split()
         return bool(words) and words[-1] == "YES"
+
+    async def _ask(self, body: dict[str, Any]) -> Answer:
+        for attempt in range(RETRIES + 1):
+            if attempt:
+                await asyncio.sleep(PAUSE * 2 ** (attempt - 1))
+            try:
+                answer = await self._client.post("/chat/completions", body)
+            except NoAnswerError as error:
+                reason = str(error)
+                continue
+            if answer.status == 200 and "choices" in answer.content:
+                return answer
+            reason = answer.error
+            if answer.status < 500 and answer.status not in (408, 409, 429):
+                break
+        raise ServerGoneError(f"the judge does not answer ({reason})")

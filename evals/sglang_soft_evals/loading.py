@@ -51,8 +51,8 @@ def load(
 
 
 def read_file(path: Path, name: str) -> list[Question]:
-    """Questions of a local JSON or JSONL file; without ids they are called `name-0`, `name-1`,
-    ..."""
+    """Questions of a local JSON or JSONL file. Without ids they are called `name-0`, `name-1` and
+    so on."""
     if not path.is_file():
         raise ValueError(f"data: there is no file {path}.")
     raw = path.read_bytes()
@@ -62,9 +62,8 @@ def read_file(path: Path, name: str) -> list[Question]:
         else:
             rows = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise ValueError(
-            f"data: {path} is not valid JSON{'L' * (path.suffix == '.jsonl')}: {error}."
-        ) from error
+        kind = "JSONL" if path.suffix == ".jsonl" else "JSON"
+        raise ValueError(f"data: {path} is not valid {kind}: {error}.") from error
     if not isinstance(rows, list):
         raise ValueError(f"data: {path} must hold a list of questions; got {type(rows).__name__}.")
     return [
@@ -79,15 +78,12 @@ def _local(row: Any, where: str, default_id: str) -> Question:
         try:
             question = next(turn["value"] for turn in row["prompt"] if turn["from"] == "user")
         except (StopIteration, KeyError, TypeError) as error:
-            raise ValueError(
-                f'{where}: prompt must hold {{"from": "user", "value": ...}}.'
-            ) from error
+            turn = '{"from": "user", "value": ...}'
+            raise ValueError(f"{where}: prompt must hold {turn}.") from error
     else:
         question = first(row, ("question", "problem", "prompt"), where)
     answer = first(row, ("final_answer", "answer", "expected_answer"), where)
     if not isinstance(question, str) or not question.strip():
-        raise ValueError(
-            f"{where}: the question must be a text that is not empty; got {question!r}."
-        )
+        raise ValueError(f"{where}: the question must be a text, not empty; got {question!r}.")
     text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
     return Question(str(row.get("id", row.get("task_id", default_id))), question, text)

@@ -1,10 +1,10 @@
-"""Run files of every row of the paper's tables (arXiv 2505.15778): three models, seven benchmarks,
-the ablation.
+"""The runs of the paper's tables (arXiv 2505.15778): three models, seven benchmarks, the ablation.
 
-They differ from the paper's scripts in what makes a comparison fair: as many samples for Soft
-Thinking as for CoT, one grader, and the control that the paper lacks, sampled CoT with the same
-Cold Stop. Parameters of Soft Thinking are the paper's: T 0.6, top-k 30, top-p 0.95, min-p 0.001; n
-15 for QwQ and 10 for the distilled models; tau 0.01, N 256.
+`sglang-soft eval run paper:NAME` starts one; `sglang-soft eval paper NAME` prints its run file.
+
+Two things differ from the paper's scripts, so that the comparison is fair. Every method gets the
+same number of samples and the same grader. And there is the control that the paper lacks: sampled
+CoT with the same Cold Stop. The parameters of Soft Thinking are the paper's.
 """
 
 from pathlib import Path
@@ -12,18 +12,17 @@ from typing import Any, NamedTuple
 
 
 class Model(NamedTuple):
-    name: str
     path: str
-    """On the hub."""
+    """On the Hugging Face hub."""
     max_topk: int
     """n of the paper."""
 
 
-MODELS = (
-    Model("qwq-32b", "Qwen/QwQ-32B", 15),
-    Model("r1-distill-qwen-32b", "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 10),
-    Model("r1-distill-llama-70b", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 10),
-)
+MODELS = {
+    "qwq-32b": Model("Qwen/QwQ-32B", 15),
+    "r1-distill-qwen-32b": Model("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 10),
+    "r1-distill-llama-70b": Model("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 10),
+}
 SAMPLES = {
     "math500": 4,
     "aime2024": 32,
@@ -33,12 +32,17 @@ SAMPLES = {
     "mbpp": 4,
     "livecodebench": 4,
 }
-"""Of every question, for every method: the fewer questions, the more samples."""
+"""Samples of every question: the fewer questions, the more samples."""
 ABLATION = ("aime2024", "livecodebench")
+NAMES = (
+    *(f"{model}/{benchmark}" for model in MODELS for benchmark in SAMPLES),
+    *(f"ablation/{benchmark}" for benchmark in ABLATION),
+)
 COLD_STOP = {"cold_stop_entropy": 0.01, "cold_stop_steps": 256}
 
-_HEADER = """# {title}
-# Written by `sglang-soft eval paper evals/runs/paper`.
+_HEADER = """\
+# {title}
+# `sglang-soft eval paper {name}` prints this file.
 benchmark = "{benchmark}"
 samples = {samples}
 concurrency = 64
@@ -55,19 +59,20 @@ min_p = 0.001
 max_tokens = 32768
 """
 
+Methods = dict[str, dict[str, Any] | None]
 
-def methods(model: Model) -> dict[str, dict[str, Any] | None]:
+
+def main_rows(model: Model) -> Methods:
     """The rows of the main tables, and the control."""
-    soft = {"method": "soft", "max_topk": model.max_topk}
     return {
         "CoT": None,
         "CoT, greedy": {"method": "cot", "temperature": 0.0, "answer_temperature": 0.0},
         "CoT + Cold Stop": {"method": "cot", **COLD_STOP},
-        "Soft Thinking": {**soft, **COLD_STOP},
+        "Soft Thinking": {"method": "soft", "max_topk": model.max_topk, **COLD_STOP},
     }
 
 
-def ablation(model: Model) -> dict[str, dict[str, Any] | None]:
+def ablation_rows(model: Model) -> Methods:
     """The rows of the ablation, and the controls."""
     soft = {"method": "soft", "max_topk": model.max_topk}
     return {
@@ -80,43 +85,49 @@ def ablation(model: Model) -> dict[str, dict[str, Any] | None]:
     }
 
 
-def files() -> dict[str, str]:
-    """Every run file by its path below the folder of the paper's runs."""
-    made = {}
-    for model in MODELS:
-        for benchmark, samples in SAMPLES.items():
-            title = f"{model.path} on {benchmark}: a row of the paper's main tables, with the control it lacks"
-            made[f"{model.name}/{benchmark}.toml"] = _text(
-                title, benchmark, samples, model, methods(model)
-            )
-    for benchmark in ABLATION:
-        title = f"{MODELS[0].path} on {benchmark}: the paper's ablation, with controls"
-        made[f"ablation/{benchmark}.toml"] = _text(
-            title, benchmark, SAMPLES[benchmark], MODELS[0], ablation(MODELS[0])
-        )
-    return made
-
-
-def _text(
-    title: str, benchmark: str, samples: int, model: Model, rows: dict[str, dict[str, Any] | None]
-) -> str:
-    text = _HEADER.format(title=title, benchmark=benchmark, samples=samples, path=model.path)
-    for name, params in rows.items():
-        text += f'\n[[methods]]\nname = "{name}"\n'
+def text(name: str) -> str:
+    """The run file of one of NAMES. Raises ValueError for another name."""
+    if name not in NAMES:
+        raise ValueError(f"a run of the paper must be one of {', '.join(NAMES)}; got {name!r}.")
+    table, benchmark = name.split("/")
+    if table == "ablation":
+        model = MODELS["qwq-32b"]
+        title, rows = "the paper's ablation, and the controls", ablation_rows(model)
+    else:
+        model = MODELS[table]
+        title, rows = "a row of the paper's main tables, and the control", main_rows(model)
+    written = _HEADER.format(
+        title=f"{model.path} on {benchmark}: {title}",
+        name=name,
+        benchmark=benchmark,
+        samples=SAMPLES[benchmark],
+        path=model.path,
+    )
+    for method, params in rows.items():
+        written += f'\n[[methods]]\nname = "{method}"\n'
         if params is not None:
-            inline = ", ".join(
-                f'{k} = "{v}"' if isinstance(v, str) else f"{k} = {v}" for k, v in params.items()
-            )
-            text += f"soft_thinking = {{{inline}}}\n"
-    return text
+            pairs = (f"{k} = {v!r}".replace("'", '"') for k, v in params.items())
+            written += f"soft_thinking = {{{', '.join(pairs)}}}\n"
+    return written
+
+
+def table() -> list[dict[str, str]]:
+    """Every run, for the command line and the docs."""
+    rows = []
+    for name in NAMES:
+        first, benchmark = name.split("/")
+        model = MODELS["qwq-32b" if first == "ablation" else first]
+        samples = str(SAMPLES[benchmark])
+        rows.append({"name": name, "model": model.path, "benchmark": benchmark, "samples": samples})
+    return rows
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the run files below `folder`."""
+    """Write every run file below `folder`, to edit them."""
     paths = []
-    for name, text in files().items():
-        path = folder / name
+    for name in NAMES:
+        path = folder / f"{name}.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text(name))
         paths.append(path)
     return paths

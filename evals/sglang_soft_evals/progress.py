@@ -1,69 +1,72 @@
-"""Running accuracy and tokens of each method, on standard error while a run goes."""
+"""Accuracy and tokens of each method so far, on standard error while a run goes on."""
 
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from sglang_soft_evals.record import Record
+
 REPORT_EVERY = 30.0
-"""Seconds between two lines where standard error is no terminal."""
+"""Seconds between two reports if standard error is not a terminal."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    records: int = 0
+    right: int = 0
+    graded: int = 0
+    tokens: int = 0
+
+    def add(self, record: Record) -> None:
+        self.records += 1
+        self.right += record.graded and record.correct
+        self.graded += record.graded
+        self.tokens += record.completion_tokens
+
+    def __str__(self) -> str:
+        if not self.records:
+            return ""
+        accuracy = f"{100 * self.right / self.graded:.1f}%" if self.graded else "-"
+        return f"accuracy {accuracy}, {self.tokens / self.records:.0f} tokens"
 
 
 class Progress:
-    """One bar a method on a terminal, now and then one line a method elsewhere."""
+    """One bar for each method on a terminal; elsewhere one line for each method now and then."""
 
-    def __init__(self, methods: Iterable[str], total: int, done: Iterable[dict[str, Any]]) -> None:
-        self._tally = {
-            name: [0, 0, 0, 0] for name in methods
-        }  # records, right, graded, completion tokens
+    def __init__(self, methods: Iterable[str], total: int, done: Iterable[Record]) -> None:
+        self._tallies = {name: _Tally() for name in methods}
         self._total = total
-        terminal = sys.stderr.isatty()
-        width = max(map(len, self._tally))
-        self._bars = {
-            name: tqdm(total=total, desc=f"{name:{width}}", position=i, leave=True)
-            for i, name in enumerate(self._tally)
-            if terminal
-        }
         for record in done:
-            self._add(record)
-        for name, bar in self._bars.items():
-            bar.initial = bar.n = self._tally[name][0]
-            bar.set_postfix_str(self._figures(name))
+            self._tallies[record.method].add(record)
+        width = max(map(len, self._tallies))
+        self._bars: dict[str, tqdm] = {}
+        for position, (name, tally) in enumerate(self._tallies.items()):
+            if sys.stderr.isatty():
+                label, start = f"{name:{width}}", tally.records
+                bar = tqdm(total=total, initial=start, desc=label, position=position)
+                bar.set_postfix_str(str(tally))
+                self._bars[name] = bar
         self._reported = time.monotonic()
 
-    def _add(self, record: dict[str, Any]) -> None:
-        tally = self._tally[record["method"]]
-        tally[0] += 1
-        if record["correct"] is not None:
-            tally[1] += record["correct"]
-            tally[2] += 1
-        tally[3] += record["completion_tokens"]
-
-    def _figures(self, name: str) -> str:
-        records, right, graded, tokens = self._tally[name]
-        accuracy = f"{100 * right / graded:.1f}%" if graded else "-"
-        return f"accuracy {accuracy}, {tokens / records:.0f} tokens" if records else ""
-
-    def tick(self, record: dict[str, Any]) -> None:
-        self._add(record)
-        name = record["method"]
+    def tick(self, record: Record) -> None:
+        """Count one more record."""
+        tally = self._tallies[record.method]
+        tally.add(record)
         if self._bars:
-            self._bars[name].set_postfix_str(self._figures(name), refresh=False)
-            self._bars[name].update()
+            self._bars[record.method].set_postfix_str(str(tally), refresh=False)
+            self._bars[record.method].update()
         elif time.monotonic() - self._reported > REPORT_EVERY:
             self.show()
 
     def show(self) -> None:
-        """One line a method."""
+        """One line for each method."""
         self._reported = time.monotonic()
-        for name, tally in self._tally.items():
-            print(
-                f"{name}: {tally[0]}/{self._total}  {self._figures(name)}",
-                file=sys.stderr,
-                flush=True,
-            )
+        for name, tally in self._tallies.items():
+            line = f"{name}: {tally.records}/{self._total}  {tally}"
+            print(line, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         for bar in self._bars.values():

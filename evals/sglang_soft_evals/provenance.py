@@ -1,4 +1,4 @@
-"""Where a run's figures come from: versions, hardware, commit, prompt. Written into `run.json`."""
+"""What the figures of a run depend on: versions, hardware, commit, prompt. Part of `run.json`."""
 
 import os
 import platform
@@ -23,10 +23,19 @@ PACKAGES = (
     "latex2sympy2-extended",
 )
 SERVER_FIELDS = (
-    "dtype", "quantization", "kv_cache_dtype", "tp_size", "dp_size", "attention_backend", "sampling_backend",
-    "max_running_requests", "enable_deterministic_inference", "random_seed", "reasoning_parser",
-)  # fmt: skip
-"""Of `/server_info`, where the server has it: what can change figures."""
+    "dtype",
+    "quantization",
+    "kv_cache_dtype",
+    "tp_size",
+    "dp_size",
+    "attention_backend",
+    "sampling_backend",
+    "max_running_requests",
+    "enable_deterministic_inference",
+    "random_seed",
+    "reasoning_parser",
+)
+"""Of `/server_info`, as far as the server has them: what can change figures."""
 
 
 def now() -> str:
@@ -44,7 +53,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> str:
-    """Of the machine that the run is on, in words."""
+    """The machine that the run is on, in words."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -54,51 +63,55 @@ def hardware() -> str:
     except (OSError, StopIteration):
         pass
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join([f"{name}, {cores} cores", *_gpus()])
-
-
-def _gpus() -> list[str]:
-    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
-            "\n"
-        )[:-1]
-    except (OSError, subprocess.CalledProcessError):
-        return []
+    gpus = _output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]) or ""
+    return ", ".join([f"{name}, {cores} cores", *gpus.splitlines()])
 
 
 def commit() -> str:
-    """Of the checkout that this package lies in; `unknown` where it is installed without one."""
+    """The commit of the checkout that holds this package; `unknown` if there is none."""
     git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
-        )
-    except (OSError, subprocess.CalledProcessError):
+    head = _output([*git, "rev-parse", "HEAD"])
+    changed = _output([*git, "status", "--porcelain", "-uno"])
+    if head is None or changed is None:
         return "unknown"
-    return head + (" with changes" if changed.stdout.strip() else "")
+    return head + (" with changes" if changed else "")
+
+
+def _output(command: list[str]) -> str | None:
+    """What a command prints; None if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def command_line(argv: list[str]) -> str:
+    """The command that started the run, without the API key."""
+    words = argv[1 + (argv[1:2] == ["eval"]) :]
+    for index, word in enumerate(words):
+        if word.startswith("--api-key="):
+            words[index] = "--api-key=..."
+        elif index and words[index - 1] == "--api-key":
+            words[index] = "..."
+    return shlex.join(["sglang-soft", "eval", *words])
 
 
 def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[str, Any]:
+    """The provenance of a run. server_info: what `/server_info` answers."""
     row = benchmarks.get(config.benchmark)
+    server = {name: value for name in SERVER_FIELDS if (value := server_info.get(name)) is not None}
     return {
         "versions": versions(),
         "hardware": hardware(),
         "commit": commit(),
         "started": now(),
-        "command": shlex.join(
-            ["sglang-soft", "eval", *sys.argv[1 + (sys.argv[1:2] == ["eval"]) :]]
-        ),
+        "command": command_line(sys.argv),
         "model": model,
         "prompt_template": benchmarks.template(config.prompt or row.prompt),
         "source": config.data or row.source,
         "grader": row.grader,
         "judge": None if config.judge is None else config.judge.model,
         "sampling": config.to_dict()["sampling"],
-        "server": {
-            name: server_info[name] for name in SERVER_FIELDS if server_info.get(name) is not None
-        },
+        "server": server,
     }

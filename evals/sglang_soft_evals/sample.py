@@ -1,4 +1,4 @@
-"""One sample: what is asked for it, and what the answer says of text, tokens and ending."""
+"""One sample: what is asked for it, and what its answer says about text, tokens and ending."""
 
 import hashlib
 from collections.abc import Mapping
@@ -10,6 +10,21 @@ from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.hub import Question
 
 _THINK_END = "</think>"
+_NO_ANSWER: dict[str, Any] = {
+    "status": "failed",
+    "correct": None,
+    "answer": None,
+    "thinking_method": None,
+    "thinking_tokens": 0,
+    "answer_tokens": 0,
+    "completion_tokens": 0,
+    "thinking_finish_reason": None,
+    "mean_entropy": None,
+    "reasoning": "",
+    "text": "",
+}
+_SAME = ("thinking_tokens", "answer_tokens", "thinking_finish_reason", "mean_entropy")
+"""Have the same names in `meta_info.soft_thinking` and in a record."""
 
 
 class Task(NamedTuple):
@@ -22,15 +37,15 @@ class Task(NamedTuple):
 
 
 def seed_of(run_seed: int, question: str, sample: int) -> int:
-    """The sampling seed, in [0, 2^31). The same for every method, so that methods share their
-    luck."""
+    """The sampling seed, in [0, 2^31). It is the same for every method."""
     digest = hashlib.sha256(orjson.dumps([run_seed, question, sample])).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
 def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
     """The request. Everything but `custom_params` is the same for all methods."""
-    request: dict[str, Any] = {
+    params = task.method.soft_thinking
+    return {
         "model": config.server.model if config.server.base_url else "default",
         "messages": [{"role": "user", "content": prompt}],
         "temperature": config.sampling.temperature,
@@ -40,55 +55,73 @@ def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
         "max_tokens": config.sampling.max_tokens,
         "seed": task.seed,
         "return_meta_info": True,
+        # False, not absent: the server may have a default that enables Soft Thinking.
+        "custom_params": {"soft_thinking": False if params is None else dict(params)},
     }
-    if task.method.soft_thinking is not None:
-        request["custom_params"] = {"soft_thinking": dict(task.method.soft_thinking)}
-    else:
-        request["custom_params"] = {
-            "soft_thinking": False
-        }  # not the server-wide default, should there be one
-    return request
 
 
 def outcome(completion: Mapping[str, Any]) -> dict[str, Any]:
-    """What a completion says of text, tokens and ending.
+    """What a completion, or an error of `Client.chat`, says about text, tokens and ending.
 
-    Thinking tokens are those before think-end, answer tokens those behind it, for every method
-    alike: SGLang counts both sides in `reasoning_tokens`, think-end included.
+    For every method, thinking tokens are those before think-end and answer tokens those after it.
+    For a discrete request they are counted from SGLang's `reasoning_tokens`, which include
+    think-end. Raises ValueError for an answer of another version of the plugin.
     """
-    record: dict[str, Any] = {"status": "failed", "correct": None, "answer": None}
-    record |= {"thinking_tokens": 0, "answer_tokens": 0, "completion_tokens": 0, "how_ended": None}
-    record |= {"mean_entropy": None, "reasoning": "", "text": "", "error": completion.get("error")}
-    if record["error"] is not None:
-        return record
-    choice = completion["choices"][0]
-    meta, usage, message = (
-        choice.get("meta_info") or {},
-        completion.get("usage") or {},
-        choice["message"],
-    )
+    if completion.get("error") is not None:
+        return _NO_ANSWER | {"error": completion["error"]}
+    choice, usage = completion["choices"][0], completion.get("usage") or {}
+    meta, message = choice.get("meta_info") or {}, choice["message"]
     finish = meta.get("finish_reason") or {"type": choice.get("finish_reason")}
     if finish.get("type") == "abort":
-        return record | {"error": f"aborted by the server: {finish.get('message')}"}
+        return _NO_ANSWER | {"error": f"aborted by the server: {finish.get('message')}"}
     reasoning, text = message.get("reasoning_content") or "", message.get("content") or ""
     if not reasoning and _THINK_END in text:  # a server without a reasoning parser
         reasoning, text = text.split(_THINK_END, 1)
-    completed = usage.get("completion_tokens", 0)
-    soft = meta.get("soft_thinking")
-    if soft is not None:
-        thinking, answer, how = soft["thinking_tokens"], soft["answer_tokens"], soft["how_ended"]
-    else:
-        before = meta.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0
-        answer = completed - before
-        how = None if not before else "think_end" if answer else str(finish.get("type"))
-        thinking = before - (how == "think_end")
-    return record | {
+    return {
         "status": "truncated" if finish.get("type") == "length" else "ok",
-        "thinking_tokens": thinking,
-        "answer_tokens": answer,
-        "completion_tokens": completed,
-        "how_ended": how,
-        "mean_entropy": None if soft is None else soft["mean_entropy"],
+        "correct": None,
+        "answer": None,
+        **_thinking(meta, usage, str(finish.get("type"))),
         "reasoning": reasoning,
         "text": text,
+        "error": None,
     }
+
+
+def _thinking(meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str) -> dict[str, Any]:
+    completed = usage.get("completion_tokens", 0)
+    if (soft := meta.get("soft_thinking")) is not None:
+        if missing := [name for name in _SAME if name not in soft]:
+            raise ValueError(
+                f"meta_info.soft_thinking lacks {', '.join(missing)}: the server runs another "
+                "version of the plugin than these evals"
+            )
+        same = {name: soft[name] for name in _SAME}
+        return {"thinking_method": soft["method"], "completion_tokens": completed, **same}
+    before = meta.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0
+    answer = completed - before
+    reason = None if not before else "stop_token" if answer else finish
+    return {
+        "thinking_method": None,
+        "thinking_tokens": before - (reason == "stop_token"),
+        "answer_tokens": answer,
+        "completion_tokens": completed,
+        "thinking_finish_reason": reason,
+        "mean_entropy": None,
+    }
+
+
+def other_method(asked: str | None, served: str | None) -> str | None:
+    """What is wrong if the server used another method than the one asked for; None if nothing."""
+    if asked == served:
+        return None
+    if served is None:
+        return f"asked for method {asked!r}, the answer has no meta_info.soft_thinking"
+    return f"asked for {'a discrete request' if asked is None else f'method {asked!r}'}, the " + (
+        f"server used method {served!r}"
+    )
+
+
+def failed(record: dict[str, Any], error: str) -> dict[str, Any]:
+    """The record of an answer that does not count."""
+    return record | _NO_ANSWER | {"error": error}

@@ -18,8 +18,7 @@ from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBack
 from sglang.srt.layers.radix_attention import RadixAttention
 from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
-
-from sglang_soft.cpu import attention
+from sglang_soft_cpu import attention
 
 
 def arguments() -> argparse.Namespace:
@@ -104,8 +103,9 @@ def main() -> None:
     for name, values in seconds.items():
         deciles = statistics.quantiles((1e3 * s for s in values), n=10)
         print(
-            f"{name:12} median {deciles[4] / args.layers:7.3f} ms a layer, {deciles[4]:7.3f} ms a step "
-            f"(10-90%: {deciles[0]:.3f}-{deciles[8]:.3f}, fastest {1e3 * min(values):.3f}, n={len(values)})"
+            f"{name:12} median {deciles[4] / args.layers:7.3f} ms a layer, {deciles[4]:7.3f} ms a "
+            f"step (10-90%: {deciles[0]:.3f}-{deciles[8]:.3f}, fastest {1e3 * min(values):.3f}, "
+            f"n={len(values)})"
         )
     ratios = sorted(a / b for a, b in zip(*seconds.values(), strict=True))
     fastest = [min(values) for values in seconds.values()]

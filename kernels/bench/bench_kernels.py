@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import sglang_soft_kernels as kernels
 import torch
-from sglang_soft_kernels import sampling_reference
 
 
 class Sizes(NamedTuple):
@@ -108,12 +107,12 @@ def sampling_rows(sizes: Sizes, device: str):
         floats = [torch.full((B,), x, device=device) for x in (0.6, 0.95, 0.001)]
         ints = [torch.full((B,), x, dtype=torch.int32, device=device) for x in (30, sizes.K)]
         params = (floats[0], ints[0], floats[1], floats[2], ints[1])
-        got = kernels.soft_sample(logits, *params, K=sizes.K, max_top_k=30)
-        want = sampling_reference.soft_sample(logits, *params, K=sizes.K, max_top_k=30)
+        got = kernels.soft_sample(logits, *params, k=sizes.K, top_k_bound=30)
+        want = kernels.soft_sample.naive(logits, *params, k=sizes.K, top_k_bound=30)
         assert (got.ids == want.ids).float().mean() > 0.99, "wrong result: nothing to time"
         torch.testing.assert_close(got.entropy, want.entropy, rtol=1e-5, atol=1e-5)
         runs = {
-            "soft_sample": partial(kernels.soft_sample, logits, *params, K=sizes.K, max_top_k=30),
+            "soft_sample": partial(kernels.soft_sample, logits, *params, k=sizes.K, top_k_bound=30),
             "eager": partial(plain_sample, logits, *params, sizes.K),
             "compiled": partial(compiled(plain_sample), logits, *params, sizes.K),
         }
@@ -144,6 +143,23 @@ def mixture_rows(sizes: Sizes, device: str):
                 nbytes,
                 runs,
             )
+
+
+def graph_rows(sizes: Sizes, device: str):
+    """What a captured decode graph runs: the widest pool, embedding offsets looked up, 10 slots
+    used."""
+    dtype, k = torch.bfloat16, 32
+    table = torch.randn(sizes.V, sizes.H, dtype=dtype, device=device)
+    for T in sizes.batches:
+        ids = torch.randint(0, sizes.V, (T, k), dtype=torch.int32, device=device)
+        weights = torch.zeros(T, k, device=device)
+        weights[:, : sizes.K] = torch.rand(T, sizes.K, device=device).softmax(1)
+        offsets = torch.zeros(T, sizes.H, dtype=dtype, device=device)
+        flags = torch.zeros(T, dtype=torch.bool, device=device)
+        inputs = (table, ids[:, 0].long(), torch.arange(T, device=device), ids, weights)
+        run = partial(kernels.embedding_mixture, *inputs, offsets=offsets, has_offset=flags)
+        nbytes = T * (sizes.K + 1) * sizes.H * table.element_size()
+        yield f"mixture graph T={T} H={sizes.H} k={k}", nbytes, {"embedding_mixture": run}
 
 
 @cache
@@ -186,7 +202,7 @@ def main() -> int:
         f"{'case':36}{'implementation':20}{'us':>9}{'p20-p80':>16}{'x floor':>9}{'x same copy':>13}"
     )
     figures = []
-    for rows in (mixture_rows, sampling_rows):
+    for rows in (mixture_rows, graph_rows, sampling_rows):
         for case, nbytes, runs in rows(sizes, device):
             floor, same = nbytes / bandwidth / 1e3, copy_time(nbytes, device).median
             for implementation, run in runs.items():

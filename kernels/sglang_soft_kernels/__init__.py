@@ -1,5 +1,5 @@
-"""Kernels of sglang-soft for GPUs and CPUs, and beside them plain PyTorch references, their
-specification.
+"""Kernels of sglang-soft for GPUs and CPUs. One folder an operator family: `naive` in plain PyTorch
+is the specification, `triton` and `cpu` compute the same.
 
 `import sglang_soft_kernels` imports neither torch nor triton nor numba: SGLang loads plugins before
 it has set CUDA up.
@@ -9,14 +9,16 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "SoftSample": "sampling_reference",
-    "StepRecord": "state_reference",
-    "VocabShard": "mixture_reference",
-    "advance": "dispatch",
-    "decide": "dispatch",
-    "embedding_mixture": "dispatch",
-    "merge": "dispatch",
-    "soft_sample": "dispatch",
+    "SoftSample": "sampling.naive",
+    "StepRecord": "state.naive",
+    "Unfiltered": "sampling.naive",
+    "VocabShard": "mixture.naive",
+    "embedding_mixture": "mixture.naive",
+    "finish_step": "state.naive",
+    "overwrite_tokens": "state.naive",
+    "soft_sample": "sampling.naive",
+    "update_pool": "state.naive",
+    "warmup": "warmup",
 }
 
 __all__ = list(_HOME)

@@ -22,7 +22,9 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from . import mixture_triton, sampling_triton, state_triton
+from .mixture import triton as mixture
+from .sampling import triton as sampling
+from .state import triton as state
 
 ARCHS = (80, 90, 100)
 
@@ -46,15 +48,10 @@ class Resources(NamedTuple):
 
 
 def variants() -> Iterator[Variant]:
-    """What the launchers ask for at the sizes of real models, and the extremes of K."""
-    index_types = {
-        "input_ids_ptr": "*i64",
-        "rows_ptr": "*i64",
-        "ids_ptr": "*i32",
-        "weights_ptr": "*fp32",
-    }
-    index_types["has_vector_ptr"] = "*i8"
-    for dtype, out, K, H, shard, vectors in [
+    """What the launchers ask for at the sizes of real models, and the extremes of k."""
+    index_types = {"input_ids_ptr": "*i64", "rows_ptr": "*i64", "ids_ptr": "*i32"}
+    index_types |= {"weights_ptr": "*fp32", "has_offset_ptr": "*i8"}
+    for dtype, out, k, H, shard, offsets in [
         ("bf16", "bf16", 10, 5120, False, False),
         ("bf16", "bf16", 64, 5120, False, False),
         ("bf16", "bf16", 32, 5120, False, True),  # what a captured decode graph holds
@@ -64,56 +61,61 @@ def variants() -> Iterator[Variant]:
         ("fp16", "fp16", 10, 5120, False, False),
         ("fp32", "fp32", 64, 4096, True, True),
     ]:
-        config = mixture_triton.launch_config(H, K)
+        config = mixture.launch_config(H, k)
         num_warps = config.pop("num_warps")
-        types = (
-            index_types
-            | {f"{name}_ptr": f"*{dtype}" for name in ("table", "vectors")}
-            | {"out_ptr": f"*{out}"}
-        )
-        label = f"mixture {dtype}->{out} K={K} H={H}{' shard' if shard else ''}{' vectors' if vectors else ''}"
-        values = config | {"K": K, "SHARD": shard, "VECTORS": vectors, "ADD_VECTORS": vectors}
-        yield Variant(label, mixture_triton.mixture_kernel, types, values, num_warps)
-    row_types = {"temperature_ptr": "*fp32", "maxima_ptr": "*fp32", "shares_ptr": "*fp32"}
-    for dtype in ("fp32", "bf16"):
-        types = row_types | {"logits_ptr": f"*{dtype}"}
-        yield Variant(f"scan {dtype}", sampling_triton.scan_kernel, types, {}, 8)
-    for V, K, max_top_k in [
-        (151_936, 10, 30),
-        (151_936, 64, 128),
-        (262_144, 64, 128),
-        (262_144, 15, 30),
-        (111, 10, 0),
-    ]:
-        config = sampling_triton.launch_config(V, K, max_top_k)
-        num_warps = config.pop("num_warps")
-        types = row_types | {
-            "logits_ptr": "*fp32",
-            "top_k_ptr": "*i32",
-            "top_p_ptr": "*fp32",
-            "min_p_ptr": "*fp32",
-        }
-        types |= {"n_ptr": "*i32", "blocks_ptr": "*i32", "keys_ptr": "*i64", "ids_ptr": "*i32"}
-        types |= {"weights_ptr": "*fp32", "entropy_ptr": "*fp32"}
-        label = f"finish V={V} K={K} top_k<={max_top_k}"
-        yield Variant(label, sampling_triton.finish_kernel, types, config, num_warps)
+        types = index_types | {f"{name}_ptr": f"*{dtype}" for name in ("table", "offsets")}
+        types["out_ptr"] = f"*{out}"
+        notes = (" shard" if shard else "") + (" offsets" if offsets else "")
+        values = config | {"SHARD": shard, "OFFSETS": offsets, "ADD_OFFSETS": offsets}
+        label = f"mixture {dtype}->{out} k={k} H={H}{notes}"
+        yield Variant(label, mixture.mixture_kernel, types, values, num_warps)
+    yield from _sampling_variants()
     yield from _state_variants()
+
+
+def _sampling_variants() -> Iterator[Variant]:
+    row_types = {"index_ptr": "*i64", "temperature_ptr": "*fp32", "maxima_ptr": "*fp32"}
+    row_types["shares_ptr"] = "*fp32"
+    for dtype, unfiltered in [("fp32", False), ("fp32", True), ("bf16", False)]:
+        types = row_types | {"logits_ptr": f"*{dtype}"}
+        label = f"scan {dtype}{' unfiltered' if unfiltered else ''}"
+        yield Variant(label, sampling.scan_kernel, types, {"UNFILTERED": unfiltered}, 8)
+    floats = ("top_p", "min_p", "weights", "entropy", "max_prob", "ratios", "entropy_1")
+    types = row_types | {f"{name}_ptr": "*fp32" for name in floats}
+    integers = ("top_k", "num_candidates", "blocks", "ids", "top_ids")
+    types |= {f"{name}_ptr": "*i32" for name in integers}
+    types |= {"logits_ptr": "*fp32", "keys_ptr": "*i64"}
+    for V, bound, unfiltered in [
+        (151_936, 10, False),
+        (151_936, 30, False),
+        (151_936, 30, True),
+        (151_936, 128, True),
+        (262_144, 64, False),
+        (262_144, 128, False),
+        (111, 0, False),
+    ]:
+        config = sampling.launch_config(V, 10, bound)
+        num_warps = config.pop("num_warps")
+        label = f"finish V={V} top_k<={bound}{' unfiltered' if unfiltered else ''}"
+        values = config | {"UNFILTERED": unfiltered}
+        yield Variant(label, sampling.finish_kernel, types, values, num_warps)
 
 
 def _state_variants() -> Iterator[Variant]:
     types = {f"{name}_ptr": "*i32" for name in ("ids", "token", "ints", "packed", "before")}
-    types |= {
-        f"{name}_ptr": "*fp32" for name in ("weights", "entropy", "logits", "floats", "state")
-    }
-    types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows")} | {"conclude_ptr": "*i8"}
-    for K, S, conclude in [(10, 0, False), (64, 5, True)]:
-        config = state_triton.launch_config(K, S)
+    floats = ("weights", "entropy", "logits", "floats", "state")
+    types |= {f"{name}_ptr": "*fp32" for name in floats}
+    types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows", "index")}
+    types["force_end_ptr"] = "*i8"
+    for k, S, force_end in [(10, 0, False), (64, 5, True)]:
+        config = state.launch_config(k, S)
         num_warps = config.pop("num_warps")
-        label = f"K={K} S={S}{' conclude' if conclude else ''}"
-        values = config | {"CONCLUDE": conclude}
-        yield Variant(f"decide {label}", state_triton.decide_kernel, types, values, num_warps)
-        yield Variant(f"advance {label}", state_triton.advance_kernel, types, config, num_warps)
-    yield Variant("merge", state_triton.merge_kernel, types, {}, state_triton.WARPS)
+        label = f"k={k} S={S}{' force_end' if force_end else ''}"
+        values = config | {"FORCE_END": force_end}
+        kernel = state.finish_step_kernel
+        yield Variant(f"finish_step {label}", kernel, types, values, num_warps)
+        yield Variant(f"update_pool {label}", state.update_pool_kernel, types, config, num_warps)
+    yield Variant("overwrite_tokens", state.overwrite_tokens_kernel, types, {}, state.WARPS)
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:
@@ -138,7 +140,7 @@ def compile_variant(variant: Variant, sm: int) -> Resources:
     return Resources(registers, compiled.metadata.shared, stack + local)
 
 
-_ALIGNED = ("H", "V", "table_stride", "vectors_stride", "out_stride", "logits_stride")
+_ALIGNED = ("H", "V", "table_stride", "offsets_stride", "out_stride", "logits_stride")
 
 
 def _usage(cubin: bytes) -> tuple[int, int, int]:

@@ -1,5 +1,4 @@
-"""A row of per-request device state: its columns and the values in them, for host, reference and
-kernel alike.
+"""Columns of per-request device state and of a step's record, for host and every kernel alike.
 
 Imports neither torch nor triton.
 """
@@ -7,18 +6,42 @@ Imports neither torch nor triton.
 from enum import IntEnum
 from typing import NamedTuple
 
-# Columns of the int32 parameters and state; the last three change at every step
-TOP_K, CANDIDATES, MAX_TOPK, METHOD, HORIZON = range(5)
-COLD_STEPS, BOUND, THINK_START, THINK_END, PHASE, LOW, THOUGHT = range(5, 12)
-INTS = 12
-# Columns of the float32 parameters
-TEMPERATURE, TOP_P, MIN_P, COLD_ENTROPY = range(4)
+# Columns of a pool row's int32 part: parameters and state; the last three change at every step
+TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
+COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(9, 12)
+INT_COLUMNS = 12
 
-TINY = 2.0**-126
-"""Smallest probability over the largest one that counts: below it GPUs flush float32 to 0 and CPUs
-do not."""
-ALL = 2**31 - 1
+# Columns of its float32 part
+TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
+
+# Columns of a step's record, int32, floats by their bits; then ids, weights and method state
+KIND, TOKEN, LOW_ENTROPY, ENTROPY = range(4)
+RECORD_HEAD = 4
+
+MIN_PROB_RATIO = 2.0**-126
+"""Least probability, relative to the largest one, that counts: below it GPUs flush float32 to 0 and
+CPUs do not."""
+TOP_K_OFF = 2**31 - 1
 """top_k that is off; a counter's bound that is never reached."""
+
+
+def ids_of(k: int) -> slice:
+    """Columns of a record that hold the ids of a concept of size k."""
+    return slice(RECORD_HEAD, RECORD_HEAD + k)
+
+
+def weights_of(k: int) -> slice:
+    return slice(RECORD_HEAD + k, RECORD_HEAD + 2 * k)
+
+
+def state_of(k: int) -> slice:
+    """Columns of a record that hold the method's state."""
+    return slice(RECORD_HEAD + 2 * k, None)
+
+
+def record_columns(k: int, states: int) -> int:
+    return RECORD_HEAD + 2 * k + states
 
 
 class Filter(NamedTuple):
@@ -27,22 +50,25 @@ class Filter(NamedTuple):
     temperature: float
     """> 0"""
     top_k: int
-    """>= 1; ALL: off"""
+    """>= 1; TOP_K_OFF: off"""
     top_p: float
     """> 0; infinity: off, so that a sum that rounds to more than the total cannot drop the tail"""
     min_p: float
-    """>= TINY"""
-    n: int
+    """>= MIN_PROB_RATIO"""
+    num_candidates: int
     """1 .. top_k: tokens kept at most"""
 
     @classmethod
-    def of(cls, temperature: float, top_k: int, top_p: float, min_p: float, n: int) -> "Filter":
+    def of(
+        cls, temperature: float, top_k: int, top_p: float, min_p: float, num_candidates: int
+    ) -> "Filter":
         """From SGLang's values: top_k <= 0, top_p >= 1 (as float32) and min_p 0 are off."""
-        top_k = min(top_k, ALL) if top_k > 0 else ALL
+        top_k = min(top_k, TOP_K_OFF) if top_k > 0 else TOP_K_OFF
         top_p = top_p if top_p < 1 - 2**-25 else float("inf")
         # Beyond 1e30 all tokens are equally probable; infinity would make -inf / inf of a forbidden
         # one.
-        return cls(min(temperature, 1e30), top_k, top_p, max(min_p, TINY), min(n, top_k))
+        temperature, min_p = min(temperature, 1e30), max(min_p, MIN_PROB_RATIO)
+        return cls(temperature, top_k, top_p, min_p, min(num_candidates, top_k))
 
 
 class Phase(IntEnum):
@@ -51,22 +77,22 @@ class Phase(IntEnum):
     OFF = 0
     """Not a soft request."""
     WAIT = 1
-    """Plain decoding; thinking starts behind a think-start token."""
+    """Plain decoding; thinking starts after a think-start token."""
     THINK = 2
     ANSWER = 3
 
 
-class Step(IntEnum):
+class StepKind(IntEnum):
     """What one sampled position of a soft request was."""
 
     PLAIN = 0
-    """An ordinary token: before thinking, or in the answer."""
+    """An ordinary token: before the thought, or in the answer."""
     CONCEPT = 1
-    THINK_END = 2
-    """Think-end was the most probable token."""
+    STOP_TOKEN = 2
+    """Think-end was the output token of the method."""
     COLD_STOP = 3
     """Think-end was forced by Cold Stop."""
-    BOUND = 4
+    MAX_THINKING_TOKENS = 4
     """Think-end was forced by max_thinking_tokens."""
     METHOD = 5
     """Think-end was forced by the method itself."""

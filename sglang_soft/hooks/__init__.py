@@ -1,2 +1,1 @@
-"""Hooks on SGLang, one module for each SGLang class touched. The ledger of them all is
-`sglang_soft.ledger`."""
+"""Hooks on SGLang, one module for each SGLang class. `registry.py` lists every change."""

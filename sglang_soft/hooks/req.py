@@ -1,21 +1,22 @@
-"""Req: host-side state of a soft request, and the names of its KV."""
+"""Req: host-side state of a soft request, and the cache keys of its concept tokens."""
 
-from sglang_soft import params
-from sglang_soft.request import SoftRequest
-from sglang_soft.wire import SoftParams
+from sglang_soft import params, resolve
+from sglang_soft.engine.request import SoftRequest
 
 
 def after_init(_result, self, *args, **kwargs) -> None:
-    """`req.soft`: a SoftRequest, or None on a hard request."""
-    wire = (self.sampling_params.custom_params or {}).get(params.KEY)
-    self.soft = SoftRequest(SoftParams.from_wire(wire)) if wire else None
+    """`req.soft`: a SoftRequest, or None on a discrete request."""
+    encoded = (self.sampling_params.custom_params or {}).get(params.KEY)
+    self.soft = None
+    if encoded:
+        self.soft = SoftRequest(resolve.decode(encoded), len(self.origin_input_ids))
 
 
 def refresh_fill_ids(original, self) -> None:
-    """Concept keys in place of the readable ids, in what is both radix key and re-prefill source.
+    """Cache keys in place of output ids, in what is both radix key and re-prefill source.
 
     SGLang appends new output ids to the array or builds it anew; either way only the part that it
-    just wrote holds readable ids.
+    just wrote holds output ids.
     """
     soft: SoftRequest | None = self.soft
     if soft is None:
@@ -23,6 +24,6 @@ def refresh_fill_ids(original, self) -> None:
     before = self.full_untruncated_fill_ids
     original(self)
     if self.full_untruncated_fill_ids is not before:
-        soft.named = 0
-    soft.name(self.full_untruncated_fill_ids, len(self.origin_input_ids), self.rid)
+        soft.rewrite_cache_keys()
+    soft.write_cache_keys(self.full_untruncated_fill_ids, self.rid)
     return None

@@ -1,43 +1,19 @@
-"""Sampler: SGLang's own sampling, with a soft step in front of it for the rows that think."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""Sampler: SGLang's own sampling, with a soft step before it for the rows that think."""
 
 import torch
 from sglang.srt.layers.logprob_processor import OutputLogprobProcessor
 from sglang.srt.layers.sampler import Sampler
+from sglang.srt.managers.auxiliary_output import append_auxiliary_output
 
-from sglang_soft.plan import ForwardPlan
-from sglang_soft.step import ConceptStep, concept_step
+from sglang_soft.engine.inputs import StepInputs
+from sglang_soft.engine.step import StepOutput, concept_step
 
 
 def after_create_sampler(sampler: Sampler, *args, **kwargs) -> Sampler:
-    """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us and is
-    refused."""
+    """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us."""
     if type(sampler) is not Sampler:
         raise SystemExit(f"sglang-soft does not support the sampler {type(sampler).__name__}")
     return SoftSampler()
-
-
-class _Outcome:
-    step: ConceptStep
-
-
-class _LogprobsOfEmitted(OutputLogprobProcessor):
-    """Output logprobs of the token that was emitted, not of the one that SGLang's sampler drew for
-    the row."""
-
-    def __init__(self, sampler: "SoftSampler") -> None:
-        super().__init__()
-        self._sampler = sampler
-
-    def compute_logprobs(
-        self, logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
-    ):
-        self._sampler.merge(batch_next_token_ids)
-        return super().compute_logprobs(
-            logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
-        )
 
 
 class SoftSampler(Sampler):
@@ -51,34 +27,33 @@ class SoftSampler(Sampler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.output_logprob_processor = _LogprobsOfEmitted(self)
-        self._plan: ForwardPlan | None = None
+        self.output_logprob_processor = LogprobsOfEmitted(self)
+        self.step: StepOutput | None = None
+        """Of the call that is running."""
         self._hidden: torch.Tensor | None = None
-        self._step: ConceptStep | None = None
 
-    @contextmanager
-    def stepping(self, plan: ForwardPlan, hidden: torch.Tensor | None) -> Iterator[_Outcome]:
-        """Within this context the next call of the sampler is a soft step. hidden: [B, H], where a
-        method reads it."""
-        outcome = _Outcome()
-        self._plan, self._hidden, self._step = plan, hidden, None
+    def forward(self, logits_output, sampling_info, *args, **kwargs) -> torch.Tensor:
+        inputs: StepInputs | None = getattr(sampling_info, "soft", None)
+        if inputs is None or not inputs.requests:
+            return super().forward(logits_output, sampling_info, *args, **kwargs)
+        self._hidden = _last_hidden(logits_output, inputs) if inputs.reads_hidden else None
         try:
-            yield outcome
-            assert self._step is not None, "the sampler did not run"
-            outcome.step = self._step
+            tokens = super().forward(logits_output, sampling_info, *args, **kwargs)
+            step = self.step
+            assert step is not None, "the sampler did not preprocess its logits"
         finally:
-            self._plan = self._hidden = self._step = None
-
-    def forward(self, *args, **kwargs) -> torch.Tensor:
-        tokens = super().forward(*args, **kwargs)
-        if self._plan is not None and self._step is not None:
-            self._step.advance(self._plan, tokens)
+            self.step = self._hidden = None
+        step.update_pool(tokens)
+        logits_output.auxiliary_device_output = append_auxiliary_output(
+            logits_output.auxiliary_device_output, step
+        )
         return tokens
 
     def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:
         logits = super()._preprocess_logits(logits, sampling_info)
-        if self._plan is not None and self._step is None:
-            self._step = concept_step(self._plan, logits, self._hidden)
+        inputs: StepInputs | None = getattr(sampling_info, "soft", None)
+        if inputs is not None and inputs.requests and self.step is None:
+            self.step = concept_step(inputs, logits, self._hidden)
         return logits
 
     def _sample_from_probs(
@@ -86,21 +61,42 @@ class SoftSampler(Sampler):
     ):
         """Nothing is drawn where every row thinks; only on a CPU can that be seen without waiting
         for the device."""
-        if (
-            self._step is not None
-            and probs.is_cpu
-            and sampling_info.sampling_mask_batch_indices is None
-        ):
-            record = self._step.record
+        step = self.step
+        masked = sampling_info.sampling_mask_batch_indices is not None
+        if step is not None and step.inputs.index is None and probs.is_cpu and not masked:
+            record = step.record
             if record.kind.all():  # PLAIN is 0
                 return record.token.clone(), None
         return super()._sample_from_probs(probs, sampling_info, positions, simple_sampling_case)
 
-    def merge(self, tokens: torch.Tensor) -> None:
-        """Put the tokens of thinking rows into `tokens` [B], in place."""
-        if self._step is not None:
-            self._step.merge(tokens)
-
     def _sync_token_ids_across_tp(self, batch_next_token_ids, sampling_info) -> None:
-        self.merge(batch_next_token_ids)
+        if self.step is not None:
+            self.step.overwrite_tokens(batch_next_token_ids)
         super()._sync_token_ids_across_tp(batch_next_token_ids, sampling_info)
+
+
+class LogprobsOfEmitted(OutputLogprobProcessor):
+    """Logprobs of the token that was emitted, not of the one that SGLang drew for the row."""
+
+    def __init__(self, sampler: SoftSampler) -> None:
+        super().__init__()
+        self._sampler = sampler
+
+    def compute_logprobs(
+        self, logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
+    ):
+        if self._sampler.step is not None:
+            self._sampler.step.overwrite_tokens(batch_next_token_ids)
+        return super().compute_logprobs(
+            logprobs, top_logprobs_nums, token_ids_logprobs, batch_next_token_ids
+        )
+
+
+def _last_hidden(logits_output, inputs: StepInputs) -> torch.Tensor:
+    """[N, H]: hidden states at the positions that gave the logits. In a prefill SGLang may return
+    all positions."""
+    hidden = logits_output.hidden_states
+    if len(hidden) != len(logits_output.next_token_logits):
+        assert inputs.last_positions is not None
+        hidden = hidden[inputs.last_positions]
+    return hidden

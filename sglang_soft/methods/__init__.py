@@ -11,27 +11,24 @@ import os
 from functools import cache
 from importlib.metadata import entry_points
 
-from sglang_soft.fields import Field
-from sglang_soft.methods.base import Method, Proposal, View, order
+from sglang_soft.methods.base import Method, NextInput, StepContext
 
 __all__ = [
     "ENTRY_POINTS",
-    "Field",
     "Method",
-    "Proposal",
-    "View",
+    "NextInput",
+    "StepContext",
     "get",
     "names",
-    "order",
     "register",
     "registry",
 ]
 
 ENTRY_POINTS = "sglang_soft.methods"
 _BUILT_IN = (
-    "soft.Soft", "soft_gumbel.SoftGumbel", "soft_dirichlet.SoftDirichlet", "moi.MixtureOfInputs", "multiplex.Multiplex",
-    "swireasoning.SwiReasoning", "selar.SeLaR", "thinkrouter.ThinkRouter", "average.Average", "soft_noise.SoftNoise",
-    "coconut_tf.CoconutTF", "cot.CoT",
+    "soft.Soft", "soft_gumbel.SoftGumbel", "soft_dirichlet.SoftDirichlet", "moi.MixtureOfInputs",
+    "multiplex.Multiplex", "swireasoning.SwiReasoning", "selar.SeLaR", "thinkrouter.ThinkRouter",
+    "average.Average", "soft_noise.SoftNoise", "coconut_tf.CoconutTF", "cot.CoT",
 )  # fmt: skip
 _methods: dict[str, Method] = {}
 
@@ -43,14 +40,12 @@ def register(method: Method) -> Method:
     Raises:
         ValueError: its name, or a parameter's name, is taken.
     """
-    taken = {f.name: m.name for m in _methods.values() for f in m.fields}
+    taken = {p.name: m.name for m in _methods.values() for p in m.own_parameters()}
     if method.name in _methods:
         raise ValueError(f"thinking method {method.name!r} is registered twice.")
-    for field in method.fields:
-        if field.name in taken:
-            raise ValueError(
-                f"parameter {field.name!r} of {method.name} belongs to {taken[field.name]}."
-            )
+    for p in method.own_parameters():
+        if p.name in taken:
+            raise ValueError(f"parameter {p.name!r} of {method.name} belongs to {taken[p.name]}.")
     _methods[method.name] = method
     return method
 
@@ -90,3 +85,9 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> Method:
     return registry()[name]
+
+
+@cache
+def number(name: str) -> int:
+    """The number of a method, which device rows hold in place of its name."""
+    return names().index(name)

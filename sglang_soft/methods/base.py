@@ -1,167 +1,149 @@
 """The interface of a thinking method: from the logits of one step to what is fed next.
 
-Shapes: B rows of the batch, V vocabulary, W candidates, K slots of this batch, H hidden size. A
-method computes for all B rows; rows that think by another method are thrown away behind it. It may
-not read anything on the host, and what it computes for a row may depend on nothing but that row.
+Shapes: A rows that may think, V vocabulary, W candidates, k largest concept of this batch, H hidden
+size. A method computes for all A rows; rows that think by another method are discarded afterwards.
+It may not read anything on the host, and what it computes for a row may depend on that row only.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple, cast
 
+import msgspec
 import torch
-from sglang_soft_kernels import layout
+from sglang_soft_kernels import SoftSample, layout
 
-from sglang_soft.fields import Field
 from sglang_soft.methods.noise import Noise
+from sglang_soft.params import Parameter, ThinkingParams, parameters
 
 
-class Proposal(NamedTuple):
-    """What B rows feed next."""
+class NextInput(NamedTuple):
+    """What the rows feed next, and the token that they emit."""
 
     ids: torch.Tensor
-    """[B, k] int, k <= K"""
+    """[A, <= k] int"""
     weights: torch.Tensor
-    """[B, k] float32, sum 1 (or all 0 beside a vector); used slots (weight != 0) come first: see
-    `order`."""
-    token: torch.Tensor
-    """[B] int: the readable token, which goes into the output; think-end ends the thinking."""
+    """[A, <= k] float32, sum 1 (or all 0 with an embedding offset); used slots (weight != 0) come
+    first: see `ops.order`."""
+    output_token: torch.Tensor
+    """[A] int: goes into the output; think-end ends the thought."""
     state: torch.Tensor | None = None
-    """[B, S] float32: the method's state behind this step."""
-    vector: torch.Tensor | None = None
-    """[B, H]: added to the mixture."""
-    conclude: torch.Tensor | None = None
-    """[B] bool: force think-end here."""
+    """[A, S] float32: the method's state after this step."""
+    embedding_offset: torch.Tensor | None = None
+    """[A, H]: added to the mixture."""
+    force_end: torch.Tensor | None = None
+    """[A] bool: force think-end here."""
 
 
-class View:
+class StepContext:
     """What a method sees of one step."""
 
     def __init__(
         self,
         *,
-        logits: torch.Tensor,
-        ids: torch.Tensor,
-        probs: torch.Tensor,
-        entropy: torch.Tensor,
+        sample: SoftSample,
+        logits: Callable[[], torch.Tensor],
         ints: torch.Tensor,
         floats: torch.Tensor,
         args: torch.Tensor | None,
         state: torch.Tensor | None,
         noise: Noise | None,
-        width: int,
+        k: int,
         hidden: torch.Tensor | None,
         hidden_size: int,
         embedding_rms: float,
-        fields: Sequence[Field] = (),
+        names: Sequence[str] = (),
     ) -> None:
-        """ints: [B, C] int32, floats: [B, 4], as in sglang_soft_kernels/layout.py. args: [B, A],
-        the first of which are those of `fields`. Columns are views, made where a method asks for
-        them."""
-        self.logits = logits
-        """[B, V], after penalties, bias and masks."""
-        self.ids = ids
-        """[B, W] int32: the candidates, most probable first."""
-        self.probs = probs
-        """[B, W] float32: Filter(p) over the candidates, sum 1; 0: unused."""
-        self.entropy = entropy
-        """[B] nats, of p over the whole vocabulary."""
-        self.width = width
-        """K: slots of this batch."""
+        """ints: [A, 12] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
+        the first of which are those of `names`. Columns are views, made on demand."""
+        self.sample = sample
+        self.ids = sample.ids
+        """[A, W] int32: the candidates, most probable first."""
+        self.probs = sample.weights
+        """[A, W] float32: Filter(p) over the candidates, sum 1; 0: unused."""
+        self.entropy = sample.entropy
+        """[A] nats, of p over the whole vocabulary."""
+        self.max_prob = sample.max_prob
+        """[A] largest probability after temperature, before the filter."""
+        self.k = k
+        """Largest concept of this batch."""
         self.hidden = hidden
-        """[B, H]: last hidden state, behind the final norm; there if the method `reads_hidden`."""
+        """[A, H]: last hidden state, after the final norm; there if the method `reads_hidden`."""
         self.hidden_size = hidden_size
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
-        self._ints, self._floats, self._args, self._fields = ints, floats, args, fields
-        self._state, self._noise = state, noise
+        self._logits, self._ints, self._floats = logits, ints, floats
+        self._args, self._names, self._state, self._noise = args, names, state, noise
+
+    @property
+    def logits(self) -> torch.Tensor:
+        """[A, V], after penalties, bias and masks. A copy where not every row may think."""
+        return self._logits()
 
     @property
     def temperature(self) -> torch.Tensor:
-        """[B]; 1 where the request is greedy: its first candidate has probability 1."""
+        """[A]; 1 where the request is greedy: its first candidate has probability 1."""
         return self._floats[:, layout.TEMPERATURE]
 
     @property
     def max_topk(self) -> torch.Tensor:
-        """[B] int32: the request's own K."""
+        """[A] int32: the request's own k."""
         return self._ints[:, layout.MAX_TOPK]
 
     @property
-    def position(self) -> torch.Tensor:
-        """[B] int32: index of this thinking step."""
-        return self._ints[:, layout.THOUGHT]
+    def think_step(self) -> torch.Tensor:
+        """[A] int32: index of this thinking step."""
+        return self._ints[:, layout.THINK_STEP]
 
     @property
     def think_start(self) -> torch.Tensor:
-        """[B] int32 id"""
+        """[A] int32 id"""
         return self._ints[:, layout.THINK_START]
 
     @property
     def think_end(self) -> torch.Tensor:
-        """[B] int32 id"""
+        """[A] int32 id"""
         return self._ints[:, layout.THINK_END]
 
     @property
-    def horizon(self) -> torch.Tensor:
-        """[B] int32: the request's max_new_tokens."""
-        return self._ints[:, layout.HORIZON]
+    def max_new_tokens(self) -> torch.Tensor:
+        """[A] int32"""
+        return self._ints[:, layout.MAX_NEW_TOKENS]
 
     @property
     def state(self) -> torch.Tensor:
-        """[B, S] float32; there if the method has a `state`."""
-        assert self._state is not None, (
-            "a method that reads its state must say what it is at the start"
-        )
+        """[A, S] float32; there if the method has a `state`."""
+        assert self._state is not None, "a method that reads its state must say how it starts"
         return self._state
 
     @property
     def noise(self) -> Noise:
-        """Of this step; there if the method is `random`."""
-        assert self._noise is not None, "a method that draws noise must say that it is `random`"
+        """Of this step; there if the method is `stochastic`."""
+        assert self._noise is not None, "a method that draws noise must say that it is `stochastic`"
         return self._noise
 
     def arg(self, name: str) -> torch.Tensor:
-        """[B] float32: a parameter of the method."""
+        """[A] float32: a parameter of the method."""
         assert self._args is not None
-        return self._args[:, [f.name for f in self._fields].index(name)]
+        return self._args[:, self._names.index(name)]
 
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The request's K most probable candidates, renormalised: ids and weights, [B, k], k <=
-        K."""
-        k = min(self.width, self.ids.shape[1])
+        """The request's k most probable candidates, renormalised: ids and weights, [A, <= k]."""
+        k = min(self.k, self.ids.shape[1])
         ranks = torch.arange(k, device=self.ids.device)
         weights = torch.where(ranks < self.max_topk[:, None], self.probs[:, :k], 0.0)
         return self.ids[:, :k], weights / weights.cumsum(1)[:, -1:]
 
     def drawn(self, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """`count` tokens drawn from Filter(p): ids and ranks, [B, count]. Needs `Method.draws`."""
+        """`count` tokens drawn from Filter(p): ids and ranks, [A, count]. Needs
+        `Method.needs_full_filter`."""
         ranks = self.noise.draw(self.probs, count)
         return self.ids.gather(1, ranks), ranks
 
-    def discrete(self) -> Proposal:
+    def discrete(self) -> NextInput:
         """One drawn token: the step of discrete chain of thought."""
         ids, _ = self.drawn()
-        return Proposal(ids, torch.ones_like(ids, dtype=torch.float32), ids[:, 0])
-
-
-def order(ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots by weight descending, equal ones in the order they came in, unused ones (weight 0)
-    last. [B, k] each."""
-    rank = torch.where(weights == 0, float("-inf"), weights).argsort(
-        dim=1, descending=True, stable=True
-    )
-    return ids.gather(1, rank), weights.gather(1, rank)
-
-
-def softmax(x: torch.Tensor) -> torch.Tensor:
-    """Over slots, [B, k]. The sum runs in the order of the slots, so that unused ones behind cannot
-    change its bits."""
-    e = torch.exp(x - x.amax(1, keepdim=True))
-    return e / e.cumsum(1)[:, -1:]
-
-
-def entropy_of(probs: torch.Tensor) -> torch.Tensor:
-    """-sum p log p over slots, in nats; 0 log 0 is 0. [B, k] -> [B]. Summed in a fixed order."""
-    return -torch.special.xlogy(probs, probs).cumsum(1)[:, -1]
+        return NextInput(ids, torch.ones_like(ids, dtype=torch.float32), ids[:, 0])
 
 
 class Method:
@@ -170,32 +152,57 @@ class Method:
 
     name: ClassVar[str]
     source: ClassVar[str]
-    fields: ClassVar[tuple[Field, ...]] = ()
-    """Parameters of its own; their names must be unlike any other method's."""
-    defaults: ClassVar[Mapping[str, Any]] = {}
-    """Defaults of common parameters, where they differ from those of every method."""
+    Params: ClassVar[type[ThinkingParams]] = ThinkingParams
+    """Its parameters: a struct with its own fields, and with other defaults of the common ones.
+    Tagged with `name`. A method without either need not write one."""
     state: ClassVar[tuple[float, ...]] = ()
     """A row's state before its first thinking step."""
-    draws: ClassVar[bool] = False
-    """Candidates are all of Filter(p), not the K most probable alone."""
-    random: ClassVar[bool] = False
+    needs_full_filter: ClassVar[bool] = False
+    """Candidates are all of Filter(p), not only the k most probable."""
+    needs_unfiltered: ClassVar[bool] = False
+    """`StepContext.sample.unfiltered` is there: the k largest logits at temperature 1."""
+    stochastic: ClassVar[bool] = False
     """Its trace depends on the request's seed."""
     extra_slots: ClassVar[int] = 0
     """Slots that it needs beyond max_topk."""
     needs_think_start: ClassVar[bool] = False
-    feeds_vector: ClassVar[bool] = False
-    """Proposals carry vectors. They are kept in host memory, H elements of the model's dtype a
+    feeds_offset: ClassVar[bool] = False
+    """It feeds embedding offsets. They are kept in host memory, H elements of the model's dtype a
     thinking token."""
     reads_hidden: ClassVar[bool] = False
 
-    def args(self, values: Mapping[str, Any]) -> tuple[float, ...]:
-        """Its parameters as the numbers that `View.arg` returns, in the order of `fields`; unset:
-        infinity."""
-        return tuple(
-            float("inf") if values[f.name] is None else float(values[f.name]) for f in self.fields
-        )
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "Params" not in vars(cls):
+            bases = (ThinkingParams,)
+            struct = msgspec.defstruct(
+                f"{cls.__name__}Params", [], bases=bases, tag=cls.name, kw_only=True, frozen=True
+            )
+            cls.Params = cast(type[ThinkingParams], struct)
 
-    def step(self, view: View) -> Proposal:
+    @cached_property
+    def arg_names(self) -> tuple[str, ...]:
+        """Names of its own parameters, in the order of `args`."""
+        return tuple(p.name for p in self.own_parameters())
+
+    @classmethod
+    def own_parameters(cls) -> list[Parameter]:
+        """The parameters that only this method has."""
+        common = ThinkingParams.__struct_fields__
+        return [p for p in parameters(cls.Params) if p.name not in common]
+
+    def args(self, params: ThinkingParams) -> tuple[float, ...]:
+        """Its own parameters as the numbers that `StepContext.arg` returns: a choice as its index,
+        unset as infinity."""
+        numbers = []
+        for p in self.own_parameters():
+            value = getattr(params, p.name)
+            if isinstance(value, str):
+                value = p.choices.index(value)
+            numbers.append(float("inf") if value is None else float(value))
+        return tuple(numbers)
+
+    def step(self, context: StepContext) -> NextInput:
         raise NotImplementedError
 
     @classmethod

@@ -1,9 +1,8 @@
-from sglang_soft.methods.base import Method, Proposal, View
+from sglang_soft.methods.base import Method, NextInput, StepContext
 
 
 class CoT(Method):
-    """Discrete chain of thought: one token drawn from Filter(p); the control that Cold Stop can be
-    added to.
+    """Discrete chain of thought: one token drawn from Filter(p); the control for Cold Stop.
 
     Drawn from (seed, position), not from SGLang's generator, so that a retraction does not change
     it.
@@ -11,8 +10,8 @@ class CoT(Method):
 
     name = "cot"
     source = "baseline; with Cold Stop the control missing from arXiv 2505.15778"
-    draws = True
-    random = True
+    needs_full_filter = True
+    stochastic = True
 
-    def step(self, view: View) -> Proposal:
-        return view.discrete()
+    def step(self, context: StepContext) -> NextInput:
+        return context.discrete()

@@ -28,13 +28,14 @@ def _signed(x: int) -> int:
 
 def sample_seed(seed: int, sample: int) -> int:
     """Seed of one of a request's parallel samples (n > 1); sample 0 has the request's own. Host
-    integers."""
+    integers, of 53 bits for the others: they are sent to the client, and JavaScript's numbers hold
+    no more."""
     if sample == 0:
         return _signed(seed)
     x = (seed + sample * _GOLDEN) % _TWO64
     for shift, factor in zip(_SHIFTS, (*_FACTORS, 1)):
         x = (x ^ (x >> shift)) * factor % _TWO64
-    return _signed(x)
+    return x >> 11
 
 
 def _mix(x: torch.Tensor) -> torch.Tensor:

@@ -1,16 +1,16 @@
-from sglang_soft.methods.base import Method, Proposal, View
+from sglang_soft.methods.base import Method, NextInput, StepContext
 
 
 class Soft(Method):
-    """The K most probable tokens, weighted by their renormalised probabilities.
+    """The k most probable tokens, weighted by their renormalised probabilities.
 
-    e = sum_k w_k E[id_k]; readable: the most probable token.
+    e = sum_i w_i E[id_i]; output token: the most probable one.
     """
 
     name = "soft"
     source = "arXiv 2505.15778"
 
-    def step(self, view: View) -> Proposal:
-        # The candidates of a row are its own K already: nothing to renormalise.
-        k = min(view.width, view.ids.shape[1])
-        return Proposal(view.ids[:, :k], view.probs[:, :k], view.ids[:, 0])
+    def step(self, context: StepContext) -> NextInput:
+        # The candidates of a row are its own k already: nothing to renormalise.
+        k = min(context.k, context.ids.shape[1])
+        return NextInput(context.ids[:, :k], context.probs[:, :k], context.ids[:, 0])

@@ -1,8 +1,11 @@
+from typing import Annotated
+
 import torch
 
-from sglang_soft.fields import Field
 from sglang_soft.methods import noise
-from sglang_soft.methods.base import Method, Proposal, View, order, softmax
+from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.ops import order, softmax
+from sglang_soft.params import ThinkingParams, described
 
 ROUNDS = 10
 """Of the gamma sampler; a round accepts with a probability above 0.95, so 10 fail once in 10^13
@@ -12,24 +15,28 @@ draws."""
 class SoftDirichlet(Method):
     """Soft, with the weights drawn from a Dirichlet distribution around them.
 
-    w ~ Dir(gamma w), then sorted; readable: the largest weight.
+    w ~ Dir(gamma w), then sorted; output token: the largest weight.
     """
 
     name = "soft_dirichlet"
     source = "arXiv 2508.03440"
-    fields = (
-        Field("dirichlet_gamma", float, 4.0, "(0, 10000]", lambda v: 0 < v <= 10000,
-              "Concentration gamma of the Dirichlet distribution (paper: 1-10)", ("dirichlet_alpha",)),
-    )  # fmt: skip
-    random = True
 
-    def step(self, view: View) -> Proposal:
-        ids, weights = view.top()
-        shape = weights * view.arg("dirichlet_gamma")[:, None]
+    class Params(ThinkingParams, tag="soft_dirichlet", kw_only=True, frozen=True):
+        dirichlet_gamma: Annotated[
+            float,
+            described("Concentration gamma of the Dirichlet distribution (paper: 1-10)",
+                      "dirichlet_alpha", gt=0, le=10000),
+        ] = 4.0  # fmt: skip
+
+    stochastic = True
+
+    def step(self, context: StepContext) -> NextInput:
+        ids, weights = context.top()
+        shape = weights * context.arg("dirichlet_gamma")[:, None]
         used = shape > 0
-        log_gamma = log_gamma_variates(view.noise, torch.where(used, shape, 1.0), ids)
+        log_gamma = log_gamma_variates(context.noise, torch.where(used, shape, 1.0), ids)
         ids, weights = order(ids, softmax(torch.where(used, log_gamma, float("-inf"))))
-        return Proposal(ids, weights, ids[:, 0])
+        return NextInput(ids, weights, ids[:, 0])
 
 
 def log_gamma_variates(

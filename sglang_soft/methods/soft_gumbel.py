@@ -1,25 +1,33 @@
-from sglang_soft.fields import Field
+from typing import Annotated
+
 from sglang_soft.methods import noise
-from sglang_soft.methods.base import Method, Proposal, View, order, softmax
+from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.ops import order, softmax
+from sglang_soft.params import ThinkingParams, described
 
 
 class SoftGumbel(Method):
     """Soft, with the weights disturbed by Gumbel noise and sharpened by a temperature.
 
-    w = softmax((log w + g) / t), g ~ Gumbel(0, 1) for each token, then sorted; readable: the
+    w = softmax((log w + g) / t), g ~ Gumbel(0, 1) for each token, then sorted; output token: the
     largest weight.
     """
 
     name = "soft_gumbel"
     source = "arXiv 2508.03440"
-    fields = (
-        Field("gumbel_temperature", float, 0.5, "(0, 100]", lambda v: 0 < v <= 100,
-              "Temperature t of the Gumbel softmax (paper: 0.3-0.9)", ("gumbel_softmax_temperature",)),
-    )  # fmt: skip
-    random = True
 
-    def step(self, view: View) -> Proposal:
-        ids, weights = view.top()
-        disturbed = weights.log() + view.noise.gumbel(noise.GUMBEL, ids)
-        ids, weights = order(ids, softmax(disturbed / view.arg("gumbel_temperature")[:, None]))
-        return Proposal(ids, weights, ids[:, 0])
+    class Params(ThinkingParams, tag="soft_gumbel", kw_only=True, frozen=True):
+        gumbel_temperature: Annotated[
+            float,
+            described("Temperature t of the Gumbel softmax (paper: 0.3-0.9)",
+                      "gumbel_softmax_temperature", gt=0, le=100),
+        ] = 0.5  # fmt: skip
+
+    stochastic = True
+
+    def step(self, context: StepContext) -> NextInput:
+        ids, weights = context.top()
+        disturbed = weights.log() + context.noise.gumbel(noise.GUMBEL, ids)
+        temperature = context.arg("gumbel_temperature")[:, None]
+        ids, weights = order(ids, softmax(disturbed / temperature))
+        return NextInput(ids, weights, ids[:, 0])

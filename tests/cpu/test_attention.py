@@ -14,9 +14,8 @@ from sglang.srt.layers.radix_attention import AttentionType, RadixAttention
 from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
 from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
 from sglang.srt.model_executor.forward_batch_info import ForwardMode
-
-from sglang_soft.cpu import attention, attention_metadata
-from sglang_soft.cpu.attention_metadata import Shape, Span
+from sglang_soft_cpu import attention, attention_metadata
+from sglang_soft_cpu.attention_metadata import Shape, Span
 
 SLOTS = 4096
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}

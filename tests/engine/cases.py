@@ -101,13 +101,13 @@ def prompt_ids(under_test: EngineUnderTest, case: Case) -> list[int]:
 def observed(out: dict) -> Observed:
     """An engine's answer as plain data."""
     soft = out["meta_info"].get("soft_thinking", {})
-    columns = soft.get("concepts", {"ids": [], "weights": [], "entropy": []})
+    columns = soft.get("trace", {"ids": [], "weights": [], "entropy": []})
     return Observed(
         output_ids=out["output_ids"],
         concepts=[
             Concept(*step) for step in zip(columns["ids"], columns["weights"], columns["entropy"])
         ],
         thinking_tokens=soft.get("thinking_tokens", 0),
-        ended=soft.get("how_ended"),
+        ended=soft.get("thinking_finish_reason"),
         finish=out["meta_info"]["finish_reason"]["type"],
     )

@@ -147,9 +147,9 @@ def test_a_last_step_whose_concept_the_host_does_not_know_cannot_be_matched(engi
     (soft,) = engine.generate(
         [prompt], [sampling_params(SOFT) | {"stop_token_ids": [first], "ignore_eos": False}]
     )
-    assert soft["meta_info"]["soft_thinking"]["how_ended"] == "stop" and soft["output_ids"] == [
-        first
-    ]
+    assert soft["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop" and soft[
+        "output_ids"
+    ] == [first]
     (hard,) = engine.generate(
         [[*prompt, first, first]], [{"temperature": 0.0, "max_new_tokens": 2}]
     )

@@ -35,7 +35,7 @@ def test_a_forced_think_end_is_as_improbable_as_it_was(engine):
     )
     info = out["meta_info"]
     at = info["soft_thinking"]["thinking_tokens"]
-    assert info["soft_thinking"]["how_ended"] == "bound"
+    assert info["soft_thinking"]["thinking_finish_reason"] == "max_thinking_tokens"
     value, token, _ = info["output_token_logprobs"][at]
     best, best_token, _ = info["output_top_logprobs"][at][0]
     assert token == engine.token_id("</think>") != best_token and value < best

@@ -40,15 +40,17 @@ def concepts(engine, name: str, **params) -> dict:
 def test_all_methods_in_one_batch_equal_their_oracles(engine):
     assert len(METHOD_CASES) <= SMALL["max_running_requests"]
     infos = compare_all(engine, METHOD_CASES)
-    ended = {info["soft_thinking"]["how_ended"] for info in infos if "soft_thinking" in info}
-    assert {"cold_stop", "bound", "length", "method"} <= ended
+    ended = {
+        info["soft_thinking"]["thinking_finish_reason"] for info in infos if "soft_thinking" in info
+    }
+    assert {"cold_stop", "max_thinking_tokens", "length", "method"} <= ended
     if engine.setup.retracts:
         assert sum(info["num_retractions"] for info in infos) > 0, "nothing was retracted"
 
 
 def alike(one: dict, other: dict) -> bool:
     """The same trace, but for the rounding that a radix hit changes."""
-    a, b = one["concepts"], other["concepts"]
+    a, b = one["trace"], other["trace"]
     weights = [[w for step in x["weights"] for w in step] for x in (a, b)]
     return a["ids"] == b["ids"] and weights[0] == pytest.approx(weights[1], abs=1e-5)
 
@@ -62,7 +64,7 @@ STATE = [c for c in METHOD_CASES if c.name.startswith("swireasoning")]
 def test_what_is_no_mixture_survives_a_retraction(engine, cases):
     """Fed vectors are replayed, and the state of a switching method is restored."""
     infos = compare_all(engine, [c for c in cases for _ in range(3)])
-    assert sum(info["soft_thinking"]["replays"]["thinking"] for info in infos) > 0, (
+    assert sum(info["soft_thinking"]["retractions"]["thinking"] for info in infos) > 0, (
         "nothing was retracted while thinking"
     )
 
@@ -77,13 +79,13 @@ def test_each_method_alone(engine):
 def test_branches_are_taken(engine):
     """The cases above go through both arms of every method that has two."""
     for name in ("thinkrouter, both ways", "selar, both ways"):
-        sizes = {len(ids) for ids in concepts(engine, name)["concepts"]["ids"]}
+        sizes = {len(ids) for ids in concepts(engine, name)["trace"]["ids"]}
         assert 1 in sizes and max(sizes) > 1, name
-    weights = concepts(engine, "selar, negative weights")["concepts"]["weights"]
+    weights = concepts(engine, "selar, negative weights")["trace"]["weights"]
     assert any(min(w) < 0 for w in weights)
-    weights = concepts(engine, "multiplex, mean")["concepts"]["weights"]
+    weights = concepts(engine, "multiplex, mean")["trace"]["weights"]
     assert any(len(w) == 2 for w in weights), "no token was drawn twice"
-    switching = concepts(engine, "swireasoning, switches")["concepts"]
+    switching = concepts(engine, "swireasoning, switches")["trace"]
     start, end = engine.token_id("<think>"), engine.token_id("</think>")
     for marker in (start, end):
         blended = [
@@ -161,6 +163,6 @@ def test_streamed_methods(engine):
         )
     )
     last = chunks[-1]
-    parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]
-    last["meta_info"]["soft_thinking"]["concepts"] = joined(parts)
+    parts = [c["meta_info"].get("soft_thinking", {}).get("trace", {}) for c in chunks]
+    last["meta_info"]["soft_thinking"]["trace"] = joined(parts)
     compare(observed(last), expected(engine, case))

@@ -22,7 +22,7 @@ def test_a_hard_request_in_a_row_that_ended_while_thinking(engine):
         soft_prompt, hard_prompt = prompt_ids(engine, SOFT), prompt_ids(engine, HARD)
         short = sampling_params(SOFT) | {"max_new_tokens": 5}
         ended = await ask(input_ids=soft_prompt, sampling_params=short)
-        assert ended["meta_info"]["soft_thinking"]["how_ended"] == "length", (
+        assert ended["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "length", (
             "the row was not left while thinking"
         )
         hard = await ask(input_ids=hard_prompt, sampling_params=sampling_params(HARD), stream=True)
@@ -68,6 +68,6 @@ def test_a_soft_request_that_is_aborted_while_thinking(engine):
 
     last = engine.engine.loop.run_until_complete(scenario())
     assert last["meta_info"]["finish_reason"]["type"] == "abort"
-    assert last["meta_info"]["soft_thinking"]["how_ended"] == "abort"
+    assert last["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "abort"
     (out,) = engine.generate([prompt_ids(engine, SOFT)], [sampling_params(SOFT)])
     compare(observed(out), expected(engine, SOFT))

@@ -50,7 +50,7 @@ def test_chat_thinks_and_answers(client):
     soft = chat.choices[0].meta_info["soft_thinking"]
     assert "1462" in message.content
     assert message.reasoning_content
-    assert soft["how_ended"] == "think_end"
+    assert soft["thinking_finish_reason"] == "stop_token"
     assert chat.usage.completion_tokens == soft["thinking_tokens"] + 1 + soft["answer_tokens"]
     assert chat.usage.reasoning_tokens > 0
 
@@ -114,9 +114,9 @@ def test_stream_sends_every_concept_once(server):
     parts = [c["meta_info"]["soft_thinking"] for c in chunks if "soft_thinking" in c["meta_info"]]
     assert len(parts) > 3, "the answer was not streamed"
     for column in ("ids", "weights", "entropy"):
-        streamed = [step for part in parts for step in part.get("concepts", {}).get(column, [])]
+        streamed = [step for part in parts for step in part.get("trace", {}).get(column, [])]
         if column == "ids":
-            assert streamed == whole["concepts"]["ids"]
+            assert streamed == whole["trace"]["ids"]
         assert len(streamed) == whole["thinking_tokens"] + 1
     assert parts[-1]["thinking_tokens"] == whole["thinking_tokens"]
 
@@ -124,7 +124,7 @@ def test_stream_sends_every_concept_once(server):
 def test_concepts_are_what_the_model_was_fed(server):
     concepts = generate(server, {"return_concepts": True, "max_topk": 7}).json()["meta_info"][
         "soft_thinking"
-    ]["concepts"]
+    ]["trace"]
     for ids, weights in zip(concepts["ids"], concepts["weights"]):
         assert 1 <= len(ids) == len(weights) <= 7
         assert sum(weights) == pytest.approx(1, abs=1e-6)
@@ -137,7 +137,7 @@ def test_logprob_is_of_the_emitted_token_even_when_think_end_is_forced(server):
     ).json()
     ids = [entry[1] for entry in out["meta_info"]["output_token_logprobs"]]
     assert ids == out["output_ids"]
-    assert out["meta_info"]["soft_thinking"]["how_ended"] == "bound"
+    assert out["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "max_thinking_tokens"
     assert "</think>" in out["text"]
 
 
@@ -162,7 +162,10 @@ def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
         model="default", messages=QUESTION, temperature=0.6, max_tokens=64,
         extra_body=soft_extra(max_thinking_tokens=8) | {"regex": "[0-9]{2}\\.", "return_meta_info": True},
     )  # fmt: skip
-    assert chat.choices[0].meta_info["soft_thinking"]["how_ended"] == "bound"
+    assert (
+        chat.choices[0].meta_info["soft_thinking"]["thinking_finish_reason"]
+        == "max_thinking_tokens"
+    )
     assert len(chat.choices[0].message.content) == 3 and chat.choices[0].message.content.endswith(
         "."
     )
@@ -171,7 +174,7 @@ def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
 def test_stop_string_while_thinking_ends_the_request(server):
     out = generate(server, sampling={"stop": ["="]}).json()
     assert out["meta_info"]["finish_reason"]["type"] == "stop"
-    assert out["meta_info"]["soft_thinking"]["how_ended"] == "stop"
+    assert out["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop"
 
 
 def test_the_endpoint_lists_methods_parameters_and_settings(server):

@@ -48,12 +48,12 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
             "soft_thinking"
         ]
-        assert soft["thinking_tokens"] > 10 and max(map(len, soft["concepts"]["ids"])) == 5
+        assert soft["thinking_tokens"] > 10 and max(map(len, soft["trace"]["ids"])) == 5
 
         state = multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))
         assert "1462" in state["answer"] and state["thinking"]
         info = state.get_meta_info("thinking")["soft_thinking"]
-        assert info["thinking_tokens"] > 10 and info["how_ended"] == "think_end"
+        assert info["thinking_tokens"] > 10 and info["thinking_finish_reason"] == "stop_token"
 
         off = body | {
             "sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}
@@ -66,7 +66,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
             "soft_thinking"
         ]
-        several = [weights for weights in soft["concepts"]["weights"] if len(weights) > 3]
+        several = [weights for weights in soft["trace"]["weights"] if len(weights) > 3]
         assert soft["method"] == "tempered" and several
         assert any(abs(w - 0.3) < 1e-6 for weights in several for w in weights), (
             "no share was capped"

@@ -65,8 +65,10 @@ def joined(parts: list[dict]) -> dict[str, list]:
 def test_mixed_batch_equals_the_oracle(engine):
     """Soft, cold stop, greedy, bound and hard requests together."""
     infos = compare_all(engine, CASES)
-    ended = {info["soft_thinking"]["how_ended"] for info in infos if "soft_thinking" in info}
-    assert {"cold_stop", "bound", "length", None} <= ended
+    ended = {
+        info["soft_thinking"]["thinking_finish_reason"] for info in infos if "soft_thinking" in info
+    }
+    assert {"cold_stop", "max_thinking_tokens", "length", None} <= ended
     if engine.setup.family not in tiny.NEVER_OPENS:
         opened = infos[CASES.index(BY_NAME["opens its own block"])]["soft_thinking"]
         assert opened["thinking_tokens"] > 0, "no thinking started behind a think-start token"
@@ -78,7 +80,7 @@ def test_mixed_batch_equals_the_oracle(engine):
 @pytest.mark.parametrize("phase", WHILE)
 def test_retracted(engine, phase):
     infos = compare_all(engine, [BY_NAME[name] for name in WHILE[phase]])
-    assert sum(i["soft_thinking"]["replays"][phase] for i in infos) > 0, (
+    assert sum(i["soft_thinking"]["retractions"][phase] for i in infos) > 0, (
         f"nothing was retracted while {phase}"
     )
 
@@ -97,8 +99,8 @@ def test_streamed(engine):
     chunks = list(engine.engine.generate(input_ids=prompt, sampling_params=params, stream=True))
     assert len(chunks) > 2
     last = chunks[-1]
-    parts = [c["meta_info"].get("soft_thinking", {}).get("concepts", {}) for c in chunks]
-    last["meta_info"]["soft_thinking"]["concepts"] = joined(parts)
+    parts = [c["meta_info"].get("soft_thinking", {}).get("trace", {}) for c in chunks]
+    last["meta_info"]["soft_thinking"]["trace"] = joined(parts)
     compare(observed(last), expected(engine, case))
 
 
@@ -149,14 +151,14 @@ def test_penalties_are_counted_anew_after_a_retraction(engine, names):
         )
         seen, retractions, at, parts = 0, 0, [], []
         async for last in chunks:
-            parts.append(last["meta_info"].get("soft_thinking", {}).get("concepts", {}))
+            parts.append(last["meta_info"].get("soft_thinking", {}).get("trace", {}))
             if last["meta_info"]["num_retractions"] > retractions:
                 retractions += 1
                 at.append(seen)
             seen = len(last["output_ids"])
         assert retractions == last["meta_info"]["num_retractions"], "two retractions in one chunk"
         if case.soft is not None:
-            last["meta_info"]["soft_thinking"]["concepts"] = joined(parts)
+            last["meta_info"]["soft_thinking"]["trace"] = joined(parts)
         return last, at
 
     async def together() -> list[tuple[dict, list[int]]]:

@@ -1,11 +1,29 @@
 import pytest
+from sglang_soft_evals import agreement, report, server
+from sglang_soft_evals.config import Server
 
-from tests.engine.http import serve
+from tests.evals.synthetic import Synthetic
 
 
 @pytest.fixture(scope="session")
 def arith_server(tmp_path_factory):
-    """Base address of a server with the bundled model, shared by every test that needs one."""
+    """Address of a server with the toy model, shared by every test that needs one."""
     log = tmp_path_factory.mktemp("arith") / "server.log"
-    with serve(["-m", "sglang_soft.launch_server", "--log-level", "warning"], log) as base_url:
+    with server.running(Server(model="bundled"), log) as base_url:
         yield base_url
+
+
+@pytest.fixture(scope="session")
+def verdicts():
+    """Every answer variant, graded by both graders."""
+    return agreement.judge()
+
+
+@pytest.fixture(scope="session")
+def complete(tmp_path_factory):
+    """Folder of a complete run, its records, its Markdown and its page."""
+    made = Synthetic()
+    folder = made.write(tmp_path_factory.mktemp("complete"))
+    paths = report.write(folder)
+    assert paths == (folder / "report.md", folder / "report.html")
+    return folder, made.records(), paths[0].read_text(), paths[1].read_text()

@@ -1,5 +1,5 @@
-"""An HTTP server in the test's process that answers as SGLang's chat endpoint does, and misbehaves
-on demand."""
+"""An HTTP server in the test's process. It answers as SGLang's chat endpoint with the plugin does,
+and fails on demand."""
 
 import asyncio
 import threading
@@ -12,39 +12,73 @@ from aiohttp import web
 Answer = tuple[int, dict[str, Any]]
 
 
+def soft(request: dict[str, Any]) -> dict[str, Any] | bool | None:
+    """`custom_params.soft_thinking` of a request."""
+    return (request.get("custom_params") or {}).get("soft_thinking")
+
+
+def probe(request: dict[str, Any]) -> bool:
+    """Whether this is the short trial before a run."""
+    return request.get("max_tokens") == 4
+
+
 def completion(
-    text: str, *, reasoning: str = "so", thinking: int = 3, finish: str = "stop", soft: bool = False
+    text: str,
+    *,
+    method: str | None = None,
+    reasoning: str = "so",
+    thinking: int = 3,
+    finish: str = "stop",
 ) -> Answer:
-    """(200, a completion) of `thinking` tokens, think-end, and one token a word of `text`."""
+    """(200, a completion): `thinking` tokens, think-end, and one token for each word of `text`.
+
+    method: the thinking method; None: the answer to a discrete request.
+    """
     answer = len(text.split())
     meta: dict[str, Any] = {"finish_reason": {"type": finish}, "reasoning_tokens": thinking + 1}
-    if soft:
+    if method is not None:
         meta["soft_thinking"] = {
-            "thinking_tokens": thinking, "answer_tokens": answer, "how_ended": "think_end", "mean_entropy": 0.5,
-        }  # fmt: skip
+            "method": method,
+            "thinking_tokens": thinking,
+            "answer_tokens": answer,
+            "thinking_finish_reason": "stop_token",
+            "mean_entropy": 0.5,
+            "final_entropy": 0.1,
+            "retractions": {"thinking": 0, "answering": 0},
+        }
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": finish, "meta_info": meta}
     return 200, {"choices": [choice], "usage": {"completion_tokens": thinking + 1 + answer}}
+
+
+def reply(request: dict[str, Any], text: str, **more: Any) -> Answer:
+    """A completion by the method that the request asks for."""
+    params = soft(request)
+    method = params.get("method", "soft") if isinstance(params, dict) else None
+    return completion(text, method=method, **more)
 
 
 def solve(request: dict[str, Any]) -> Answer:
     """The right answer of an arith question."""
     expression = request["messages"][0]["content"].removeprefix("What is ").rstrip("?")
     assert set(expression) <= set("0123456789*+")
-    value = eval(expression)  # digits and operators only, see above
-    params = (request.get("custom_params") or {}).get("soft_thinking")
-    return completion(f"Answer: {value}", soft=bool(params))
+    value = eval(expression)  # digits and operators only, see the line above
+    return reply(request, f"Answer: {value}")
 
 
 class FakeServer:
-    def __init__(self, base_url: str, respond: Callable[[dict[str, Any]], Answer]) -> None:
-        self.base_url = base_url
+    def __init__(self, respond: Callable[[dict[str, Any]], Answer]) -> None:
+        self.base_url = ""
         self.respond = respond
         self.delay = 0.0
         """Seconds that an answer takes."""
         self.dead = False
         """Cuts every connection."""
+        self.api_key: str | None = None
+        """Refuse requests without this key, as SGLang does."""
         self.asked: list[dict[str, Any]] = []
+        self.hosts: set[str] = set()
+        """The Host headers that arrived: others than our own came through us as a proxy."""
         self.in_flight = self.most_in_flight = 0
 
     async def chat(self, request: web.Request) -> web.Response:
@@ -59,44 +93,45 @@ class FakeServer:
             self.in_flight -= 1
         return web.json_response(answer, status=status)
 
+    async def start(self) -> None:
+        app = web.Application(middlewares=[self._guard])
+        app.router.add_post("/v1/chat/completions", self.chat)
+        facts = {"/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": {}}
+        for path, answer in facts.items():
+            app.router.add_get(path, lambda _, answer=answer: _json(answer))
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.base_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.hosts.add(request.host)
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self.api_key not in (None, key) and not request.path.startswith("/health"):
+            return web.json_response({"error": "Unauthorized"}, status=401)
+        response = None if self.dead else await handler(request)
+        if self.dead:
+            assert request.transport is not None
+            request.transport.abort()
+        return response or web.Response()
+
+
+async def _json(answer: dict[str, Any]) -> web.Response:
+    return web.json_response(answer)
+
 
 @contextmanager
 def serving(respond: Callable[[dict[str, Any]], Answer] = solve) -> Iterator[FakeServer]:
     """Run the server in a thread until the block ends."""
-    loop, started = asyncio.new_event_loop(), threading.Event()
-    server = FakeServer("", respond)
-
-    async def start() -> None:
-        @web.middleware
-        async def cut(request: web.Request, handler: Any) -> web.StreamResponse:
-            response = None if server.dead else await handler(request)
-            if server.dead:
-                assert request.transport is not None
-                request.transport.abort()
-            return response or web.Response()
-
-        app = web.Application(middlewares=[cut])
-        app.router.add_post("/v1/chat/completions", server.chat)
-        for path, answer in (
-            ("/health", {}),
-            ("/v1/models", {"data": [{"id": "fake"}]}),
-            ("/server_info", {}),
-        ):
-            app.router.add_get(
-                path, lambda _, answer=answer: asyncio.sleep(0, web.json_response(answer))
-            )
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        server.base_url = "http://127.0.0.1:%d" % site._server.sockets[0].getsockname()[1]  # noqa: UP031
-        server.stop = runner.cleanup
-        started.set()
-
-    loop.create_task(start())
+    loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    assert started.wait(10)
+    server = FakeServer(respond)
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
     try:
         yield server
     finally:

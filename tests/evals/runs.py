@@ -6,12 +6,14 @@ from typing import Any
 import orjson
 from sglang_soft_evals import runfile
 from sglang_soft_evals.config import RunConfig
+from sglang_soft_evals.record import Record, parse
 
 METHODS = [
-    {"name": "hard"},
+    {"name": "discrete"},
     {"name": "soft", "soft_thinking": {"max_topk": 10}},
     {"name": "stop", "soft_thinking": {"cold_stop_entropy": 0.2, "cold_stop_steps": 12}},
 ]
+SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001, "max_tokens": 256}
 
 
 def raw(base_url: str, **changes: Any) -> dict[str, Any]:
@@ -21,13 +23,7 @@ def raw(base_url: str, **changes: Any) -> dict[str, Any]:
         "samples": 2,
         "concurrency": 8,
         "server": {"base_url": base_url},
-        "sampling": {
-            "temperature": 0.6,
-            "top_p": 0.95,
-            "top_k": 30,
-            "min_p": 0.001,
-            "max_tokens": 256,
-        },
+        "sampling": SAMPLING,
         "methods": METHODS,
     } | changes
 
@@ -43,3 +39,21 @@ def samples(folder: Path) -> list[dict[str, Any]]:
 
 def keys(folder: Path) -> list[tuple[str, str, int]]:
     return [(r["method"], r["question"], r["sample"]) for r in samples(folder)]
+
+
+def info(folder: Path) -> dict[str, Any]:
+    return orjson.loads((folder / "run.json").read_bytes())
+
+
+def row(**changes: Any) -> dict[str, Any]:
+    """A whole line of samples.jsonl."""
+    line: dict[str, Any] = {"benchmark": "b", "method": "m", "question": "q", "sample": 0}
+    line |= {"seed": 1, "status": "ok", "correct": True, "answer": "2", "gold": "2"}
+    line |= {"thinking_method": None, "thinking_tokens": 3, "answer_tokens": 2}
+    line |= {"completion_tokens": 6, "thinking_finish_reason": "stop_token", "mean_entropy": None}
+    line |= {"latency_s": 0.5, "error": None, "text": "é\n", "reasoning": "", "prompt": "p"}
+    return line | changes
+
+
+def record(**changes: Any) -> Record:
+    return parse(orjson.dumps(row(**changes)), 0)

@@ -1,5 +1,5 @@
-"""A run that looks like a real one, drawn from known chances: what the report shows can be held
-against them."""
+"""A run that looks like a real one, drawn from known chances, so that a test knows what the report
+has to show."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ class Maker:
 
 METHODS = {
     "cot": Maker(truncated=0.04),
-    "cot+cold-stop": Maker(tokens=5200, soft={"method": "discrete", "cold_stop_entropy": 0.01}),
+    "cot+cold-stop": Maker(tokens=5200, soft={"method": "cot", "cold_stop_entropy": 0.01}),
     "soft": Maker(shift=-0.05, tokens=5600, soft={"method": "soft", "max_topk": 10}),
     "soft+cold-stop": Maker(
         shift=-0.1, tokens=4700, soft={"method": "soft", "cold_stop_entropy": 0.01}
@@ -85,9 +85,10 @@ class Synthetic:
             "answer": str(gold) if right else wrong,
             "gold": str(gold),
             "grader": "math",
+            "thinking_method": None if maker.soft is None else maker.soft.get("method", "soft"),
             "thinking_tokens": 32768 if status == "truncated" else thinking,
             "answer_tokens": 0 if status == "truncated" else answer,
-            "how_ended": "length" if status == "truncated" else _ended(rng, maker),
+            "thinking_finish_reason": "length" if status == "truncated" else _ended(rng, maker),
             "mean_entropy": None if maker.soft is None else float(rng.uniform(0.2, 0.5)),
             "latency_s": (thinking + answer) / float(rng.uniform(38, 45)),
             "prompt": f"Find x such that x - 7 * {question} = 100 & x < 10^6.",
@@ -101,7 +102,8 @@ class Synthetic:
                 "answer": None,
                 "thinking_tokens": 0,
                 "answer_tokens": 0,
-                "how_ended": None,
+                "thinking_finish_reason": None,
+                "thinking_method": None,
                 "mean_entropy": None,
             }
             row |= {"reasoning": "", "text": "", "error": "HTTP 503: <overloaded>"}
@@ -151,4 +153,4 @@ class Synthetic:
 
 def _ended(rng, maker: Maker) -> str:
     stops = maker.soft is not None and "cold_stop_entropy" in maker.soft
-    return "cold_stop" if stops and rng.random() < 0.3 else "think_end"
+    return "cold_stop" if stops and rng.random() < 0.3 else "stop_token"

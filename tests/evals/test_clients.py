@@ -1,5 +1,4 @@
-"""Clients that people have already, against our server with the bundled model, by the commands of
-evals/README.md.
+"""Other clients against our server with the toy model, by the commands of evals/README.md.
 
 Not in `make test`: lm-eval is installed into an environment of its own, from PyPI. `pytest -m
 clients tests/evals`.
@@ -62,9 +61,8 @@ def run_lm_eval(
         "top_p=0.95",
         f"custom_params={{'soft_thinking': {soft}}}",
     ]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
-        "HF_HUB_OFFLINE": "1"
-    }
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment["HF_HUB_OFFLINE"] = "1"
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600
     )
@@ -87,7 +85,7 @@ def test_lm_eval(arith_server, lm_eval, questions):
 
 def test_bench_serving(arith_server, questions):
     tokens = {}
-    for name, soft in (("hard", False), ("soft", {"max_topk": 10}), ("cold stop", COLD_STOP)):
+    for name, soft in (("discrete", False), ("soft", {"max_topk": 10}), ("cold stop", COLD_STOP)):
         extra = {"custom_params": {"soft_thinking": soft}, "top_k": 30}
         command = [
             sys.executable,

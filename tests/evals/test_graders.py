@@ -14,18 +14,57 @@ DATA = "SGLANG_SOFT_EVAL_DATA"
         ("arith", "\nAnswer: 1462", "1462", (True, "1462")),
         ("arith", "Answer: 34*43=1462, no: 1463", "1462", (False, "1463")),
         ("arith", "no idea", "1462", (False, None)),
-        ("math", "so \\boxed{1} and then \\boxed{\\frac{6}{8}}.", "\\frac34", (True, "\\frac{6}{8}")),
+        (
+            "math",
+            "so \\boxed{1} and then \\boxed{\\frac{6}{8}}.",
+            "\\frac34",
+            (True, "\\frac{6}{8}"),
+        ),
         ("math", "the answer is 5", "5", (False, None)),
         ("math", "\\boxed{5", "5", (False, None)),
         ("mcq", "Answer: C", "C", (True, "C")),
         ("mcq", "Of B and C it is **Answer:** B", "C", (False, "B")),
         ("mcq", "I cannot say", "C", (False, None)),
-        ("evalplus", "```python\nbad\n```\n```python\ndef f():\n    return\n```", "", (None, "def f():\n    return")),
         ("livecodebench", "no code", "", (None, None)),
     ],
-)  # fmt: skip
+)
 def test_grader(grader, text, gold, expected):
     assert graders.grade(grader, text, gold) == expected
+
+
+CODE = "def f():\n    return"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"```python\nbad\n```\n```python\n{CODE}\n```",
+        f"```python3\n{CODE}\n```",
+        f"```Python\n{CODE}\n```\nDone.",
+        f"``` python\n{CODE}\n```",
+        f"```py\n{CODE}\n```",
+        f"```python title=x\n{CODE}\n```",
+        f"```\n{CODE}\n```",
+        f"````python\n{CODE}\n````",
+        f"   ```python\n{CODE}\n   ```",
+        f"The solution: ```python\n{CODE}\n```",
+        f"```python\n{CODE}```",
+        f"```python\n{CODE}\n\n```".replace("\n", "\r\n"),
+        f"```python\n{CODE}",  # truncated
+        f"```python\nbad\n```\nand\n```python\n{CODE}\n",
+        f"```python\n{CODE}\n```\nRun it:\n```bash\npython f.py\n```\nIt prints:",
+        f"```json\n{{}}\n```\nis the input of\n```python\n{CODE}\n```",
+        f"```python\n{CODE}\n```\nAnd again: ```python\n",
+    ],
+)
+def test_the_last_block_of_python_is_the_code(text):
+    for grader in ("evalplus", "livecodebench"):
+        assert graders.grade(grader, text, "") == (None, CODE)
+
+
+@pytest.mark.parametrize("text", ["", "`f()`", "```", "```python\n\n```", "```json\n{}\n```"])
+def test_a_text_without_python_has_no_code(text):
+    assert graders.grade("evalplus", text, "") == (None, None)
 
 
 def test_code_is_not_executed(tmp_path):
@@ -64,9 +103,8 @@ def test_check_compares_gold_answers_with_the_other_copy(tmp_path):
 
 
 def test_a_file_named_after_no_benchmark_needs_one(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"mine.json is named after no benchmark; give --benchmark, one of arith"
-    ):
+    message = r"mine.json is not named after a benchmark; give --benchmark, one of arith"
+    with pytest.raises(ValueError, match=message):
         check.guess(tmp_path / "mine.json")
     with pytest.raises(ValueError, match="humaneval is scored by evalplus"):
         check.check(tmp_path / "humaneval.json", benchmarks.get("humaneval"))
@@ -87,11 +125,6 @@ def test_the_authors_files(name, items):
         if name == "aime2024"
         else []
     )
-
-
-@pytest.fixture(scope="module")
-def verdicts():
-    return agreement.judge()
 
 
 def test_there_are_enough_variants_and_both_verdicts_in_every_class():

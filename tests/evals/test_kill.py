@@ -1,5 +1,5 @@
-"""A run with the bundled model, killed with SIGKILL at random moments, loses and repeats
-nothing."""
+"""A run with the toy model, killed with SIGKILL at random moments, loses no sample and repeats
+none."""
 
 import random
 import signal
@@ -19,21 +19,12 @@ TOTAL = QUESTIONS * SAMPLES * 3
 
 
 def test_killed_five_times_and_resumed(arith_server, tmp_path):
-    rng = random.Random(
-        time.time_ns()
-    )  # other moments every time; what must hold does not depend on them
+    # Other moments every time; what must hold does not depend on them.
+    rng = random.Random(time.time_ns())
     file, out = tmp_path / "arith.yaml", tmp_path / "out"
     file.write_bytes(orjson.dumps(raw(arith_server, questions=QUESTIONS, samples=SAMPLES)))
-    command = [
-        sys.executable,
-        "-m",
-        "sglang_soft_evals",
-        "run",
-        str(file),
-        "--out",
-        str(out),
-        "--no-report",
-    ]
+    command = [sys.executable, "-m", "sglang_soft_evals", "run", str(file)]
+    command += ["--out", str(out), "--no-report"]
     path, seen, torn = out / "samples.jsonl", [], 0
     for kill in range(1, KILLS + 1):
         before = len(seen)
@@ -54,9 +45,8 @@ def test_killed_five_times_and_resumed(arith_server, tmp_path):
             last = content[:-1].rfind(b"\n") + 1
             torn, content = 1, content[: rng.randrange(last + 1, len(content))]
             path.write_bytes(content)
-        lines = [
-            orjson.loads(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")
-        ]
+        whole = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+        lines = [orjson.loads(line) for line in whole]
         assert lines[:before] == seen[:before], "a record that was there has changed"
         assert before < len(lines) < TOTAL
         seen = lines

@@ -2,9 +2,8 @@ import json
 import random
 
 import pytest
-from sglang_soft_evals import arith, benchmarks, hub, loading
-
 from launch.bundled_model import task
+from sglang_soft_evals import arith, benchmarks, hub, loading
 
 AUTHORS = [
     {"prompt": [{"from": "user", "value": "What is $1+1$?"}], "final_answer": "2"},
@@ -35,9 +34,8 @@ def test_arith_is_held_out_distinct_and_fixed_by_its_seed():
 
 def test_arith_can_be_drawn_to_its_bound_and_says_so_beyond():
     assert len(arith.draw(arith.LARGEST, seed=3)) == arith.LARGEST
-    with pytest.raises(
-        ValueError, match=rf"questions must be in \[1, {arith.LARGEST}\] for arith; got 5000"
-    ):
+    message = rf"questions must be in \[1, {arith.LARGEST}\] for arith; got 5000"
+    with pytest.raises(ValueError, match=message):
         arith.draw(5000, seed=0)
 
 
@@ -83,12 +81,13 @@ def test_jsonl_with_ids_and_other_names_of_the_fields(tmp_path):
         ),
         (
             '[{"question": " ", "answer": "1"}]',
-            "item 0: the question must be a text that is not empty",
+            "item 0: the question must be a text, not empty",
         ),
         ("[3]", "item 0 must be an object; got int"),
         ("[]", "holds no questions"),
         (
-            '[{"id": 1, "question": "a", "answer": "1"}, {"id": 1, "question": "b", "answer": "1"}]',
+            '[{"id": 1, "question": "a", "answer": "1"}, '
+            '{"id": 1, "question": "b", "answer": "1"}]',
             "'1' occurs twice",
         ),
     ],
@@ -132,6 +131,13 @@ def test_rows_of_the_hub_become_questions():
         convert("gsm8k", {"answer": "1"})
 
 
+def gpqa_row(index):
+    """One row of GPQA, as far as sgl-eval reads it."""
+    row = {"Record ID": f"r{index}", "Question": f"Which {index}?", "Correct Answer": "right"}
+    row |= {f"Incorrect Answer {k}": f"wrong {k}" for k in (1, 2, 3)}
+    return row | {"Explanation": "", "Subdomain": "", "Writer's Difficulty Estimate": None}
+
+
 HUB = [name for name, row in benchmarks.BENCHMARKS.items() if "/" in row.source]
 
 
@@ -141,17 +147,14 @@ def test_the_hub_is_asked_for_what_the_table_says(monkeypatch, name):
 
     def load_dataset(*args, **kwargs):
         asked.append((args, kwargs))
-        return [{row.id_field or "n": "x", row.question_field: "q", row.answer_field or "n": "a", "contest_date": date,
-                 "Record ID": "x", "Question": "q", "Correct Answer": "a", "Explanation": "", "Subdomain": "",
-                 "Writer's Difficulty Estimate": None, "Incorrect Answer 1": "b", "Incorrect Answer 2": "c",
-                 "Incorrect Answer 3": "d"} for date in ("2024-12-01T00:00:00",)]  # fmt: skip
+        named = {row.id_field: "x", row.question_field: "q", row.answer_field: "a"}
+        named = {field: value for field, value in named.items() if field is not None}
+        return [gpqa_row(0) | {"Question": "q", "contest_date": "2024-12-01T00:00:00"} | named]
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
     (question,) = loading.load(row)
-    assert question.question.startswith("q") and question.id.removeprefix("Mbpp/") in (
-        "x",
-        f"{name}-0",
-    )
+    assert question.question.startswith("q")
+    assert question.id.removeprefix("Mbpp/") in ("x", f"{name}-0")
     ((args, kwargs),) = asked
     if name == "livecodebench":
         assert args == ("json",) and all(row.source in file for file in kwargs["data_files"])
@@ -164,18 +167,13 @@ def test_a_hub_that_cannot_be_reached_is_named(monkeypatch):
         raise ConnectionError("no route")
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(
-        ValueError, match=r"gsm8k cannot be loaded .*ConnectionError: no route.* --data"
-    ):
+    message = r"gsm8k cannot be loaded .*ConnectionError: no route.* --data"
+    with pytest.raises(ValueError, match=message):
         loading.load(benchmarks.get("gsm8k"))
 
 
 def test_gpqa_choices_are_lettered_the_same_every_time():
-    rows = [
-        {"Record ID": f"r{i}", "Question": f"Which {i}?", "Correct Answer": "right", "Explanation": "", "Subdomain": "",
-         "Writer's Difficulty Estimate": None} | {f"Incorrect Answer {k}": f"wrong {k}" for k in (1, 2, 3)}
-        for i in range(8)
-    ]  # fmt: skip
+    rows = [gpqa_row(index) for index in range(8)]
     state = random.getstate()
     lettered = hub.gpqa_rows(rows)
     assert lettered == hub.gpqa_rows(rows) and random.getstate() == state

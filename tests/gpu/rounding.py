@@ -28,6 +28,8 @@ class Tolerance(NamedTuple):
     """Nats."""
     tie: float = 0.2
     """How far the emitted token's logit may be below the best one, for the oracle."""
+    logprob: float = 0.2
+    """Nats: between the logprob of a drawn token and the oracle's."""
 
 
 TOLERANCE = Tolerance()
@@ -68,7 +70,7 @@ def oracle_logits(
 
 
 def until_eos(observed: Observed, eos: int) -> Observed:
-    """Without what `ignore_eos` made of the request behind its end: that is no text, and the model
+    """Without what `ignore_eos` made of the request after its end: that is no text, and the model
     knows none."""
     ids = list(observed.output_ids)
     return replace(observed, output_ids=ids[: ids.index(eos) + 1]) if eos in ids else observed
@@ -99,8 +101,8 @@ def judge(
         if position >= len(observed.concepts):
             continue
         step = thinking_step(
-            logits, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p, min_p=request.min_p,
-            max_topk=request.max_topk,
+            logits, temperature=request.temperature, top_k=request.top_k, top_p=request.top_p,
+            min_p=request.min_p, max_topk=request.max_topk,
         )  # fmt: skip
         ids, weights, entropy = observed.concepts[position]
         apart = abs(entropy - step.entropy)
@@ -109,7 +111,7 @@ def judge(
         )
         worst = worst._replace(entropy=max(worst.entropy, apart))
         if request.think_end_id in (token, argmax(logits)):
-            continue  # plain think-end is fed, or would have been: one-hot by rule, not by the logits
+            continue  # plain think-end is fed, or nearly was: one-hot by rule, not by the logits
         distance = total_variation(ids, weights, step)
         assert distance < allowed.weights, (
             f"position {position}: concept tokens {distance:.3g} apart"
@@ -118,10 +120,55 @@ def judge(
     return worst
 
 
+def judge_sampled(
+    model,
+    prompt_ids: Sequence[int],
+    observed: Observed,
+    logprobs: Sequence[float],
+    temperature: float,
+    top_k: int,
+    allowed: Tolerance = TOLERANCE,
+) -> float:
+    """The largest distance of a logprob, of tokens that a discrete request drew. Raises
+    AssertionError at the first token outside the tolerances.
+
+    logprobs: SGLang's, of each token: after temperature, before the filter.
+    """
+    every = oracle_logits(model, prompt_ids, observed, first_step=0)
+    worst = 0.0
+    for position, (token, logits) in enumerate(zip(observed.output_ids, every, strict=True)):
+        least = float(logits.topk(top_k).values[-1])
+        assert logits[token] > least - allowed.tie, f"position {position}: {token} is filtered out"
+        expected = float((logits / temperature).log_softmax(-1)[token])
+        apart = abs(logprobs[position] - expected)
+        assert apart < allowed.logprob, (
+            f"position {position}: logprob {logprobs[position]:.4f}, oracle {expected:.4f}"
+        )
+        worst = max(worst, apart)
+    return worst
+
+
 def first_difference(a: Observed, b: Observed) -> int | None:
     """First output position with different tokens, or None."""
     pairs = zip(a.output_ids, b.output_ids, strict=False)
     return next((position for position, (ours, theirs) in enumerate(pairs) if ours != theirs), None)
+
+
+@torch.inference_mode()
+def draw(model, prompt_ids: Sequence[int], case, eos: int) -> tuple[Observed, list[float]]:
+    """Tokens that `model` draws for a discrete request, and their logprobs."""
+    generator = torch.Generator().manual_seed(0)
+    ids, logprobs = list(prompt_ids), []
+    while len(logprobs) < 96 and (not logprobs or ids[-1] != eos):
+        logits = model(input_ids=torch.tensor([ids])).logits[0, -1].float() / case.temperature
+        kept = torch.where(logits >= logits.topk(case.top_k).values[-1], logits, -torch.inf)
+        ids.append(int(torch.multinomial(kept.softmax(-1), 1, generator=generator)))
+        logprobs.append(float(logits.log_softmax(-1)[ids[-1]]))
+    output_ids = ids[len(prompt_ids) :]
+    drawn = Observed(
+        output_ids=output_ids, concepts=[], thinking_tokens=0, ended=None, finish="length"
+    )
+    return drawn, logprobs
 
 
 def main() -> None:
@@ -133,10 +180,18 @@ def main() -> None:
 
     exact, tokenizer = tiny.load(requests.MODEL)
     rounded, _ = tiny.load(requests.MODEL, dtype=torch.bfloat16)
+    loose = Tolerance(*[float("inf")] * 4)
     for case in requests.CASES:
-        prompt, request = case.prompt_ids(tokenizer), case.request(tokenizer)
+        prompt = requests.prompt_ids(tokenizer, case.question)
+        if case.sampled:
+            drawn, logprobs = draw(rounded, prompt, case, tokenizer.eos_token_id)
+            worst = judge_sampled(
+                exact, prompt, drawn, logprobs, case.temperature, case.top_k, loose
+            )
+            print(case.question, "sampled", f"logprob {worst:.4f} of {len(logprobs)} tokens")
+            continue
+        request = case.request(tokenizer)
         observed = until_eos(Observed.of(run(rounded, prompt, request)), tokenizer.eos_token_id)
-        loose = Tolerance(*[float("inf")] * 3)
         print(case.question, case.soft, judge(exact, prompt, observed, request, loose))
 
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sglang_soft import methods
 from tests.gpu import requests
-from tests.gpu.rounding import judge, until_eos
-from tests.gpu.test_engine_gpu import decode_steps
+from tests.gpu.engines import decode_steps
+from tests.gpu.rounding import draw, judge, judge_sampled, until_eos
 from tests.models import tiny
 from tests.oracle import Concept, Observed, run
 
@@ -18,7 +17,7 @@ def rounded():
     """(float32 model, prompt, request, the trace of a bfloat16 model)"""
     model, tokenizer = tiny.load(requests.MODEL)
     case = requests.CASES[0]
-    prompt, request = case.prompt_ids(tokenizer), case.request(tokenizer)
+    prompt, request = requests.prompt_ids(tokenizer, case.question), case.request(tokenizer)
     trace = run(tiny.load(requests.MODEL, dtype=torch.bfloat16)[0], prompt, request)
     return model, prompt, request, until_eos(Observed.of(trace), tokenizer.eos_token_id)
 
@@ -50,6 +49,28 @@ def test_wrong_data_is_found(rounded):
         judge(model, prompt, replace(observed, output_ids=tokens), request)
 
 
-@pytest.mark.parametrize("method", methods.names())
-def test_the_steps_of_the_synchronisation_test_run(method):
-    decode_steps("cpu", method)
+def test_drawn_tokens(rounded):
+    model, *_ = rounded
+    tokenizer = tiny.load(requests.MODEL)[1]
+    case = requests.CASES[requests.SAMPLED]
+    prompt = requests.prompt_ids(tokenizer, case.question)
+    drawn, logprobs = draw(
+        tiny.load(requests.MODEL, dtype=torch.bfloat16)[0], prompt, case, tokenizer.eos_token_id
+    )
+    rest = (case.temperature, case.top_k)
+    assert 0 < judge_sampled(model, prompt, drawn, logprobs, *rest) < 0.07
+    wrong = logprobs.copy()
+    wrong[5] -= 0.3
+    with pytest.raises(AssertionError, match="position 5: logprob"):
+        judge_sampled(model, prompt, drawn, wrong, *rest)
+    ids = list(drawn.output_ids)
+    ids[5] = 0
+    with pytest.raises(AssertionError, match="position 5: 0 is filtered out"):
+        judge_sampled(model, prompt, replace(drawn, output_ids=ids), logprobs, *rest)
+
+
+def test_decode_steps_are_read_from_the_log():
+    line = "[2026] Decode batch, #running-req: {}, #token: 5, token usage: 0.1, {} graph: {}, gen\n"
+    log = line.format(7, "cuda", True) + "Prefill batch, cuda graph: False\n"
+    log += line.format(3, "cuda", False) * 2
+    assert decode_steps(log) == {(7, True), (3, False)}

@@ -14,14 +14,16 @@ import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
-from sglang_soft_kernels import mixture_triton, sampling_triton, state_triton  # noqa: E402
+from sglang_soft_kernels.mixture import triton as mixture  # noqa: E402
+from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
+from sglang_soft_kernels.state import triton as state  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 def test_kernels_are_interpreted():
-    for module in (mixture_triton, sampling_triton, state_triton):
+    for module in (mixture, sampling, state):
         kernels_of_module = [
             value for name, value in vars(module).items() if name.endswith("_kernel")
         ]
@@ -31,8 +33,8 @@ def test_kernels_are_interpreted():
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
-def test_vectors(case):
-    cases.check_vectors(kernels.embedding_mixture, *case, "cpu")
+def test_offsets(case):
+    cases.check_offsets(kernels.embedding_mixture, *case, "cpu")
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
@@ -49,14 +51,28 @@ def test_soft_sample(case):
     cases.check_samples(kernels.soft_sample, *case, "cpu")
 
 
+@pytest.mark.parametrize("case", cases.SAMPLES[:10])
+def test_index_and_unfiltered(case):
+    cases.check_index(kernels.soft_sample, *case, "cpu")
+    cases.check_unfiltered(kernels.soft_sample, *case, "cpu")
+
+
 @pytest.mark.parametrize("case", states.CASES, ids=str)
-def test_decide(case):
-    states.check_decide(kernels.decide, case, "cpu")
+def test_index_of_a_step(case):
+    operators = kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool
+    states.check_index(*operators, case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_finish_step(case):
+    states.check_finish_step(kernels.finish_step, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(kernels.decide, kernels.merge, kernels.advance, case, "cpu")
+    states.check_next_state(
+        kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool, case, "cpu"
+    )
 
 
 def test_batch_invariance():
@@ -64,7 +80,7 @@ def test_batch_invariance():
 
 
 def test_wide_top_k():
-    """max_top_k at the kernels' limit, and above it (the reference runs)."""
+    """top_k_bound at the kernels' limit, and above it (the reference runs)."""
     logits = cases.make_logits(2, 9000, "ties", seed=1)
     params = list(cases.make_params(2, 10, seed=1))
     params[0] = torch.tensor([0.6, 1.0])
@@ -72,7 +88,7 @@ def test_wide_top_k():
     for top_k in (128, 1000):
         params[1] = torch.tensor([top_k, top_k - 1], dtype=torch.int32)
         params[4] = torch.tensor([10, 7], dtype=torch.int32)
-        sample = kernels.soft_sample(logits, *params, K=10, max_top_k=top_k)
+        sample = kernels.soft_sample(logits, *params, k=10, top_k_bound=top_k)
         cases.assert_samples(sample, logits, params, 10)
 
 

@@ -10,8 +10,8 @@ import os
 import pytest
 import torch
 from kernel_oracle import assert_samples, make_logits, make_params, make_pool, mix
-from sglang_soft_kernels.mixture_reference import VocabShard
-from sglang_soft_kernels.mixture_reference import embedding_mixture as reference_mixture
+from sglang_soft_kernels.mixture.naive import VocabShard
+from sglang_soft_kernels.mixture.naive import embedding_mixture as mixture_operator
 
 POISON = 1_999_999_999
 
@@ -75,23 +75,23 @@ def check_mixture(run, T, H, K, dtype, device):
     torch.testing.assert_close(precise.cpu().double(), want, rtol=0, atol=2e-6)
 
 
-def check_vectors(run, T, H, K, dtype, device):
-    """Vectors beside a mixture, in place of one, and left out (the other tensor-parallel ranks)."""
+def check_offsets(run, T, H, K, dtype, device):
+    """Offsets next to a mixture, in place of one, and left out (the other tensor-parallel ranks)."""
     V = 50
     table = torch.randn(V, H, dtype=dtype, device=device)
     ids, weights = make_pool(40, K, V, seed=T, device=device)
-    has_vector = (torch.arange(40) % 4 == 0).to(
+    has_offset = (torch.arange(40) % 4 == 0).to(
         device
-    )  # rows 0, 12, 24, 36 have no mixture beside it
-    vectors = torch.randn(40, H, device=device).to(dtype)
-    vectors[~has_vector] = float("nan")  # not to be touched
+    )  # rows 0, 12, 24, 36 have no mixture with it
+    offsets = torch.randn(40, H, device=device).to(dtype)
+    offsets[~has_offset] = float("nan")  # not to be touched
     rows = torch.randint(0, 40, (T,), generator=torch.Generator().manual_seed(H)).to(device)
     rows[0] = 12
     input_ids = torch.randint(0, V, (T,), generator=torch.Generator().manual_seed(T)).to(device)
-    input_ids[has_vector[rows] | (weights[rows, 0] != 0)] = 1 << 60
-    vector_args = {"vectors": vectors, "has_vector": has_vector}
-    out = run(table, input_ids, rows, ids, weights, **vector_args)
-    want = torch.tensor(mix(table, input_ids, rows, ids, weights, **vector_args))
+    input_ids[has_offset[rows] | (weights[rows, 0] != 0)] = 1 << 60
+    offset_args = {"offsets": offsets, "has_offset": has_offset}
+    out = run(table, input_ids, rows, ids, weights, **offset_args)
+    want = torch.tensor(mix(table, input_ids, rows, ids, weights, **offset_args))
     assert_rounded_once(out.cpu().double(), want, dtype)
     without = run(
         table,
@@ -99,18 +99,18 @@ def check_vectors(run, T, H, K, dtype, device):
         rows,
         ids,
         weights,
-        **vector_args,
-        add_vectors=False,
+        **offset_args,
+        add_offsets=False,
         out_dtype=torch.float32,
     )
     want = torch.tensor(
-        mix(table, input_ids, rows, ids, weights, None, torch.zeros_like(vectors), has_vector)
+        mix(table, input_ids, rows, ids, weights, None, torch.zeros_like(offsets), has_offset)
     )
     torch.testing.assert_close(without.cpu().double(), want, rtol=0, atol=2e-6)
 
 
 def assert_rounded_once(got, want, dtype):
-    """Half a unit in the last place, beside the error of the float32 sum (terms of at most about
+    """Half a unit in the last place, and the error of the float32 sum (terms of at most about
     4)."""
     ulp = torch.finfo(dtype).eps * torch.exp2(want.abs().clamp(min=2.0**-14).log2().floor())
     # Triton's interpreter truncates float32 to bfloat16 where a GPU rounds to the nearest.
@@ -126,7 +126,7 @@ def check_shards(run, device):
     ids, weights = make_pool(40, 6, 50, seed=7, device=device)
     rows = torch.arange(40, device=device)
     input_ids = torch.arange(40, device=device) + 5
-    whole = reference_mixture(table, input_ids, rows, ids, weights)
+    whole = mixture_operator.naive(table, input_ids, rows, ids, weights)
     total = torch.zeros_like(whole)
     for org, padding, added in SHARDS:
         local = torch.full((30, H), float("nan"), device=device)
@@ -145,9 +145,42 @@ def check_samples(run, B, V, kind, K, dtype, device):
     logits = make_logits(B, V, kind, seed=V, dtype=dtype, device=device)
     params = make_params(B, K, seed=B + V, device=device)
     before = logits.clone()
-    sample = run(logits, *params, K=K, max_top_k=30)
+    sample = run(logits, *params, k=K, top_k_bound=30)
     assert torch.equal(logits, before)
     assert_samples(sample, logits, params, K, tie_free_share=0.5)
+
+
+def check_index(run, B, V, kind, K, dtype, device):
+    """Rows by index have the bits that they have in the whole batch; so has no row at all."""
+    logits = make_logits(B, V, kind, seed=V, dtype=dtype, device=device)
+    params = make_params(B, K, seed=B + V, device=device)
+    whole = run(logits, *params, k=K, top_k_bound=30)
+    for rows in ([B - 1, 0][:B], [*range(B)][::-1], []):
+        index = torch.tensor(rows, dtype=torch.int64, device=device)
+        some = run(logits, *(p[index] for p in params), k=K, top_k_bound=30, index=index)
+        for got, want in zip(some[:4], whole):
+            assert torch.equal(got, want[index])
+
+
+def check_unfiltered(run, B, V, kind, K, dtype, device):
+    """The most probable tokens at temperature 1, whatever the filter does, and nothing else
+    changes."""
+    logits = make_logits(B, V, kind, seed=V, dtype=dtype, device=device)
+    params = make_params(B, K, seed=B + V, device=device)
+    plain = run(logits, *params, k=K, top_k_bound=30)
+    m = min(V, K)
+    sample = run(logits, *params, k=K, top_k_bound=30, unfiltered=m)
+    for got, want in zip(sample[:4], plain):
+        assert torch.equal(got, want)
+    ids, ratios, entropy = (x.cpu() for x in sample.unfiltered)
+    z = logits.cpu().double()
+    want_ids = torch.sort(z + 0.0, dim=1, descending=True, stable=True).indices[:, :m]
+    assert torch.equal(ids.long(), want_ids)
+    want_ratios = (z.gather(1, want_ids) - z.amax(1, keepdim=True)).exp()
+    torch.testing.assert_close(ratios.double(), want_ratios, rtol=1e-5, atol=1e-6)
+    p = z.softmax(1)
+    want_entropy = -torch.special.xlogy(p, p).sum(1)
+    torch.testing.assert_close(entropy.double(), want_entropy, rtol=3e-6, atol=3e-6)
 
 
 def check_batch_invariance(run, device):
@@ -155,8 +188,8 @@ def check_batch_invariance(run, device):
     B, V, K = 5, 4500, 10
     logits = make_logits(B, V, "normal", seed=3, device=device)
     params = make_params(B, K, seed=4, device=device)
-    whole = run(logits, *params, K=K, max_top_k=30)
+    whole = run(logits, *params, k=K, top_k_bound=30)
     for b in range(B):
-        alone = run(logits[b : b + 1], *(p[b : b + 1] for p in params), K=K, max_top_k=30)
-        for got, want in zip(alone, whole):
+        alone = run(logits[b : b + 1], *(p[b : b + 1] for p in params), k=K, top_k_bound=30)
+        for got, want in zip(alone[:4], whole):
             assert torch.equal(got[0], want[b])

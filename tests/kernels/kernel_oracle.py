@@ -13,7 +13,7 @@ import torch
 
 SMALLEST_NORMAL = 2.0**-126
 MARGIN = 1e-5
-ALL = 2**31 - 1
+TOP_K_OFF = 2**31 - 1
 """top_k that is off"""
 
 
@@ -21,6 +21,7 @@ class Row(NamedTuple):
     ids: list[int]
     weights: list[float]
     entropy: float
+    max_prob: float
     min_margin: float
 
 
@@ -47,19 +48,20 @@ def sample_row(z, temperature, top_k, top_p, min_p, n) -> Row:
     margins += [abs(r - min_p) for r in ratio[1:n]] if min_p > SMALLEST_NORMAL else []
     kept = [i for i, r in zip(kept, ratio) if r >= min_p][:n]
     w = p[kept] / p[kept].sum()
-    return Row(kept, w.tolist(), entropy, float(min(margins)))
+    return Row(kept, w.tolist(), entropy, float(p.max()), float(min(margins)))
 
 
 def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
     """Every row of a SoftSample equals the oracle's: ids exactly, weights and entropy to float32
     rounding."""
-    ids, weights, entropy = (t.cpu().numpy() for t in sample)
+    ids, weights, entropy, max_prob = (t.cpu().numpy() for t in sample[:4])
     z = logits.float().cpu().numpy()
     compared = 0
     for b, row_params in enumerate(zip(*(p.tolist() for p in params))):
         expected = sample_row(z[b], *row_params)
         scale = max(1.0, expected.entropy)
         assert abs(entropy[b] - expected.entropy) <= 3e-6 * scale, (b, entropy[b], expected)
+        assert abs(max_prob[b] / expected.max_prob - 1) <= 3e-5, (b, max_prob[b], expected)
         assert np.isfinite(weights[b]).all() and abs(weights[b].sum() - 1) < 2e-6, (b, weights[b])
         assert ids[b, 0] == expected.ids[0], (b, ids[b], expected)
         if expected.min_margin < MARGIN:
@@ -80,7 +82,7 @@ def make_params(B: int, K: int, seed: int, device="cpu"):
     """Parameters of B rows: every filter on and off, greedy rows, temperatures from 1e-4 to 3."""
     g = np.random.default_rng(seed)
     temperature = g.choice([1e-4, 0.3, 0.6, 1.0, 3.0], B, p=[0.05, 0.2, 0.4, 0.25, 0.1])
-    top_k = g.choice([1, 2, 7, 30, ALL], B, p=[0.2, 0.15, 0.15, 0.2, 0.3])
+    top_k = g.choice([1, 2, 7, 30, TOP_K_OFF], B, p=[0.2, 0.15, 0.15, 0.2, 0.3])
     top_p = g.choice([0.1, 0.5173, 0.9, 0.95, 0.999, np.inf], B)
     min_p = g.choice([SMALLEST_NORMAL, 0.001, 0.0517, 0.3], B)
     n = np.minimum(g.integers(1, K + 1, B), top_k)
@@ -115,7 +117,7 @@ def make_logits(
 
 
 def mix(
-    table, input_ids, rows, ids, weights, shard=None, vectors=None, has_vector=None
+    table, input_ids, rows, ids, weights, shard=None, offsets=None, has_offset=None
 ) -> np.ndarray:
     """Float64 embedding mixture, [T, H]. shard: (original interval, padding, added interval)."""
     table = table.double().cpu().numpy()
@@ -134,13 +136,13 @@ def mix(
 
     out = np.zeros((len(rows), table.shape[1]))
     for t, r in enumerate(rows):
-        vector = has_vector is not None and bool(has_vector[r])
+        vector = has_offset is not None and bool(has_offset[r])
         if weights[r, 0] == 0 and not vector:
             out[t] = embedding(input_ids[t])
             continue
         out[t] = sum(w * embedding(i) for i, w in zip(ids[r], weights[r]) if w != 0)
         if vector:
-            out[t] += vectors[r].double().cpu().numpy()
+            out[t] += offsets[r].double().cpu().numpy()
     return out
 
 

@@ -1,7 +1,7 @@
 """Cases of a step's decisions and of the rows' next state, against one row after the other in plain
 Python.
 
-Run on the reference (test_state_reference.py), the compiled loops (test_cpu.py), in Triton's
+Run on the specification (test_state_naive.py), the compiled loops (test_cpu.py), in Triton's
 interpreter (interpreted.py) and on a GPU. Nothing is rounded, so everything is compared bit for
 bit.
 """
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 from sglang_soft_kernels import layout
-from sglang_soft_kernels.layout import Phase, Step
+from sglang_soft_kernels.layout import Phase, StepKind
 
 NEVER = 2**31 - 1
 SPARE = 3
@@ -21,7 +21,7 @@ class Case(NamedTuple):
     B: int
     K: int
     S: int
-    conclude: bool
+    force_end: bool
     logits: torch.dtype = torch.float32
     tokens: torch.dtype = torch.int64
 
@@ -46,7 +46,7 @@ class Inputs(NamedTuple):
     logits: torch.Tensor
     ints: torch.Tensor
     floats: torch.Tensor
-    conclude: torch.Tensor | None
+    force_end: torch.Tensor | None
     state: torch.Tensor | None
 
 
@@ -57,18 +57,18 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     def chance(p: float) -> torch.Tensor:
         return torch.rand(B, generator=g) < p
 
-    columns = layout.THOUGHT + 1
+    columns = layout.THINK_STEP + 1
     ints = torch.randint(0, V, (B, columns), generator=g, dtype=torch.int32)
     for column, high in (
-        (layout.COLD_STEPS, 4),
-        (layout.LOW, 4),
-        (layout.THOUGHT, 6),
-        (layout.BOUND, 12),
+        (layout.COLD_STOP_STEPS, 4),
+        (layout.LOW_ENTROPY_STEPS, 4),
+        (layout.THINK_STEP, 6),
+        (layout.MAX_THINKING_TOKENS, 12),
     ):
         ints[:, column] = torch.randint(0, high, (B,), generator=g)
-    ints[:, layout.BOUND] += 1
-    ints[:, layout.COLD_STEPS] += 1
-    ints[chance(0.2), layout.BOUND] = NEVER
+    ints[:, layout.MAX_THINKING_TOKENS] += 1
+    ints[:, layout.COLD_STOP_STEPS] += 1
+    ints[chance(0.2), layout.MAX_THINKING_TOKENS] = NEVER
     ints[chance(0.2), layout.THINK_START] = -1
     phases = torch.tensor(
         [Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32
@@ -77,9 +77,9 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     think_end = ints[:, layout.THINK_END]
 
     entropy = torch.rand(B, generator=g)
-    floats = torch.rand(B, layout.COLD_ENTROPY + 1, generator=g)
+    floats = torch.rand(B, layout.COLD_STOP_ENTROPY + 1, generator=g)
     exact = chance(0.2)  # Cold Stop counts what is below its entropy, not what is equal to it
-    floats[exact, layout.COLD_ENTROPY] = entropy[exact]
+    floats[exact, layout.COLD_STOP_ENTROPY] = entropy[exact]
     # Parts of wider tensors, as the step passes them.
     ids = torch.randint(0, V, (B, K + 2), generator=g, dtype=torch.int32)[:, :K]
     weights = torch.rand(B, K + 2, generator=g)[:, :K]
@@ -88,9 +88,9 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
     forbidden = chance(0.25)
     logits[forbidden, think_end[forbidden].long()] = float("-inf")
-    conclude = chance(0.15) if case.conclude else None
+    force_end = chance(0.15) if case.force_end else None
     state = torch.randn(B, S, generator=g) if S else None
-    inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, conclude, state)
+    inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, force_end, state)
     return Inputs(*(None if x is None else x.to(device) for x in inputs))
 
 
@@ -99,48 +99,54 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[floa
     ids, weights, token = inputs.ids[b].tolist(), inputs.weights[b].tolist(), int(inputs.token[b])
     ints = inputs.ints[b].tolist()
     think_end = ints[layout.THINK_END]
-    low = ints[layout.LOW] + 1 if inputs.entropy[b] < inputs.floats[b, layout.COLD_ENTROPY] else 0
-    kind = Step.CONCEPT
+    low = (
+        ints[layout.LOW_ENTROPY_STEPS] + 1
+        if inputs.entropy[b] < inputs.floats[b, layout.COLD_STOP_ENTROPY]
+        else 0
+    )
+    kind = StepKind.CONCEPT
     if token == think_end:
-        kind = Step.THINK_END
+        kind = StepKind.STOP_TOKEN
     elif inputs.logits[b, think_end] > float("-inf"):
-        if inputs.conclude is not None and inputs.conclude[b]:
-            kind = Step.METHOD
-        elif low >= ints[layout.COLD_STEPS]:
-            kind = Step.COLD_STOP
-        elif ints[layout.THOUGHT] >= ints[layout.BOUND]:
-            kind = Step.BOUND
-    if kind != Step.CONCEPT:
+        if inputs.force_end is not None and inputs.force_end[b]:
+            kind = StepKind.METHOD
+        elif low >= ints[layout.COLD_STOP_STEPS]:
+            kind = StepKind.COLD_STOP
+        elif ints[layout.THINK_STEP] >= ints[layout.MAX_THINKING_TOKENS]:
+            kind = StepKind.MAX_THINKING_TOKENS
+    if kind != StepKind.CONCEPT:
         token = think_end
     if ints[layout.PHASE] != Phase.THINK:
-        kind = Step.PLAIN
+        kind = StepKind.PLAIN
     return int(kind), low, token, ids, weights
 
 
-def check_decide(decide, case: Case, device: str) -> None:
+def check_finish_step(finish_step, case: Case, device: str) -> None:
     inputs = make_inputs(case, device)
     before = [x.clone() for x in inputs if x is not None]
-    record = decide(*inputs[:7], conclude=inputs.conclude, state=inputs.state)
+    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
     assert (
-        record.packed.shape == (case.B, 2 * case.K + 4 + case.S) and record.packed.is_contiguous()
+        record.packed.shape == (case.B, layout.record_columns(case.K, case.S))
+        and record.packed.is_contiguous()
     )
     assert torch.equal(record.entropy, inputs.entropy)
     assert record.state.shape[1] == case.S and (
         inputs.state is None or torch.equal(record.state, inputs.state)
     )
     parts = [
-        x.tolist() for x in (record.kind, record.low, record.token, record.ids, record.weights)
+        x.tolist()
+        for x in (record.kind, record.low_entropy, record.token, record.ids, record.weights)
     ]
     on_host = Inputs(*(None if x is None else x.cpu() for x in inputs))
     for b, got in enumerate(zip(*parts, strict=True)):
         assert got == decided(on_host, b), f"row {b}"
     if case == EVERY_PATH:
-        assert set(record.kind.tolist()) == set(Step)
+        assert set(record.kind.tolist()) == set(StepKind)
     for x, old in zip([x for x in inputs if x is not None], before, strict=True):
         assert torch.equal(x, old), "an input was modified"
 
 
-def check_next_state(decide, merge, advance, case: Case, device: str) -> None:
+def check_next_state(finish_step, overwrite_tokens, update_pool, case: Case, device: str) -> None:
     """Tokens, and every element of the pool: other rows, spare slots and the rows' parameters stay
     as they are."""
     inputs = make_inputs(case, device)
@@ -151,32 +157,34 @@ def check_next_state(decide, merge, advance, case: Case, device: str) -> None:
     pool = (
         torch.randint(0, 50, (R, K + SPARE), generator=g, dtype=torch.int32).to(device),
         torch.rand(R, K + SPARE, generator=g).to(device),
-        torch.randint(0, 50, (R, layout.THOUGHT + 1), generator=g, dtype=torch.int32).to(device),
+        torch.randint(0, 50, (R, layout.THINK_STEP + 1), generator=g, dtype=torch.int32).to(device),
         torch.randn(R, S + SPARE, generator=g).to(device),
     )
     pool[2][rows] = inputs.ints
-    record = decide(*inputs[:7], conclude=inputs.conclude, state=inputs.state)
+    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
     drawn = torch.randint(0, 50, (B,), generator=g)
     drawn[::2] = inputs.ints[::2, layout.THINK_START].cpu()
     tokens = drawn.to(device, case.tokens)
     want_ids, want_weights, want_ints, want_state = (x.tolist() for x in pool)
 
-    merge(record, tokens)
-    thinking = (record.kind != Step.PLAIN).cpu()
+    overwrite_tokens(record, tokens)
+    thinking = (record.kind != StepKind.PLAIN).cpu()
     assert torch.equal(tokens.cpu().long(), torch.where(thinking, record.token.cpu().long(), drawn))
-    advance(record, tokens, inputs.ints, rows, *pool)
+    update_pool(record, tokens, inputs.ints, rows, *pool)
 
     changes = set()
     for b, row in enumerate(rows.tolist()):
         kind, ints = int(record.kind[b]), want_ints[row]
         want_ids[row][:K] = record.ids[b].tolist()
-        want_weights[row][:K] = record.weights[b].tolist() if kind == Step.CONCEPT else [0.0] * K
+        want_weights[row][:K] = (
+            record.weights[b].tolist() if kind == StepKind.CONCEPT else [0.0] * K
+        )
         phase = old = ints[layout.PHASE]
-        if kind != Step.PLAIN:
+        if kind != StepKind.PLAIN:
             want_state[row][:S] = record.state[b].tolist()
-            ints[layout.LOW] = int(record.low[b])
-            phase = Phase.THINK if kind == Step.CONCEPT else Phase.ANSWER
-            ints[layout.THOUGHT] += kind == Step.CONCEPT
+            ints[layout.LOW_ENTROPY_STEPS] = int(record.low_entropy[b])
+            phase = Phase.THINK if kind == StepKind.CONCEPT else Phase.ANSWER
+            ints[layout.THINK_STEP] += kind == StepKind.CONCEPT
         elif old == Phase.WAIT and tokens[b] == ints[layout.THINK_START]:
             phase = Phase.THINK
         ints[layout.PHASE] = int(phase)
@@ -186,3 +194,46 @@ def check_next_state(decide, merge, advance, case: Case, device: str) -> None:
     if case == EVERY_PATH:
         stays = {(int(phase), int(phase)) for phase in Phase}
         assert changes == stays | {(Phase.WAIT, Phase.THINK), (Phase.THINK, Phase.ANSWER)}
+
+
+def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: str) -> None:
+    """Rows of a larger batch: as the same rows alone, and the other rows keep their tokens."""
+    inputs = make_inputs(case, device)
+    B, K, S = case[:3]
+    N = B + 4
+    index = torch.randperm(N, generator=torch.Generator().manual_seed(B))[:B].sort().values
+    index = index.to(device)
+    logits = torch.full((N, inputs.logits.shape[1]), float("nan"), device=device)
+    logits = logits.to(inputs.logits.dtype)
+    logits[index] = inputs.logits
+    extras = {"force_end": inputs.force_end, "state": inputs.state}
+    alone = finish_step(*inputs[:7], **extras)
+    given = inputs._replace(logits=logits)
+    record = finish_step(*given[:7], **extras, index=index)
+    assert torch.equal(record.packed, alone.packed)
+
+    tokens = torch.full((N,), 60, dtype=case.tokens, device=device)
+    tokens[index[::2]] = inputs.ints[::2, layout.THINK_START].to(case.tokens)
+    drawn = tokens.clone()
+    overwrite_tokens(record, tokens, index)
+    own = drawn[index]
+    overwrite_tokens(alone, own)
+    assert torch.equal(tokens[index], own)
+    others = torch.ones(N, dtype=torch.bool, device=device)
+    others[index] = False
+    assert (tokens[others] == 60).all()
+
+    rows = torch.arange(B, device=device)
+    pools = [
+        (
+            torch.zeros((B, K), dtype=torch.int32, device=device),
+            torch.zeros((B, K), device=device),
+            inputs.ints.clone(),
+            torch.zeros((B, max(1, S)), device=device),
+        )
+        for _ in range(2)
+    ]
+    update_pool(record, tokens, inputs.ints, rows, *pools[0], index)
+    update_pool(alone, own, inputs.ints, rows, *pools[1])
+    for got, want in zip(*pools, strict=True):
+        assert torch.equal(got, want)

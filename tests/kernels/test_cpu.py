@@ -2,42 +2,58 @@
 
 import kernel_cases as cases
 import pytest
+import sglang_soft_kernels as kernels
 import state_cases as states
 import torch
 from kernel_cases import poisoned  # noqa: F401
 from kernel_oracle import make_logits, make_params
-from sglang_soft_kernels import cpu, dispatch
+from sglang_soft_kernels import compiled, dispatch, layout
 from sglang_soft_kernels.layout import Filter
-from sglang_soft_kernels.sampling_reference import soft_sample
+from sglang_soft_kernels.mixture import cpu as mixture
+from sglang_soft_kernels.sampling import cpu as sampling
+from sglang_soft_kernels.state import cpu as state
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
 def test_mixture(case):
-    cases.check_mixture(cpu.embedding_mixture, *case, "cpu")
+    cases.check_mixture(mixture.embedding_mixture, *case, "cpu")
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
-def test_vectors(case):
-    cases.check_vectors(cpu.embedding_mixture, *case, "cpu")
+def test_offsets(case):
+    cases.check_offsets(mixture.embedding_mixture, *case, "cpu")
 
 
 def test_shards():
-    cases.check_shards(cpu.embedding_mixture, "cpu")
+    cases.check_shards(mixture.embedding_mixture, "cpu")
 
 
 @pytest.mark.parametrize("case", cases.SAMPLES)
 def test_soft_sample(case):
-    cases.check_samples(cpu.soft_sample, *case, "cpu")
+    cases.check_samples(sampling.soft_sample, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.SAMPLES)
+def test_index_and_unfiltered(case):
+    cases.check_index(sampling.soft_sample, *case, "cpu")
+    cases.check_unfiltered(sampling.soft_sample, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_index_of_a_step(case):
+    states.check_index(state.finish_step, state.overwrite_tokens, state.update_pool, case, "cpu")
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "masked"])
 def test_sorting_a_whole_row_equals_insertion(kind):
     logits, params = make_logits(50, 500, kind, seed=1), make_params(50, 10, seed=1)
-    inserted = cpu.soft_sample(logits, *params, K=10, max_top_k=cpu.MAX_INSERTED)
-    for max_top_k in (cpu.MAX_INSERTED + 1, None):
-        for got, want in zip(cpu.soft_sample(logits, *params, K=10, max_top_k=max_top_k), inserted):
+    inserted = sampling.soft_sample(logits, *params, k=10, top_k_bound=sampling.MAX_INSERTED)
+    for top_k_bound in (sampling.MAX_INSERTED + 1, None):
+        for got, want in zip(
+            sampling.soft_sample(logits, *params, k=10, top_k_bound=top_k_bound)[:4], inserted
+        ):
             assert torch.equal(got, want)
 
 
@@ -45,21 +61,23 @@ def test_all_of_a_row():
     """The candidates of a method that draws, without a filter."""
     logits, params = make_logits(8, 300, "ties", seed=1), list(make_params(8, 10, seed=1))
     params[4] = params[1]
-    cases.assert_samples(cpu.soft_sample(logits, *params, K=300), logits, params, 300)
+    cases.assert_samples(sampling.soft_sample(logits, *params, k=300), logits, params, 300)
 
 
 def test_batch_invariance():
-    cases.check_batch_invariance(cpu.soft_sample, "cpu")
+    cases.check_batch_invariance(sampling.soft_sample, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
-def test_decide(case):
-    states.check_decide(cpu.decide, case, "cpu")
+def test_finish_step(case):
+    states.check_finish_step(state.finish_step, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(cpu.decide, cpu.merge, cpu.advance, case, "cpu")
+    states.check_next_state(
+        state.finish_step, state.overwrite_tokens, state.update_pool, case, "cpu"
+    )
 
 
 @pytest.mark.parametrize("wrong", [-1, 4, 1 << 60])
@@ -68,28 +86,28 @@ def test_an_id_outside_the_table_is_an_error(wrong):
     row = torch.zeros(1, dtype=torch.int64)
     pool = torch.zeros(1, 2, dtype=torch.int32), torch.zeros(1, 2)
     with pytest.raises(IndexError, match="input id outside the embedding table"):
-        cpu.embedding_mixture(torch.zeros(4, 8), row + wrong, row, *pool)
+        mixture.embedding_mixture(torch.zeros(4, 8), row + wrong, row, *pool)
     if wrong < 2**31:
         with pytest.raises(IndexError, match="id of a concept token outside"):
-            cpu.embedding_mixture(torch.zeros(4, 8), row, row, pool[0] + wrong, pool[1] + 0.5)
+            mixture.embedding_mixture(torch.zeros(4, 8), row, row, pool[0] + wrong, pool[1] + 0.5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_row_without_a_distribution_harms_no_other_row(value):
     logits, params = make_logits(3, 50, "normal", seed=1), make_params(3, 10, seed=1)
-    whole = cpu.soft_sample(logits, *params, K=10, max_top_k=30)
+    whole = sampling.soft_sample(logits, *params, k=10, top_k_bound=30)
     logits[1] = value
-    broken = cpu.soft_sample(logits, *params, K=10, max_top_k=30)
-    for got, want in zip(broken, whole):
+    broken = sampling.soft_sample(logits, *params, k=10, top_k_bound=30)
+    for got, want in zip(broken[:4], whole):
         assert torch.equal(got[::2], want[::2])
     assert broken.entropy[1].isnan() and (broken.ids >= 0).all() and (broken.ids < 50).all()
 
 
 def test_the_largest_temperature_leaves_forbidden_tokens_out():
-    row = Filter.of(temperature=1e39, top_k=5, top_p=1.0, min_p=0.0, n=5)
+    row = Filter.of(temperature=1e39, top_k=5, top_p=1.0, min_p=0.0, num_candidates=5)
     logits = torch.tensor([[0.5, float("-inf"), 1.0, float("-inf"), 0.0]])
-    for run in (cpu.soft_sample, soft_sample):
-        sample = run(logits, *(torch.tensor([x]) for x in row), K=5, max_top_k=5)
+    for run in (sampling.soft_sample, kernels.soft_sample.naive):
+        sample = run(logits, *(torch.tensor([x]) for x in row), k=5, top_k_bound=5)
         assert sample.ids[0, :3].tolist() == [2, 0, 4]
         assert torch.allclose(sample.weights[0], torch.tensor([1 / 3, 1 / 3, 1 / 3, 0, 0]))
 
@@ -97,17 +115,18 @@ def test_the_largest_temperature_leaves_forbidden_tokens_out():
 def test_rows_of_another_batch_are_refused():
     """Compiled loops do not check shapes by themselves."""
     inputs = states.make_inputs(states.Case(7, 3, 0, False), "cpu")
-    record = cpu.decide(*inputs[:7])
+    record = state.finish_step(*inputs[:7])
     with pytest.raises(AssertionError, match="different batches"):
-        cpu.merge(record, torch.zeros(8, dtype=torch.int64))
+        state.overwrite_tokens(record, torch.zeros(8, dtype=torch.int64))
     with pytest.raises(AssertionError, match="different batches"):
-        cpu.decide(*inputs[:6], inputs.floats[:5])
+        state.finish_step(*inputs[:6], inputs.floats[:5])
     with pytest.raises(IndexError, match="think-end outside the vocabulary"):
-        cpu.decide(*inputs[:4], inputs.logits[:, :1], *inputs[5:7])
+        state.finish_step(*inputs[:4], inputs.logits[:, :1], *inputs[5:7])
 
 
 def test_cpu_tensors_come_here():
-    assert dispatch._implementation("sampling", "soft_sample", torch.zeros(1)) is cpu.soft_sample
+    found = dispatch._load("sglang_soft_kernels.sampling.cpu", "soft_sample")
+    assert found is sampling.soft_sample and not dispatch.uses_triton(torch.zeros(1))
 
 
 def test_without_a_folder_to_keep_machine_code_in(monkeypatch):
@@ -116,5 +135,16 @@ def test_without_a_folder_to_keep_machine_code_in(monkeypatch):
             raise RuntimeError("cannot cache function: no locator available")
         return function
 
-    monkeypatch.setattr(cpu.numba, "njit", njit)
-    assert cpu.compiled(len) is len
+    monkeypatch.setattr(compiled.numba, "njit", njit)
+    assert compiled.compiled(len) is len
+
+
+def test_machine_code_is_not_shared_by_two_layouts():
+    """Numba keeps machine code by source file and closure; columns are part of the closure."""
+    moved = state._overwrite_loop(layout.KIND + 1, layout.TOKEN, 0)
+    same = state._overwrite_loop(layout.KIND, layout.TOKEN, 0)
+    keys = [
+        loop._cache._index_key(("sig",), loop.targetctx.codegen())
+        for loop in (state.overwrite_loop, moved, same)
+    ]
+    assert keys[0] != keys[1] and keys[0] == keys[2]

@@ -20,8 +20,8 @@ def test_mixture(case):
 
 
 @pytest.mark.parametrize("case", cases.MIXTURES)
-def test_vectors(case):
-    cases.check_vectors(kernels.embedding_mixture, *case, "cuda")
+def test_offsets(case):
+    cases.check_offsets(kernels.embedding_mixture, *case, "cuda")
 
 
 def test_shards():
@@ -33,14 +33,28 @@ def test_soft_sample(case):
     cases.check_samples(kernels.soft_sample, *case, "cuda")
 
 
+@pytest.mark.parametrize("case", cases.SAMPLES[:10])
+def test_index_and_unfiltered(case):
+    cases.check_index(kernels.soft_sample, *case, "cuda")
+    cases.check_unfiltered(kernels.soft_sample, *case, "cuda")
+
+
 @pytest.mark.parametrize("case", states.CASES, ids=str)
-def test_decide(case):
-    states.check_decide(kernels.decide, case, "cuda")
+def test_index_of_a_step(case):
+    operators = kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool
+    states.check_index(*operators, case, "cuda")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_finish_step(case):
+    states.check_finish_step(kernels.finish_step, case, "cuda")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(kernels.decide, kernels.merge, kernels.advance, case, "cuda")
+    states.check_next_state(
+        kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool, case, "cuda"
+    )
 
 
 def test_batch_invariance():
@@ -53,7 +67,7 @@ def test_no_host_synchronisation():
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            sample = kernels.soft_sample(logits, *params, K=10, max_top_k=30)
+            sample = kernels.soft_sample(logits, *params, k=10, top_k_bound=30)
             kernels.embedding_mixture(*mixture, sample.ids, sample.weights)
         finally:
             torch.cuda.set_sync_debug_mode("default")
@@ -66,7 +80,7 @@ def test_cuda_graph_follows_the_data():
     weights_mask = torch.ones(8, 1, device="cuda")
 
     def step():
-        sample = kernels.soft_sample(logits, *params, K=10, max_top_k=30)
+        sample = kernels.soft_sample(logits, *params, k=10, top_k_bound=30)
         return sample, kernels.embedding_mixture(
             *mixture, sample.ids, sample.weights * weights_mask
         )

@@ -25,7 +25,7 @@ import torch
 import sglang_soft_kernels as k
 one = torch.ones(1)
 zero = torch.zeros(1, dtype=torch.int64)
-s = k.soft_sample(torch.tensor([[0.0, 2.0]]), one, zero + 2, one, one * 0.1, zero + 1, K=2)
+s = k.soft_sample(torch.tensor([[0.0, 2.0]]), one, zero + 2, one, one * 0.1, zero + 1, k=2)
 print(s.ids.tolist(), k.embedding_mixture(torch.eye(2), zero, zero, s.ids, s.weights).tolist())
 """
     assert _in_new_process(code) == "[[1, 1]] [[0.0, 1.0]]"

@@ -5,15 +5,16 @@ import argparse
 import shlex
 from pathlib import Path
 
-import gpu_plan
-import presets
 import pytest
 
-from sglang_soft.launch_server import parse
+from launch import ROOT
+from launch.bench.plan import Plan
+from launch.presets import table
+from sglang_soft.launch_server import BUNDLED_MODEL, build_parser
 
-README = Path(presets.__file__).with_name("README.md")
+README = ROOT / "launch" / "README.md"
 PREFIX = "python -m sglang_soft.launch_server "
-LINES = [shlex.join(preset.command()) for preset in presets.PRESETS] + [
+LINES = [shlex.join(preset.command()) for preset in table.PRESETS] + [
     line.strip() for line in README.read_text().splitlines() if line.strip().startswith(PREFIX)
 ]
 
@@ -30,12 +31,14 @@ def sglang_parser() -> argparse.ArgumentParser:
 
 
 def test_the_readme_has_commands():
-    assert len(LINES) >= len(presets.PRESETS) + 5
+    assert len(LINES) >= len(table.PRESETS) + 5
 
 
 @pytest.mark.parametrize("line", dict.fromkeys(LINES))
 def test_flags(sglang_parser, line):
-    _, rest = parse(shlex.split(line)[3:])
+    _, rest = build_parser().parse_known_args(shlex.split(line)[3:])
+    if "--model-path" not in rest:
+        rest += ["--model-path", str(BUNDLED_MODEL)]  # as the server does
     args = sglang_parser.parse_args(rest)
     assert args.model_path and args.pp_size == 1
     if "--model-path" in line:
@@ -44,11 +47,11 @@ def test_flags(sglang_parser, line):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_engine_arguments_of_bench_gpu(sglang_parser, device):
-    plan = gpu_plan.Plan("qwq-32b", [1, 8], 16, device, True, [])
+    plan = Plan("qwq-32b", [1, 8], 16, device, True, [])
     known = {action.dest for action in sglang_parser._actions}
     assert plan.engine(Path("model")).keys() <= known
 
 
 def test_unknown_preset_is_named():
     with pytest.raises(ValueError, match="qwq-33b.*qwq-32b-h200"):
-        presets.find("qwq-33b")
+        table.find("qwq-33b")

@@ -49,7 +49,7 @@ def _generate(
             ended = why_think_end(step, len(steps), low, request)
             if ended:
                 step = think_end_step(
-                    step, request.think_end_id, None if ended == "think_end" else ended
+                    step, request.think_end_id, None if ended == "stop_token" else ended
                 )
                 phase = "answer"
             first_step = len(output_ids) if first_step is None else first_step
@@ -103,13 +103,13 @@ def count_low(step: ThinkingStep, low: int, request: Request) -> int:
 def why_think_end(step: ThinkingStep, emitted: int, low: int, request: Request) -> str | None:
     """Why this step emits think-end, or None. `emitted`: thinking tokens before this step."""
     if step.token == request.think_end_id:
-        return "think_end"
+        return "stop_token"
     if step.concludes:
         return "method"
     if request.cold_stop_threshold is not None and low >= request.cold_stop_steps:
         return "cold_stop"
     if request.max_thinking_tokens is not None and emitted >= request.max_thinking_tokens:
-        return "bound"
+        return "max_thinking_tokens"
     return None
 
 

@@ -62,7 +62,9 @@ def test_forced_and_natural_think_end_is_plain(method):
     """Whatever the method feeds while it thinks: no mixture, no vector with think-end."""
     for script, changes in (([WIDE], {"max_thinking_tokens": 1}), ([WIDE, {END: 1.0}], {})):
         trace, model = ask_for(*script, method=method, max_new_tokens=3, **changes)
-        assert trace.output_ids[1] == END and trace.ended == ("bound" if changes else "think_end")
+        assert trace.output_ids[1] == END and trace.ended == (
+            "max_thinking_tokens" if changes else "stop_token"
+        )
         assert (trace.steps[1].ids, trace.steps[1].weights, trace.thinking_tokens) == (
             [END],
             [1.0],

@@ -143,7 +143,7 @@ def test_think_end_of_its_own_and_what_is_fed():
         0.6730, abs=1e-4
     )  # measured, although the token is one-hot
     assert (trace.ended, trace.finish, trace.thinking_tokens, trace.answer_tokens) == (
-        "think_end",
+        "stop_token",
         "stop",
         1,
         2,
@@ -172,23 +172,27 @@ def test_cold_stop_threshold_itself_is_not_low_and_the_answer_does_not_count():
     script = (TWO, TWO, FINISH, SURE)
     entropy = ask(*script)[0].steps[0].entropy
     trace, _ = ask(*script, cold_stop_threshold=entropy, cold_stop_steps=1, max_new_tokens=8)
-    assert (trace.ended, trace.output_ids) == ("think_end", [2, 2, END, 2, 2, 2, 2, 2])
+    assert (trace.ended, trace.output_ids) == ("stop_token", [2, 2, END, 2, 2, 2, 2, 2])
     trace, _ = ask(*script, cold_stop_threshold=entropy + 1e-6, cold_stop_steps=1, max_new_tokens=3)
     assert (trace.ended, trace.output_ids) == ("cold_stop", [END, 2, END])
 
 
-@pytest.mark.parametrize("bound", [0, 1, 3])
+@pytest.mark.parametrize("max_thinking_tokens", [0, 1, 3])
 def test_bound(bound):
     trace, _ = ask(TWO, max_thinking_tokens=bound, max_new_tokens=5)
     assert trace.output_ids == [2] * bound + [END] + [2] * (4 - bound)
-    assert (trace.ended, trace.thinking_tokens, trace.steps[-1].forced) == ("bound", bound, "bound")
+    assert (trace.ended, trace.thinking_tokens, trace.steps[-1].forced) == (
+        "max_thinking_tokens",
+        bound,
+        "max_thinking_tokens",
+    )
 
 
 def test_order_of_reasons():
     both = {"cold_stop_threshold": 0.5, "cold_stop_steps": 2, "max_thinking_tokens": 1}
     assert ask(SURE, SURE, ANSWER, **both)[0].ended == "cold_stop"
     trace, _ = ask(SURE, FINISH, ANSWER, **both)
-    assert (trace.ended, trace.steps[-1].forced) == ("think_end", None)
+    assert (trace.ended, trace.steps[-1].forced) == ("stop_token", None)
 
 
 def test_thinking_that_does_not_end():

@@ -141,7 +141,7 @@ def test_traces_are_varied_and_the_same_in_float64(loaded, family):
         assert max(entropies) - min(entropies) > 0.5
         ended = [traces[name].ended for name in tiny.OPEN_PROMPTS]
         assert "length" in ended and traces["plain"].ended is None
-        assert "think_end" in ended or family == "gemma"
+        assert "stop_token" in ended or family == "gemma"
         opens = traces["opens"].first_step
         assert (opens is None) == (family in tiny.NEVER_OPENS), (
             "the model opens the thinking itself"

@@ -187,7 +187,7 @@ def test_order_of_reasons():
         "max_thinking_tokens": 1,
         "swi_max_switches": 0,
     }
-    assert ask(TWO, {END: 1.0}, **cold, **SWI)[0].ended == "think_end"
+    assert ask(TWO, {END: 1.0}, **cold, **SWI)[0].ended == "stop_token"
     assert ask(TWO, SURE, **cold, **SWI)[0].ended == "method"
     assert ask(TWO, SURE, **(cold | {"swi_max_switches": 1}), **SWI)[0].ended == "cold_stop"
-    assert ask(TWO, TWO, **cold, **SWI)[0].ended == "bound"
+    assert ask(TWO, TWO, **cold, **SWI)[0].ended == "max_thinking_tokens"

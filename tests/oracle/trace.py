@@ -21,7 +21,7 @@ class Trace:
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """think_end, method, cold_stop, bound; or length, stop: the request finished while thinking;
+    """stop_token, method, cold_stop, max_thinking_tokens; or length, stop: the request finished while thinking;
     None: it never thought."""
     finish: str
     """length or stop."""
@@ -31,7 +31,9 @@ class Trace:
     @property
     def thinking_tokens(self) -> int:
         """Thinking steps without think-end."""
-        return len(self.steps) - (self.ended in ("think_end", "method", "cold_stop", "bound"))
+        return len(self.steps) - (
+            self.ended in ("stop_token", "method", "cold_stop", "max_thinking_tokens")
+        )
 
     @property
     def answer_tokens(self) -> int:

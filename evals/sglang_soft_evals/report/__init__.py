@@ -1,32 +1,36 @@
 """The report of a run: one Markdown file and one self-contained HTML page, from `run.json` and
 `samples.jsonl` alone.
 
-Reading order: `records` (the files), `measures` and `comparisons` (the numbers), `tables`,
-`pareto`, `traces` and `sections` (what is shown), `document`, `markdown` and `html` (how it is
-written).
+Reading order: `measures` and `comparisons` (the numbers), `tables`, `at_k`, `pareto` and
+`per_question_changes` (what is shown of them), `summary` and `sections` (the text), `document`,
+`markdown` and `html` (how it is written).
 """
 
 from pathlib import Path
 
-from sglang_soft_evals.report import sections
+from sglang_soft_evals.report import sections, summary
 from sglang_soft_evals.report.comparisons import pick_baseline
 from sglang_soft_evals.report.document import Document, Section
 from sglang_soft_evals.report.html import html
 from sglang_soft_evals.report.markdown import markdown
 from sglang_soft_evals.report.provenance import provenance
 from sglang_soft_evals.report.published import published_for
-from sglang_soft_evals.report.records import Run, load
 from sglang_soft_evals.report.traces import Traces
+from sglang_soft_evals.rundir import Run, load
 
 MARKDOWN, HTML = "report.md", "report.html"
 
 
 def write(run_dir: Path, baseline: str | None = None) -> tuple[Path, Path]:
-    """Write report.md and report.html into the folder of a run, finished or not; returns their
-    paths.
+    """Write report.md and report.html into a run directory, complete or not; returns their paths.
 
-    baseline: the method that the others are compared with; default `cot`, else the first without
-    parameters. ValueError for an unknown baseline and for files that are not a run's.
+    Args:
+        run_dir: the run directory.
+        baseline: the method that the others are compared with; default: `cot`, else the first
+            discrete one.
+
+    Raises:
+        ValueError: an unknown baseline, or files that are not a run's.
     """
     run_dir = Path(run_dir)
     document = compose(load(run_dir), baseline)
@@ -37,28 +41,25 @@ def write(run_dir: Path, baseline: str | None = None) -> tuple[Path, Path]:
 
 
 def compose(run: Run, baseline: str | None = None) -> Document:
-    """The document of a run; raises as `write` does."""
+    """The document of a run. Raises ValueError as `write`."""
     baseline = pick_baseline(run, baseline)
     model = str((run.info.get("provenance") or {}).get("model", "model not stated"))
     traces = Traces(run)
     shown = [
-        sections.benchmark(run, name, baseline, i, traces)
-        for i, name in enumerate(run.benchmarks, 1)
+        sections.benchmark(run, name, baseline, index, traces)
+        for index, name in enumerate(run.benchmarks, 1)
     ]
     parts = [
-        Section("summary", "The run", sections.progress(run)),
+        Section("summary", "The run", summary.blocks(run)),
         *(section for section, _ in shown),
     ]
     if len(shown) > 1:
-        parts.append(
-            sections.means({name: measures for name, (_, measures) in zip(run.benchmarks, shown)})
-        )
+        measures = [measures for _, measures in shown]
+        parts.append(sections.means(dict(zip(run.benchmarks, measures))))
     if any(published_for(name) for name in run.benchmarks):
         parts.append(sections.published_means())
     parts.append(provenance(run))
     if traces.records:
         parts.append(traces.section())
-    return Document(
-        f"{model} on {', '.join(run.benchmarks) or 'no benchmark yet'}: {len(run.methods)} methods",
-        parts,
-    )
+    names = ", ".join(run.benchmarks) or "no benchmark yet"
+    return Document(f"{model} on {names}: {len(run.methods)} methods", parts)

@@ -1,5 +1,4 @@
-"""What a report consists of. Markdown and HTML are both written from it, so they cannot say
-different things."""
+"""The parts of a report. Markdown and HTML are both written from them, so they say the same."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -23,15 +22,15 @@ class Paragraph:
 
 @dataclass(slots=True)
 class Table:
-    header: list[str]
-    rows: list[list[Cell]]
+    rows: list[dict[str, Cell]]
+    """At least one; cells by column, the same columns in every row."""
     note: str = ""
     """How to read it, below the table."""
 
 
 @dataclass(slots=True)
 class Fold:
-    """A table behind its title, folded in the HTML page."""
+    """A table below its title; the HTML page shows the title until it is clicked."""
 
     title: str
     table: Table
@@ -47,7 +46,7 @@ class Figure:
 
 @dataclass(slots=True)
 class Code:
-    """Text as it is: a prompt, a command, JSON."""
+    """Text as it stands: a prompt, a command, JSON."""
 
     title: str
     text: str

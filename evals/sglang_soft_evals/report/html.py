@@ -1,5 +1,5 @@
-"""A document as one self-contained HTML page. Everything but our own SVG is escaped by the template
-engine."""
+"""A document as one self-contained HTML page. The template engine escapes everything but our own
+SVG."""
 
 import re
 from importlib.resources import files
@@ -30,11 +30,10 @@ def html(document: Document) -> str:
 
 
 def _styles(table: Table) -> list[str]:
-    """Class of each column: plain numbers stand right, so that they can be compared; intervals are
-    not broken."""
+    """Class of each column: plain numbers are aligned on the right, intervals are not broken."""
     styles = []
-    for column in zip(table.header, *table.rows):
-        cells = [cell for cell in column[1:] if not isinstance(cell, Link)]
+    for name in table.rows[0]:
+        cells = [cell for row in table.rows if not isinstance(cell := row[name], Link)]
         if cells and all(_NUMBER.fullmatch(cell) for cell in cells):
             styles.append("number")
         else:

@@ -1,4 +1,8 @@
-"""Names beside the points of a plot, without lying on each other."""
+"""Names next to the points of a plot, so that they do not overlap.
+
+adjustText was tried on the figures of the reports: it puts names on marks and error bars that this
+search keeps clear.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +16,7 @@ _AROUND = ((1, 0.7), (1, -0.7), (-1, 0.7), (-1, -0.7), (0, 1), (0, -1), (1, 0), 
 _OFFSETS = [(dx * radius, dy * radius) for radius in (10, 18, 28, 40, 54) for dx, dy in _AROUND]
 """In points, nearest first."""
 _NEAR = 12
-"""Points from which on a thin line leads back to the mark."""
+"""In points; a name that is farther away gets a thin line to its mark."""
 
 
 class Label(NamedTuple):
@@ -30,9 +34,10 @@ class Label(NamedTuple):
 def place_labels(canvas: FigureCanvasAgg, axes: Axes, points: Sequence[Label], ink: str) -> None:
     """Write each name at the offset where it covers least of what is already there.
 
-    A point with an empty name is only kept clear. The figure must have been laid out before, for
+    A point with an empty name is only kept clear. The figure must have its final layout, because
     sizes are measured on its canvas.
     """
+    line = {"arrowstyle": "-", "color": ink, "alpha": 0.5, "linewidth": 0.6}
     spots = [axes.transData.transform((p.x, p.y)) for p in points]
     bars = [bar for p in points for bar in _bars(axes, p)]
     taken = [Bbox.from_bounds(x - 7, y - 7, 14, 14) for x, y in spots]
@@ -50,9 +55,7 @@ def place_labels(canvas: FigureCanvasAgg, axes: Axes, points: Sequence[Label], i
                 parse_math=False,  # a dollar sign in a name is one
                 ha="left" if dx > 0 else "right" if dx < 0 else "center",
                 va="bottom" if dy > 0 else "top" if dy < 0 else "center",
-                arrowprops={"arrowstyle": "-", "color": ink, "alpha": 0.5, "linewidth": 0.6}
-                if max(abs(dx), abs(dy)) > _NEAR
-                else None,
+                arrowprops=line if max(abs(dx), abs(dy)) > _NEAR else None,
             )
             text.update_positions(canvas.get_renderer())
             box = Text.get_window_extent(text, canvas.get_renderer())  # without its line
@@ -73,10 +76,8 @@ def _bars(axes: Axes, label: Label) -> list[Bbox]:
 
 
 def _cost(box: Bbox, taken: Sequence[Bbox], bars: Sequence[Bbox], inside: Bbox) -> float:
-    """Off the plot is worst, then another name or mark; an error bar through the text hurts
-    least."""
-    outside = not (
-        inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
-    )
+    """Outside the plot is worst, then on another name or mark; on an error bar is least bad."""
+    within = inside.x0 <= box.x0 and box.x1 <= inside.x1
+    outside = not (within and inside.y0 <= box.y0 and box.y1 <= inside.y1)
     covered = sum(bool(box.overlaps(other)) for other in taken)
     return 6.0 * outside + 4.0 * covered + sum(bool(box.overlaps(bar)) for bar in bars)

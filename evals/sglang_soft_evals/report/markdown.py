@@ -1,7 +1,8 @@
-"""A document as Markdown. Figures and traces are in the HTML page beside it, and linked."""
+"""A document as Markdown. Figures and traces are in the HTML page, and linked."""
 
 import re
 
+from sglang_soft.server.markdown import table
 from sglang_soft_evals.report.document import (
     Block,
     Cell,
@@ -16,7 +17,7 @@ from sglang_soft_evals.report.document import (
 
 
 def markdown(document: Document, page: str) -> str:
-    """page: name of the HTML file beside the Markdown one."""
+    """The whole text. page: name of the HTML file in the same folder."""
     parts = [f"# {_escape(document.title)}"]
     for section in document.sections:
         written = [text for block in section.blocks if (text := _block(block, page))]
@@ -29,10 +30,10 @@ def _block(block: Block, page: str) -> str:
     if isinstance(block, Paragraph):
         return f"**{_escape(block.text)}**" if block.warning else _escape(block.text)
     if isinstance(block, Table):
-        lines: list[list[Cell]] = [[*block.header], ["---"] * len(block.header), *block.rows]
-        text = "\n".join(
-            "| " + " | ".join(_cell(cell, page) for cell in line) + " |" for line in lines
-        )
+        rows = [
+            {_escape(name): _cell(cell, page) for name, cell in row.items()} for row in block.rows
+        ]
+        text = table(rows)
         return f"{text}\n\n{_escape(block.note)}" if block.note else text
     if isinstance(block, Fold):
         return f"{_escape(block.title)}:\n\n{_block(block.table, page)}"
@@ -52,5 +53,5 @@ def _cell(cell: Cell, page: str) -> str:
 
 
 def _escape(text: str) -> str:
-    """On one line, with nothing that Markdown or HTML would take for its own."""
-    return re.sub(r"([\\`*<|]|\](?=\())", r"\\\1", " ".join(text.split()))
+    """On one line, without Markdown or HTML of its own. `table` escapes the `|`."""
+    return re.sub(r"([\\`*<]|\](?=\())", r"\\\1", " ".join(text.split()))

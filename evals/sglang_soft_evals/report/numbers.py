@@ -5,7 +5,7 @@ from math import isnan
 from sglang_soft_evals.statistics import Estimate
 
 NONE = "-"
-"""Nothing to show: no answers, or not defined."""
+"""Shown if there are no answers, or a number is not defined."""
 
 
 def percent(estimate: Estimate) -> str:
@@ -21,15 +21,13 @@ def points(difference: float, low: float, high: float) -> str:
 def interval(low: float, high: float, digits: int = 1, sign: bool = False) -> str:
     if isnan(low) or isnan(high):
         return "[one question: no interval]"
-    return (
-        f"[{signed(low, digits)}, {signed(high, digits)}]"
-        if sign
-        else f"[{low:,.{digits}f}, {high:,.{digits}f}]"
-    )
+    if sign:
+        return f"[{signed(low, digits)}, {signed(high, digits)}]"
+    return f"[{low:,.{digits}f}, {high:,.{digits}f}]"
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """With its sign; what rounds to zero has none."""
+    """With its sign; a number that rounds to zero has none."""
     text = f"{value:+,.{digits}f}"
     return text if any(c in "123456789" for c in text) else text[1:]
 

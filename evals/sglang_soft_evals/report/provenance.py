@@ -1,4 +1,4 @@
-"""How the run was made, so that another can make it again."""
+"""How the run was made, so that somebody else can repeat it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ import orjson
 
 from sglang_soft_evals.report.document import Block, Cell, Code, Paragraph, Section, Table
 from sglang_soft_evals.report.numbers import NONE
-from sglang_soft_evals.report.records import Run
+from sglang_soft_evals.rundir import Run
 
 _TEXTS = ("command", "prompt_template")
 
@@ -17,36 +17,31 @@ def provenance(run: Run) -> Section:
     info = run.info
     known = dict(info.get("provenance") or {})
     seeds = {r.seed for method in run.methods for r in run.records(method)}
-    rows: list[list[Cell]] = [[key, value] for key, value in _flat(known) if key not in _TEXTS]
-    rows += [
-        ["concurrency", _text(info.get("concurrency"))],
-        ["wall time, s", _text(info.get("wall_s"))],
-        ["tokens/s of the whole run, all methods", _text(info.get("tokens_per_s"))],
-        ["sessions (1 + resumes)", str(len(info.get("sessions") or []))],
-        ["samples of each question", _text(info["samples"])],
-        ["questions", _text(info["questions"])],
-        [
-            "sampling seeds",
-            f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE,
-        ],
-    ]
-    parameters: list[list[Cell]] = [
-        [name, _json(params) if params else "none: plain sampling"]
+    seed_range = f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE
+    facts = {key: value for key, value in _flat(known) if key not in _TEXTS} | {
+        "concurrency": _text(info.get("concurrency")),
+        "wall time, s": _text(info.get("wall_s")),
+        "tokens/s of the whole run, all methods": _text(info.get("tokens_per_s")),
+        "sessions (1 + times resumed)": str(len(info.get("sessions") or [])),
+        "samples of each question": _text(info["samples"]),
+        "questions": _text(info["questions"]),
+        "sampling seeds": seed_range,
+    }
+    rows: list[dict[str, Cell]] = [{"what": key, "value": value} for key, value in facts.items()]
+    parameters: list[dict[str, Cell]] = [
+        {"method": name, "parameters": "none: discrete" if params is None else _json(params)}
         for name, params in run.methods.items()
     ]
-    blocks: list[Block] = [
-        Table(["what", "value"], rows),
-        Table(["method", "parameters"], parameters),
-    ]
+    blocks: list[Block] = [Table(rows), Table(parameters)]
     blocks += [Code(key.replace("_", " "), str(known[key])) for key in _TEXTS if known.get(key)]
     blocks.append(Code("configuration", _json(info.get("config"), indent=True)))
     if info.get("sessions"):
         blocks.append(Code("sessions", _json(info["sessions"], indent=True)))
-    blocks.append(
-        Paragraph(
-            "Bootstrap: 9,999 draws of questions; permutation test: 9,999 flips where not exact; both with seed 0."
-        )
+    tests = (
+        "Bootstrap: 9,999 draws of questions; permutation test: 9,999 flips if it is not exact; "
+        "both with seed 0."
     )
+    blocks.append(Paragraph(tests))
     return Section("provenance", "How this run was made", blocks)
 
 

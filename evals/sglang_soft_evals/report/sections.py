@@ -1,115 +1,60 @@
-"""The sections of a report: what came of the run, each benchmark, traces."""
+"""The sections of a report after the first one: each benchmark, and the means over benchmarks."""
 
 from math import sqrt
 
-from sglang_soft_evals.report import movers, published, tables
+from sglang_soft_evals.report import plot, published, tables
+from sglang_soft_evals.report.at_k import at_k
 from sglang_soft_evals.report.comparisons import Comparison, compare
-from sglang_soft_evals.report.document import Block, Cell, Figure, Fold, Paragraph, Section, Table
+from sglang_soft_evals.report.document import Block, Cell, Fold, Paragraph, Section, Table
 from sglang_soft_evals.report.measures import Measures, measure
-from sglang_soft_evals.report.numbers import interval, number, p_value, points, share
-from sglang_soft_evals.report.pareto import Point, crowd, front, plot
-from sglang_soft_evals.report.records import Run
+from sglang_soft_evals.report.numbers import NONE, interval, number, p_value, points
+from sglang_soft_evals.report.per_question_changes import per_question_changes, table
 from sglang_soft_evals.report.traces import Traces
-from sglang_soft_evals.statistics import Estimate
-
-
-def progress(run: Run) -> list[Block]:
-    """How much of the run is there. A partial one says so in its first line."""
-    have = {method: run.records(method) for method in run.methods}
-    total, expected = sum(map(len, have.values())), run.expected * len(have)
-    samples = f"{run.info['samples']:,} sample{'s' if run.info['samples'] != 1 else ''}"
-    plan = f"{len(have)} methods x {run.info['questions']:,} questions x {samples}"
-    if total == expected and not run.torn:
-        return [Paragraph(f"Complete: all {total:,} answers of {plan} are here.")]
-    torn = (
-        " The last line of the file was cut off while it was written and is not counted."
-        if run.torn
-        else ""
-    )
-    warning = (
-        f"PARTIAL RUN: {total:,} of the {expected:,} answers of {plan} are here. What is missing is not a random part "
-        f"(long answers come late), so every number below may still move in either direction.{torn}"
-    )
-    rows: list[list[Cell]] = []
-    for method, records in have.items():
-        questions = {(r.benchmark, r.question) for r in records}
-        failed, truncated = (
-            sum(r.failed for r in records),
-            sum(r.status == "truncated" for r in records),
-        )
-        counts = [number(len(records)), number(run.expected), number(len(questions))]
-        rows.append([method, *counts, share(truncated, len(records)), share(failed, len(records))])
-    header = ["method", "answers", "expected", "questions seen", "truncated", "failed"]
-    return [Paragraph(warning, warning=True), Table(header, rows)]
+from sglang_soft_evals.rundir import Run
 
 
 def benchmark(
-    run: Run, name: str, baseline: str, number_: int, traces: Traces
+    run: Run, name: str, baseline: str, index: int, traces: Traces
 ) -> tuple[Section, dict[str, Measures]]:
-    """Result, plot and tables of one benchmark, and the measures they rest on."""
+    """Result, plot and tables of one benchmark, and the measures that they show."""
+    graded = run.graded(name)
     measures = {m: measure(run.of(name, m)) for m in run.methods if run.of(name, m)}
-    comparisons = compare(run, name, baseline) if run.graded(name) else {}
-    blocks: list[Block] = [result(comparisons, baseline, run.graded(name))]
+    comparisons = compare(run, name, baseline) if graded else {}
+    blocks: list[Block] = [result(comparisons, measures, baseline, graded)]
     blocks.append(tables.headline(measures, comparisons, baseline))
-    blocks += _plots(name, measures, baseline, f"plot{number_}")
-    blocks += [tables.cost(measures)]
+    blocks += plot.figures(name, measures, baseline, f"plot{index}")
+    blocks.append(tables.cost(measures))
     if comparisons:
         blocks.append(tables.details(comparisons, measures, baseline))
-    if run.graded(name):
-        blocks += [
-            table for kind in ("pass", "majority") if (table := tables.at_k(run, name, kind))
-        ]
+    if graded:
+        blocks += [t for kind in ("pass", "majority") if (t := at_k(run, name, kind))]
     if rows := published.published_for(name):
         model = str((run.info.get("provenance") or {}).get("model", "not stated"))
         blocks.append(tables.published(rows, measures, name, model, int(run.info["samples"])))
     for method in comparisons:
-        moved = movers.moves(run, name, baseline, method)
-        traces.add(record for move in moved.shown for record in (move.baseline, move.method))
+        changes = per_question_changes(run, name, baseline, method)
+        traces.add(
+            record for change in changes.shown for record in (change.baseline, change.method)
+        )
         title = (
-            f"{method} against {baseline}, question by question: {moved.better:,} better, {moved.worse:,} worse, "
-            f"{moved.equal:,} equal; best gains and worst regressions"
+            f"{method} compared with {baseline}, question by question: {changes.better:,} better, "
+            f"{changes.worse:,} worse, {changes.equal:,} equal; largest gains and losses"
         )
-        if moved.shown:
-            blocks.append(Fold(title, tables.movers(moved.shown, traces.anchors, baseline, method)))
-    return Section(f"benchmark-{number_}", name, blocks), measures
+        if changes.shown:
+            blocks.append(Fold(title, table(changes.shown, traces.anchors, baseline, method)))
+    return Section(f"benchmark-{index}", name, blocks), measures
 
 
-def _plots(benchmark: str, measures: dict[str, Measures], baseline: str, name: str) -> list[Block]:
-    """Accuracy against tokens; a second time and closer where methods far off press the others
-    together."""
-    spots = [
-        Point(m, v.tokens, Estimate(*(100 * x for x in v.accuracy)))
-        for m, v in measures.items()
-        if v.tokens and v.accuracy
-    ]
-    if not spots:
-        return []
-    caption = (
-        f"Accuracy against tokens on {benchmark}. Bars: 95% intervals by question. Dashed line and filled marks: the "
-        f"Pareto front of the observed means ({', '.join(p.name for p in front(spots))}); no other method has as few "
-        f"tokens and as high an accuracy. Star: {baseline}."
-    )
-    near = crowd(spots, baseline)
-    if not 2 <= len(near) < len(spots):
-        return [Figure(plot(spots, spots, spots, baseline, name), caption)]
-    far = [p for p in spots if p not in near]
-    closer = f"The same, closer, without {', '.join(p.name for p in far)}."
-    return [
-        Figure(
-            plot(spots, spots, far, baseline, name),
-            f"{caption} The crowded marks are named in the next plot.",
-        ),
-        Figure(plot(spots, near, near, baseline, f"{name}-near"), closer),
-    ]
-
-
-def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> Paragraph:
-    """The outcome in words; a difference that may be chance is never called one."""
+def result(
+    comparisons: dict[str, Comparison], measures: dict[str, Measures], baseline: str, graded: bool
+) -> Paragraph:
+    """The outcome in words; a difference that may be chance is not called one."""
     if not graded:
-        return Paragraph(
-            "Answers of this benchmark are not graded yet, so there is no accuracy to compare.",
-            warning=True,
-        )
+        text = "Answers of this benchmark are not graded yet, so there is no accuracy to compare."
+        return Paragraph(text, warning=True)
+    if baseline in measures and measures[baseline].all_failed:
+        text = f"There is no comparison: every request of the baseline {baseline} failed."
+        return Paragraph(text, warning=True)
     if not comparisons:
         return Paragraph(f"There is no method to compare with {baseline} yet.")
     told = []
@@ -126,29 +71,25 @@ def result(comparisons: dict[str, Comparison], baseline: str, graded: bool) -> P
 
 
 def means(of: dict[str, dict[str, Measures]]) -> Section:
-    """Accuracy and tokens averaged over benchmarks that have every method's numbers."""
+    """Accuracy and tokens averaged over the benchmarks, for methods that have all of them."""
     methods = dict.fromkeys(m for measures in of.values() for m in measures)
-    rows: list[list[Cell]] = []
+    rows: list[dict[str, Cell]] = []
     for method in methods:
         found = [m[method] for m in of.values() if method in m]
         accuracies = [f.accuracy for f in found if f.accuracy]
         if len(accuracies) < len(of):
-            rows.append([method, f"only {len(accuracies)} of {len(of)} benchmarks", "-"])
-            continue
-        mean = 100 * sum(a.value for a in accuracies) / len(of)
-        half = 196 * sqrt(sum(a.se**2 for a in accuracies)) / len(of)
-        tokens = sum(f.tokens.value for f in found if f.tokens) / len(of)
-        rows.append([method, f"{mean:.1f} {interval(mean - half, mean + half)}", number(tokens)])
+            accuracy, tokens = f"only {len(accuracies)} of {len(of)} benchmarks", NONE
+        else:
+            mean = 100 * sum(a.value for a in accuracies) / len(of)
+            half = 196 * sqrt(sum(a.se**2 for a in accuracies)) / len(of)
+            accuracy = f"{mean:.1f} {interval(mean - half, mean + half)}"
+            tokens = number(sum(f.tokens.value for f in found if f.tokens) / len(of))
+        rows.append({"method": method, "accuracy, %": accuracy, "tokens": tokens})
     note = "Each benchmark counts the same. Normal 95% intervals from the errors of the benchmarks."
-    return Section(
-        "means", "Mean over benchmarks", [Table(["method", "accuracy, %", "tokens"], rows, note)]
-    )
+    return Section("means", "Mean over benchmarks", [Table(rows, note)])
 
 
 def published_means() -> Section:
-    """Published averages over several benchmarks, for the reader who knows a method by them."""
-    return Section(
-        "published",
-        "Published means",
-        [tables.published(published.published_means(), {}, "", "", 0)],
-    )
+    """Published averages over several benchmarks, by which some methods are known."""
+    table = tables.published(published.published_means(), {}, "", "", 0)
+    return Section("published", "Published means", [table])

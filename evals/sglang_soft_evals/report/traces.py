@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
+from sglang_soft_evals.record import Key, Record
 from sglang_soft_evals.report.document import Block, Section, Trace
-from sglang_soft_evals.report.records import Identity, Record, Run, read_text
+from sglang_soft_evals.rundir import Run, read_line
 
 LONGEST_TEXT = 20_000
-"""Characters of a text that a trace shows; of a longer one the middle is left out."""
+"""Characters of a text that a trace shows; the middle of a longer text is left out."""
 
 
 class Traces:
@@ -14,22 +15,22 @@ class Traces:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.anchors: dict[Identity, str] = {}
+        self.anchors: dict[Key, str] = {}
         self.records: list[Record] = []
 
     def add(self, records: Iterable[Record]) -> None:
         for record in records:
-            if record.identity not in self.anchors:
+            if record.key not in self.anchors:
                 self.records.append(record)
-                self.anchors[record.identity] = f"trace-{len(self.records)}"
+                self.anchors[record.key] = f"trace-{len(self.records)}"
 
     def section(self) -> Section:
-        blocks: list[Block] = [_trace(self.run, r, self.anchors[r.identity]) for r in self.records]
+        blocks: list[Block] = [_trace(self.run, r, self.anchors[r.key]) for r in self.records]
         return Section("traces", "Traces", blocks)
 
 
 def _trace(run: Run, record: Record, anchor: str) -> Trace:
-    row = read_text(run, record)
+    row = read_line(run.folder, record)
     verdict = "right" if record.correct else "wrong"
     facts = [
         ("gold", record.gold),
@@ -38,13 +39,17 @@ def _trace(run: Run, record: Record, anchor: str) -> Trace:
         ("status", record.status),
     ]
     facts += [("tokens", f"{record.thinking_tokens:,} thinking, {record.answer_tokens:,} answer")]
-    facts += [("thinking ended", record.how_ended or "not reported"), ("seed", str(record.seed))]
+    facts += [
+        ("thinking ended", record.thinking_finish_reason or "not reported"),
+        ("seed", str(record.seed)),
+    ]
     texts = [
         (name, _short(str(row.get(name) or "")))
         for name in ("prompt", "reasoning", "text", "error")
         if row.get(name)
     ]
-    title = f"{record.method}, {record.benchmark}, question {record.question}, sample {record.sample}: {verdict}"
+    where = f"question {record.question}, sample {record.sample}"
+    title = f"{record.method}, {record.benchmark}, {where}: {verdict}"
     return Trace(anchor, title, facts, texts)
 
 
@@ -53,4 +58,5 @@ def _short(text: str) -> str:
     if left_out <= 0:
         return text
     half = LONGEST_TEXT // 2
-    return f"{text[:half]}\n\n[... {left_out:,} characters left out, see samples.jsonl ...]\n\n{text[-half:]}"
+    gap = f"[... {left_out:,} characters left out, see samples.jsonl ...]"
+    return f"{text[:half]}\n\n{gap}\n\n{text[-half:]}"

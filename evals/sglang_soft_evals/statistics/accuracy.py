@@ -15,7 +15,7 @@ class Estimate(NamedTuple):
 
     value: float
     se: float
-    """Standard error over questions; NaN where there is only one."""
+    """Standard error over questions; NaN if there is only one."""
     low: float
     high: float
 
@@ -24,7 +24,7 @@ def pass_at_1(correct: ArrayLike, samples: ArrayLike, *, level: float = 0.95) ->
     """Accuracy averaged over the samples of each question, then over questions.
 
     correct, samples: [Q] ints, right answers and all answers of each question. Each question counts
-    the same, however many samples a partial run has of it.
+    the same, even if a partial run has more samples of one than of another.
     """
     correct, samples = _counts(correct, samples)
     return _fraction(correct / samples, int(samples.sum()), level)
@@ -34,7 +34,7 @@ def pass_at_k(correct: ArrayLike, samples: ArrayLike, k: int, *, level: float = 
     """Chance that at least one of k answers is right; unbiased (Chen et al. 2021, arXiv 2107.03374,
     eq. 1).
 
-    correct, samples: [Q] ints. ValueError where a question has fewer than k samples.
+    correct, samples: [Q] ints. Raises ValueError if a question has fewer than k samples.
     """
     correct, samples = _counts(correct, samples)
     _enough("pass", k, samples)
@@ -48,10 +48,10 @@ def majority_at_k(
     """Chance that the most frequent of k answers is right: the exact mean over all choices of k
     samples of a question.
 
-    votes: [Q][n] pairs (extracted answer, graded correct). Right answers are one party however they
-    are written, wrong ones are grouped by their text, and an answer that could not be extracted
-    (None) takes a place but casts no vote. Ties are broken by a fair draw between the parties in
-    front, taken in expectation. ValueError where a question has fewer than k samples.
+    votes: [Q][n] pairs (extracted answer, graded correct). All right answers are one party, wrong
+    ones are grouped by their text, and an answer that could not be extracted (None) is one of the k
+    but does not vote. Ties between leading parties are broken by a fair draw, taken in expectation.
+    Raises ValueError if a question has fewer than k samples.
     """
     samples = np.asarray([len(question) for question in votes])
     _enough("majority", k, samples)
@@ -65,11 +65,8 @@ def mean_estimate(values: ArrayLike, *, level: float = 0.95) -> Estimate:
     if values.size == 0:
         raise ValueError("values is empty: a mean needs at least one question")
     mean, se = float(values.mean()), _standard_error(values)
-    half = (
-        float(stats.t.ppf((1 + level) / 2, values.size - 1)) * se
-        if values.size > 1
-        else float("nan")
-    )
+    t = float(stats.t.ppf((1 + level) / 2, values.size - 1)) if values.size > 1 else float("nan")
+    half = t * se
     return Estimate(mean, se, mean - half, mean + half)
 
 
@@ -102,24 +99,19 @@ def _fraction(values: np.ndarray, answers: int, level: float) -> Estimate:
 
     The effective number is the one at which independent answers would have the clustered variance,
     as for surveys (Korn and Graubard 1998; Franco et al. 2019), between 1 and the number of
-    answers. With one sample a question this is Wilson's interval for Q answers, and it has a width
-    where a method got everything right.
+    answers. With one sample for each question this is Wilson's interval for Q answers. It has a
+    width even if a method got everything right.
     """
     mean = float(values.mean())
     variance = float(((values - mean) ** 2).sum()) / values.size**2
-    all_alike = mean in (0.0, 1.0)
-    effective = (
-        values.size
-        if all_alike
-        else min(answers, mean * (1 - mean) / variance if variance else answers)
-    )
+    if mean in (0.0, 1.0):
+        effective: float = values.size
+    else:
+        effective = min(answers, mean * (1 - mean) / variance if variance else answers)
     z = float(stats.norm.ppf((1 + level) / 2))
-    centre = (mean + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    half = (
-        z
-        / (1 + z**2 / effective)
-        * np.sqrt(mean * (1 - mean) / effective + z**2 / (4 * effective**2))
-    )
+    shrink = 1 + z**2 / effective
+    centre = (mean + z**2 / (2 * effective)) / shrink
+    half = z / shrink * np.sqrt(mean * (1 - mean) / effective + z**2 / (4 * effective**2))
     # rounding must not put the ends inside the mean or outside [0, 1]
     low, high = max(0.0, min(centre - half, mean)), min(1.0, max(centre + half, mean))
     return Estimate(mean, _standard_error(values), float(low), float(high))
@@ -132,13 +124,10 @@ def _standard_error(values: np.ndarray) -> float:
 def _counts(correct: ArrayLike, samples: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     correct, samples = np.asarray(correct), np.asarray(samples)
     if correct.shape != samples.shape or correct.ndim != 1 or correct.size == 0:
-        raise ValueError(
-            f"correct {correct.shape} and samples {samples.shape} must both be [Q] with Q >= 1"
-        )
+        shapes = f"correct {correct.shape} and samples {samples.shape}"
+        raise ValueError(f"{shapes} must both be [Q] with Q >= 1")
     if (samples < 1).any() or (correct < 0).any() or (correct > samples).any():
-        raise ValueError(
-            "each question needs at least one sample and between 0 and all of them right"
-        )
+        raise ValueError("each question needs a sample, and at most as many right ones")
     return correct, samples
 
 
@@ -149,7 +138,5 @@ def _enough(name: str, k: int, samples: np.ndarray) -> None:
         raise ValueError(f"{name}@{k}: there are no questions")
     short = int((samples < k).sum())
     if short:
-        raise ValueError(
-            f"{name}@{k} is under-sampled: {short} of {samples.size} questions have fewer than {k} samples "
-            f"(the fewest: {int(samples.min())})"
-        )
+        few = f"{short} of {samples.size} questions have fewer than {k} samples"
+        raise ValueError(f"{name}@{k} is under-sampled: {few} (the fewest: {samples.min()})")

@@ -1,4 +1,4 @@
-"""The difference of two methods, question by question."""
+"""The difference between two methods, question by question."""
 
 import warnings
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 EXACT_UP_TO = 16
-"""Differing questions up to which the sign-flip test goes through all 2^Q flips."""
+"""If at most so many questions differ, the sign-flip test counts all 2^Q flips."""
 
 
 class Matched(NamedTuple):
@@ -24,7 +24,7 @@ class Matched(NamedTuple):
 
 
 class SignFlip(NamedTuple):
-    """Outcome of a test of "no difference", two-sided."""
+    """Outcome of a two-sided test of "no difference"."""
 
     p: float
     exact: bool
@@ -35,10 +35,9 @@ def match_questions(first: Mapping[str, float], second: Mapping[str, float]) -> 
     """Differences `second - first` on common questions. Both map a question to its mean over
     samples."""
     common = [question for question in first if question in second]
-    differences = np.asarray(
-        [second[question] - first[question] for question in common], dtype=float
-    )
-    return Matched(common, differences, len(first.keys() ^ second.keys()))
+    differences = [second[question] - first[question] for question in common]
+    left_out = len(first.keys() ^ second.keys())
+    return Matched(common, np.asarray(differences, dtype=float), left_out)
 
 
 def bootstrap_interval(
@@ -47,8 +46,8 @@ def bootstrap_interval(
     """Interval of the mean of [Q] differences; questions are drawn with all their samples
     (clustered bootstrap).
 
-    Bias-corrected and accelerated (Efron 1987, `scipy.stats.bootstrap`), by percentiles where that
-    is not defined. NaN for one question: its spread over questions is not known.
+    Bias-corrected and accelerated (Efron 1987, `scipy.stats.bootstrap`); by percentiles if that is
+    not defined. NaN for one question, which has no spread over questions.
     """
     differences = _differences(differences)
     if differences.size == 1:
@@ -68,9 +67,8 @@ def bootstrap_interval(
         return float(low), float(high)
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", RuntimeWarning
-        )  # degenerate data, which the next line looks for
+        # Degenerate data, which the line after this block looks for.
+        warnings.simplefilter("ignore", RuntimeWarning)
         corrected = interval("BCa")
     return corrected if np.isfinite(corrected).all() else interval("percentile")
 
@@ -79,9 +77,9 @@ def sign_flip_test(differences: ArrayLike, *, resamples: int = 9999, seed: int =
     """Permutation test that [Q] differences are symmetric about 0, so that the two labels of a
     question may be swapped.
 
-    Exact where at most EXACT_UP_TO questions differ (Fisher 1935, chapter III), else p = (b + 1) /
-    (m + 1) of m random flips, b of them at least as extreme (Phipson and Smyth 2010), so p is never
-    0. `scipy.stats.permutation_test`.
+    Exact if at most EXACT_UP_TO questions differ (Fisher 1935, chapter III). Otherwise p is
+    (b + 1) / (m + 1) for m random flips, b of them at least as extreme (Phipson and Smyth 2010), so
+    it is never 0. `scipy.stats.permutation_test`.
     """
     differences = _differences(differences)
     moved = differences[differences != 0]  # flipping a 0 changes nothing
@@ -118,8 +116,9 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def _differences(values: ArrayLike) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        shape = values.shape
         raise ValueError(
-            f"differences must be [Q] finite numbers with Q >= 1, not of shape {values.shape}"
+            f"differences must be [Q] finite numbers with Q >= 1, not of shape {shape}"
         )
     return values
 

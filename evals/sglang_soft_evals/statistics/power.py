@@ -1,9 +1,8 @@
-"""Power of a paired comparison: how many questions a gain needs, and what gain a run could have
-seen.
+"""Power of a paired comparison: how many questions a gain needs, and what gain a run can see.
 
 The paired t-test with noncentral t (Cohen 1988, section 2.4, case of dependent samples; the numbers
 of R's `power.t.test(type="paired", strict=TRUE)` and of G*Power). `sd` is the spread over questions
-of the observed difference, so it already holds the noise of however many samples a question had.
+of the observed difference, so it includes the noise of the samples of a question.
 """
 
 import math
@@ -12,8 +11,7 @@ from scipy import optimize, stats
 
 
 def paired_power(gain: float, sd: float, questions: int, *, alpha: float = 0.05) -> float:
-    """Chance that a true mean difference `gain` is found at level alpha with this many
-    questions."""
+    """Chance to find a true mean difference `gain` at level alpha with this many questions."""
     _check(sd, alpha)
     if questions < 2:
         raise ValueError(f"questions is {questions}: a spread needs at least 2")
@@ -25,20 +23,19 @@ def paired_power(gain: float, sd: float, questions: int, *, alpha: float = 0.05)
 
 
 def questions_needed(gain: float, sd: float, *, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Least number of questions at which a true difference `gain` is found with this power.
+    """Least number of questions that finds a true difference `gain` with this power.
 
-    gain, sd in the same unit. ValueError for a gain of 0 (no number is enough) and a spread of 0
-    (not known).
+    gain and sd are in the same unit. Raises ValueError for a gain of 0 (no number is enough) and a
+    spread of 0 (it is not known).
     """
     _check(sd, alpha, power)
     if gain == 0:
-        raise ValueError("gain is 0: no number of questions shows a difference of nothing")
+        raise ValueError("gain is 0: no number of questions can show it")
     z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
-    # the normal formula is a lower bound: Student's t only asks for more, a question or two from
-    # there
+    # The normal formula is a lower bound: Student's t needs a question or two more.
     questions = max(2, math.floor((z * sd / abs(gain)) ** 2))
     if questions > 100_000:
-        return questions + 1  # the two formulas are equal in all digits that matter
+        return questions + 1  # the two formulas agree in all digits that matter
     while paired_power(gain, sd, questions, alpha=alpha) < power:
         questions += 1
     return questions
@@ -52,7 +49,7 @@ def smallest_gain(sd: float, questions: int, *, power: float = 0.8, alpha: float
     def short(effect: float) -> float:
         return paired_power(effect, 1.0, questions, alpha=alpha) - power
 
-    # the upper end: critical value and spread of t together, generous for 1 degree of freedom
+    # The upper end is the critical value plus a wide margin, enough for 1 degree of freedom.
     return sd * float(optimize.brentq(short, 1e-9, (2 * critical + 4) / math.sqrt(questions)))
 
 

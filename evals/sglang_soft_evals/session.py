@@ -1,0 +1,141 @@
+"""One stretch of a run, from its start (or resumption) to its end."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sglang_soft_evals import preflight, provenance
+from sglang_soft_evals.asking import Asker
+from sglang_soft_evals.client import ServerGoneError
+from sglang_soft_evals.config import RunConfig
+from sglang_soft_evals.hub import Question
+from sglang_soft_evals.progress import Progress
+from sglang_soft_evals.record import failed_methods
+from sglang_soft_evals.records import Records
+from sglang_soft_evals.rundir import RUN
+from sglang_soft_evals.sample import Task
+
+SAVE_EVERY = 5.0
+"""Seconds between two updates of run.json: the wall time that a kill can lose."""
+
+
+class Outcome(NamedTuple):
+    complete: bool
+    """Every sample has a record."""
+    statuses: dict[str, int]
+    """Records by status."""
+    stopped: str | None
+    """Why the run ended early: `interrupted`, or what happened to the server."""
+    errors: dict[str, str]
+    """Methods of which every request failed, with the most frequent error."""
+
+
+class Session:
+    """Asks, grades and records until nothing is left or something stops it."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path,
+        questions: list[Question],
+        records: Records,
+        run: dict[str, Any] | None,
+        base_url: str,
+        api_key: str | None,
+    ) -> None:
+        self._config, self._out, self._questions = config, out, questions
+        self._records, self._run = records, run
+        self._base_url, self._api_key = base_url, api_key
+        self._stopped: str | None = None
+
+    async def go(self, tasks: Iterator[Task]) -> Outcome:
+        self._asker = Asker(self._config, self._base_url, self._api_key)
+        try:
+            await self._prepare()
+            await self._ask_all(tasks)
+        except ServerGoneError as error:
+            raise ValueError(f"the server does not answer: {error}") from error
+        finally:
+            await self._asker.close()
+        assert self._run is not None
+        records = self._records
+        statuses, errors = dict(records.count()), failed_methods(records.done.values())
+        return Outcome(self._run["complete"], statuses, self._stopped, errors)
+
+    async def _prepare(self) -> None:
+        """Raises ValueError if the server cannot do what the run asks for."""
+        client, config, questions = self._asker.client, self._config, self._questions
+        served, notes = await preflight.check_methods(client, config, questions[0])
+        for note in notes:
+            print(f"note: {note}")
+        if self._run is None:
+            self._run = await preflight.describe(client, config, len(questions), served)
+        preflight.check_same_methods(self._run, served)
+        self._asker.served = served
+
+    async def _ask_all(self, tasks: Iterator[Task]) -> None:
+        assert self._run is not None
+        self._began, self._wall = time.monotonic(), self._run["wall_s"]
+        self._before = len(self._records.done)
+        now = provenance.now()
+        self._run["sessions"].append({"started": now, "ended": now, "records": 0})
+        self._progress = Progress(
+            [method.name for method in self._config.methods],
+            len(self._questions) * self._config.samples,
+            self._records.done.values(),
+        )
+        count = self._config.concurrency
+        workers = [asyncio.create_task(self._work(tasks)) for _ in range(count)]
+        saver = asyncio.create_task(self._keep_saving())
+        loop, signals = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
+        for number in signals:
+            loop.add_signal_handler(number, self._interrupt, workers)
+        try:
+            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in workers:
+                worker.cancel()  # those that go on after an error of another one
+            await asyncio.wait(workers)
+            for worker in done:
+                if not worker.cancelled() and (error := worker.exception()) is not None:
+                    raise error
+        finally:
+            for number in signals:
+                loop.remove_signal_handler(number)
+            saver.cancel()
+            self._progress.close()
+            self._save()
+
+    def _interrupt(self, workers: list[asyncio.Task]) -> None:
+        self._stopped = self._stopped or "interrupted"
+        for worker in workers:
+            worker.cancel()
+
+    async def _work(self, tasks: Iterator[Task]) -> None:
+        for task in tasks:
+            if self._stopped:
+                return
+            try:
+                row = await self._asker.record(task)
+            except ServerGoneError as error:
+                self._stopped = self._stopped or str(error)
+                return
+            self._progress.tick(self._records.append(row))
+
+    async def _keep_saving(self) -> None:
+        while True:
+            self._save()
+            await asyncio.sleep(SAVE_EVERY)
+
+    def _save(self) -> None:
+        assert self._run is not None
+        run, done, config = self._run, self._records.done, self._config
+        run["sessions"][-1] |= {"ended": provenance.now(), "records": len(done) - self._before}
+        run["wall_s"] = round(self._wall + time.monotonic() - self._began, 3)
+        tokens = sum(record.completion_tokens for record in done.values())
+        run["tokens_per_s"] = round(tokens / max(run["wall_s"], 1e-3), 1)
+        total = len(self._questions) * config.samples * len(config.methods)
+        run["complete"] = len(done) == total
+        preflight.save(self._out / RUN, run)

@@ -1,0 +1,1 @@
+"""Input embeddings of concept tokens and of plain ones."""

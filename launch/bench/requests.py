@@ -1,0 +1,67 @@
+"""What the engines are asked, and how long they take: batches of requests of one length.
+
+In a batch, `methods` has one entry a request: a thinking method, or None for a discrete request.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from launch.bench.worker import Result, Worker
+
+SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "ignore_eos": True}
+SOFT = {"min_p": 0.001}
+SHORT = 8
+"""Output tokens of the short run, which is taken off the long one."""
+
+
+def arguments(
+    prompts: Mapping[str, list], methods: Sequence[str | None], tokens: int
+) -> dict[str, Any]:
+    """Arguments of `Engine.generate`. prompts: {"prompt": texts} or {"input_ids": lists}."""
+    params: list[dict[str, Any]] = []
+    for method in methods:
+        params.append(SAMPLING | {"max_new_tokens": tokens})
+        if method is not None:
+            params[-1]["custom_params"] = {"soft_thinking": SOFT | {"method": method}}
+    return {**prompts, "sampling_params": params}
+
+
+def tokens_per_second(
+    worker: Worker, prompts: Mapping[str, list], methods: Sequence[str | None], tokens: int
+) -> float:
+    """Output tokens a second, prefill included."""
+    result = _run(worker, prompts, methods, tokens)
+    return result.tokens / result.seconds
+
+
+def step_seconds(
+    worker: Worker,
+    prompts: Mapping[str, list],
+    methods: Sequence[str | None],
+    tokens: int,
+    *,
+    least_thinking: float = 0.0,
+) -> float:
+    """Seconds of a decode step: the time of a short run is taken off the time of one that is
+    `tokens` longer, which leaves no prefill in it.
+
+    Raises RuntimeError if less than the share `least_thinking` of the soft requests' output tokens
+    were thinking tokens: then discrete steps would have been measured."""
+    short = _run(worker, prompts, methods, SHORT)
+    long = _run(worker, prompts, methods, SHORT + tokens)
+    soft = sum(method is not None for method in methods) * (SHORT + tokens)
+    if long.thinking < least_thinking * soft:
+        raise RuntimeError(
+            f"{long.thinking} of {soft} output tokens of the soft requests were thinking tokens"
+        )
+    return (long.seconds - short.seconds) / tokens
+
+
+def _run(
+    worker: Worker, prompts: Mapping[str, list], methods: Sequence[str | None], tokens: int
+) -> Result:
+    result = worker.run(**arguments(prompts, methods, tokens))
+    soft = any(method is not None for method in methods)
+    if bool(result.thinking) != soft:
+        raise RuntimeError(f"{result.thinking} thinking tokens in a batch of {set(methods)}")
+    return result

@@ -1,0 +1,1 @@
+"""Server arguments by model and hardware."""

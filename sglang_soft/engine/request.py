@@ -1,0 +1,200 @@
+"""Host-side state of one soft request, in the scheduler.
+
+Its trace is the truth that a retracted request restarts from; device rows (`pool.py`) run ahead of
+it by the steps that are in flight. Positions count from the first token of the prompt.
+"""
+
+from array import array
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from sglang_soft_kernels.layout import Phase, StepKind
+
+from sglang_soft import methods
+from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
+from sglang_soft.methods.noise import sample_seed
+from sglang_soft.params import RequestParams
+from sglang_soft.trace import THINK_END_REASONS, Steps, StepsDelta, Trace
+
+_ONE: np.ndarray = np.ones(1, np.float32)
+_PHASES = {Phase.THINK: "thinking", Phase.ANSWER: "answering"}
+
+
+class ThinkingState(NamedTuple):
+    """Where a request stands: what its device row starts from, at the first prefill, after a
+    retraction, or when a trace is continued."""
+
+    phase: Phase
+    low_entropy_steps: int
+    """Cold Stop's count of consecutive confident steps."""
+    think_step: int
+    """Thinking steps so far."""
+    method_state: np.ndarray
+    """[S] float32"""
+
+    @classmethod
+    def of(cls, trace: Trace) -> "ThinkingState":
+        phase = Phase.WAIT if trace.start is None else Phase.THINK
+        if trace.ended_by_think_end:
+            phase = Phase.ANSWER
+        return cls(phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state)
+
+
+class SoftRequest:
+    """A soft request: its parameters, its trace, its cache keys, and what the client has seen."""
+
+    def __init__(self, request: RequestParams, prompt_len: int) -> None:
+        """prompt_len: tokens of the prompt."""
+        self.request = request
+        self.params = request.params
+        self.method = methods.get(request.method)
+        self.args = self.method.args(request.params)
+        """The method's own parameters as numbers."""
+        self.noise_seed = sample_seed(request.seed, request.sample)
+        self.trace = Trace(
+            method=request.method,
+            steps=Steps(self.k),
+            start=prompt_len if request.starts_thinking else None,
+            method_state=np.asarray(self.method.state, np.float32),
+            params=msgspec.to_builtins(request.params),
+            seed=self.noise_seed if self.method.stochastic else None,
+        )
+        self.prompt_len = prompt_len
+        self.committed = prompt_len
+        """Position of the next token that `commit` will see. In the answer, where commits change
+        nothing, it is not kept up."""
+        self.steps_sent = 0
+        """Steps that the client's process has."""
+        self._keys = array("q")
+        """Cache keys of the first concepts of the trace; computed when they are needed."""
+        self._named = prompt_len
+        """Positions below it carry their final key in SGLang's fill ids."""
+
+    @property
+    def k(self) -> int:
+        """Slots that its concept tokens may use."""
+        return self.params.max_topk + self.method.extra_slots
+
+    @property
+    def state(self) -> ThinkingState:
+        return ThinkingState.of(self.trace)
+
+    @property
+    def phase(self) -> Phase:
+        if self.trace.start is None:
+            return Phase.WAIT
+        return Phase.ANSWER if self.trace.ended_by_think_end else Phase.THINK
+
+    # After each step
+
+    def commit(
+        self, token: int, kind: int, ids: np.ndarray, weights: np.ndarray, entropy: float,
+        low_entropy: int, state: np.ndarray, offset: bytes = b"",
+    ) -> None:  # fmt: skip
+        """One output token became visible. All but `token` counts for thinking steps only.
+
+        ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
+        offset: [H] in the model's dtype, as bytes.
+        """
+        self.committed += 1
+        trace = self.trace
+        if kind == StepKind.PLAIN:
+            if trace.start is None and token == self.request.think_start_id:
+                trace.start = self.committed
+            return
+        assert self.phase == Phase.THINK, f"thinking step in phase {self.phase.name}"
+        if kind == StepKind.CONCEPT:
+            k = self.k
+            trace.steps.append(ids[:k], weights[:k], entropy, offset)
+        else:  # think-end is fed as itself
+            end = np.array([self.request.think_end_id], np.int32)
+            trace.steps.append(end, _ONE, entropy)
+            trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
+        trace.low_entropy_steps = low_entropy
+        if len(trace.method_state):
+            trace.method_state = state[: len(trace.method_state)].copy()
+
+    def count_retractions(self, retractions: int) -> None:
+        """Called at every prefill, with SGLang's count of retractions so far."""
+        counted = self.trace.retractions
+        name = _PHASES.get(self.phase, "before")
+        more = retractions - sum(counted.values())
+        if more:
+            counted[name] = counted.get(name, 0) + more
+
+    # Cache keys
+
+    def write_cache_keys(self, fill_ids: array, rid: str) -> None:
+        """Put cache keys in place of the output ids of concept tokens in `fill_ids` (prompt, then
+        output).
+
+        SGLang asks for keys while the last step of a finished request is committed but not yet
+        consumed. If that may be a concept token, it gets a key that nothing can match.
+        """
+        stop = len(fill_ids)
+        positions = self.trace.concept_positions(self._named, stop)
+        if positions:
+            rows = self.trace.step_slice(positions)
+            fill_ids[positions.start : positions.stop] = self._keys_until(rows.stop)[rows]
+        if self.phase == Phase.THINK:
+            for position in range(self.committed, stop):
+                fill_ids[position] = unmatchable_cache_key(rid, position)
+        self._named = min(self.committed, stop)
+
+    def rewrite_cache_keys(self) -> None:
+        """SGLang built its fill ids anew: every key has to be written again."""
+        self._named = self.prompt_len
+
+    def _keys_until(self, stop: int) -> array:
+        trace = self.trace
+        first = len(self._keys)
+        sizes = np.count_nonzero(trace.weights[first:stop], axis=1).tolist()
+        for step, size in enumerate(sizes, first):
+            offset = trace.steps.offsets[step].tobytes()
+            key = cache_key(trace.ids[step, :size], trace.weights[step, :size], offset)
+            self._keys.append(key)
+        return self._keys
+
+    # What the client reads
+
+    def take_delta(self) -> StepsDelta:
+        """The steps since the last call."""
+        delta = self.trace.steps.delta(self.steps_sent, self.trace.start)
+        self.steps_sent = len(self.trace.steps)
+        return delta
+
+    def finish(self, prompt_ids: Sequence[int], output_ids: Sequence[int], reason: str) -> None:
+        """The request has ended: complete the trace. reason: type of SGLang's finish reason."""
+        trace = self.trace
+        trace.prompt_ids = np.asarray(prompt_ids, np.int32)
+        trace.output_ids = np.asarray(output_ids, np.int32)
+        if trace.start is not None and not trace.ended_by_think_end:
+            trace.thinking_finish_reason = reason if reason in ("length", "abort") else "stop"
+
+    def summary(self) -> dict[str, Any]:
+        """`meta_info.soft_thinking` of a finished request, the trace aside."""
+        trace = self.trace
+        steps = len(trace.steps)
+        before = len(trace.prompt_ids) if trace.start is None else trace.start
+        entropy = trace.entropy
+        return {
+            "method": trace.method,
+            **({} if trace.seed is None else {"seed": trace.seed}),
+            "thinking_tokens": trace.thinking_tokens,
+            "answer_tokens": len(trace.prompt_ids) + len(trace.output_ids) - before - steps,
+            "thinking_finish_reason": trace.thinking_finish_reason,
+            "retractions": {name: trace.retractions[name] for name in _PHASES.values()},
+            "mean_entropy": float(entropy.mean(dtype=np.float64)) if steps else None,
+            "final_entropy": float(entropy[-1]) if steps else None,
+        }
+
+    def check(self) -> None:
+        """Assert that the parts agree with each other; called when the scheduler is idle."""
+        trace = self.trace
+        if trace.start is not None:
+            assert self.prompt_len <= trace.start
+            if not trace.ended_by_think_end:
+                assert self.committed == trace.start + len(trace.steps)
+        assert len(self._keys) <= len(trace.steps) and self.steps_sent <= len(trace.steps)

@@ -1,0 +1,229 @@
+"""Every change made to SGLang: what, why, and when it can go.
+
+One table drives registration (`plugin.py`), the start-up check and the documentation
+(`sglang-soft hooks`), so none of them can drift from the others.
+"""
+
+from typing import NamedTuple
+
+
+class Hook(NamedTuple):
+    """One change to one SGLang symbol."""
+
+    target: str
+    """Dotted path of the SGLang symbol."""
+    kind: str
+    """`before`, `after`, `around`: a hook by SGLang's HookRegistry. `override`: a method that a
+    subclass of ours overrides. `instance`: a method that we replace on one object. `patch`: a
+    function that we replace. `route`: an HTTP route that we add."""
+    hook: str
+    """Our function, `module:name`. Hooks are imported at their first call, so that registration
+    imports no torch."""
+    parameters: tuple[str, ...]
+    """Leading parameter names of the target that we rely on; checked at start-up."""
+    why: str
+    until: str
+    """What SGLang would have to offer for this change to be deleted."""
+
+    @property
+    def by_sglang(self) -> bool:
+        """Applied by SGLang's HookRegistry."""
+        return self.kind in ("before", "after", "around")
+
+
+_SRT = "sglang.srt"
+_TOKENIZER_MANAGER = f"{_SRT}.managers.tokenizer_manager.TokenizerManager"
+_EMBEDDING = f"{_SRT}.layers.vocab_parallel_embedding.VocabParallelEmbedding"
+_SAMPLER = f"{_SRT}.layers.sampler.Sampler"
+_STATE = "plugin state on this class"
+
+HOOKS: tuple[Hook, ...] = (
+    Hook(
+        f"{_TOKENIZER_MANAGER}.__init__", "after",
+        "sglang_soft.hooks.tokenizer_manager:after_init",
+        ("self", "server_args"),
+        "resolve the think tokens once and refuse unsupported server modes at start-up",
+        "a plugin hook for server start-up checks",
+    ),
+    Hook(
+        f"{_TOKENIZER_MANAGER}._create_tokenized_object", "around",
+        "sglang_soft.hooks.tokenizer_manager:create_tokenized_object",
+        ("self", "obj", "input_text", "input_ids"),
+        "parse and validate `soft_thinking` before the request reaches the scheduler (HTTP 400)",
+        "a validator registry for custom_params",
+    ),
+    Hook(
+        f"{_TOKENIZER_MANAGER}._send_one_request", "before",
+        "sglang_soft.hooks.tokenizer_manager:before_send_one_request",
+        ("self", "tokenized_obj"),
+        "give each of n > 1 parallel samples its own noise",
+        "the index of a parallel sample on the request",
+    ),
+    Hook(
+        f"{_TOKENIZER_MANAGER}.update_request_meta_info", "around",
+        "sglang_soft.hooks.tokenizer_manager:update_request_meta_info",
+        ("self", "meta_info", "state", "customized_info", "index", "finish_reason"),
+        "collect trace deltas and the summary of a soft request",
+        "dict-valued customized_info",
+    ),
+    Hook(
+        f"{_TOKENIZER_MANAGER}._stream_one_response", "around",
+        "sglang_soft.hooks.tokenizer_manager:stream_one_response",
+        ("self", "obj", "state"),
+        "attach the trace once to what is yielded, so that a stream stays linear in length",
+        "incremental customized_info in cumulative streams",
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.__init__", "after",
+        "sglang_soft.hooks.req:after_init",
+        ("self", "rid", "origin_input_text", "origin_input_ids", "sampling_params"),
+        "give a soft request its host-side state (trace, phase)",
+        _STATE,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.refresh_fill_ids", "around",
+        "sglang_soft.hooks.req:refresh_fill_ids",
+        ("self",),
+        "key the KV of concept tokens by their content, in the radix tree and in re-prefill",
+        "a per-token cache key separate from the token id",
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.ScheduleBatch.prepare_for_extend", "after",
+        "sglang_soft.hooks.schedule_batch:after_prepare_for_extend",
+        ("self",),
+        "send output ids, not cache keys, to the device when a soft request is prefilled again",
+        "a per-token cache key separate from the token id",
+    ),
+    Hook(
+        f"{_SRT}.model_executor.forward_batch_info.ForwardBatch.init_new", "after",
+        "sglang_soft.hooks.forward_batch:after_init_new",
+        ("cls", "batch", "model_runner"),
+        "initialise concept-pool rows in stream order and put the step inputs on the "
+        "SamplingBatchInfo of this forward",
+        _STATE,
+    ),
+    Hook(
+        f"{_SRT}.model_executor.model_runner.ModelRunner.load_model", "after",
+        "sglang_soft.hooks.model_runner:after_load_model",
+        ("self",),
+        "find the input embedding and mix in it",
+        "input embeddings chosen on the device",
+    ),
+    Hook(
+        f"{_SRT}.model_executor.model_runner.ModelRunner.init_cuda_graphs", "around",
+        "sglang_soft.hooks.model_runner:init_cuda_graphs",
+        ("self",),
+        "allocate the concept pool before a captured graph reads it; check that the graph mixes",
+        "a plugin hook after the memory pools exist",
+    ),
+    Hook(
+        f"{_SRT}.model_executor.runner.prefill_cuda_graph_runner.PrefillCudaGraphRunner"
+        ".can_run_graph", "after",
+        "sglang_soft.hooks.model_runner:prefill_can_run_graph",
+        ("self", "forward_batch"),
+        "keep a prefill that replays concept tokens out of graphs captured with plain ones",
+        "input embeddings chosen on the device in prefill",
+    ),
+    Hook(
+        f"{_SRT}.model_executor.runner.decode_cuda_graph_runner.DecodeCudaGraphRunner"
+        ".can_run_graph", "after",
+        "sglang_soft.hooks.model_runner:decode_can_run_graph",
+        ("self", "forward_batch"),
+        "run a decode step eagerly whose method reads hidden states that the graph lacks",
+        "the same check in SGLang, which prefill graphs have",
+    ),
+    Hook(
+        f"{_SRT}.layers.sampler.create_sampler", "after",
+        "sglang_soft.hooks.sampler:after_create_sampler",
+        ("backend",),
+        "use the sampler that makes concept tokens (on CPU --sampling-backend is overwritten)",
+        "--sampling-backend respected on every device",
+    ),
+    Hook(
+        f"{_SRT}.managers.scheduler.Scheduler.get_output_streamer_class", "after",
+        "sglang_soft.hooks.output_streamer:output_streamer_class",
+        ("self",),
+        "send trace deltas and the summary along with the tokens",
+        "nothing: this is the official route",
+    ),
+    Hook(
+        f"{_SAMPLER}.forward", "override",
+        "sglang_soft.hooks.sampler:SoftSampler.forward",
+        ("self", "logits_output", "sampling_info"),
+        "update the concept pool with the emitted tokens and queue the step for the host",
+        "a sampler stage after the tokens are known",
+    ),
+    Hook(
+        f"{_SAMPLER}._preprocess_logits", "override",
+        "sglang_soft.hooks.sampler:SoftSampler._preprocess_logits",
+        ("self", "logits", "sampling_info"),
+        "run the soft step on the final logits, before sampling overwrites them",
+        "a sampler stage between logit processing and sampling",
+    ),
+    Hook(
+        f"{_SAMPLER}._sample_from_probs", "override",
+        "sglang_soft.hooks.sampler:SoftSampler._sample_from_probs",
+        ("self", "probs", "sampling_info", "positions", "simple_sampling_case"),
+        "draw nothing in a batch in which every row thinks (CPU)",
+        "rows that are not sampled",
+    ),
+    Hook(
+        f"{_SAMPLER}._sync_token_ids_across_tp", "override",
+        "sglang_soft.hooks.sampler:SoftSampler._sync_token_ids_across_tp",
+        ("self", "batch_next_token_ids", "sampling_info"),
+        "put the tokens of thinking rows in place before ranks agree on them",
+        "a sampler stage between sampling and synchronisation",
+    ),
+    Hook(
+        f"{_SRT}.layers.logprob_processor.OutputLogprobProcessor.compute_logprobs", "override",
+        "sglang_soft.hooks.sampler:LogprobsOfEmitted.compute_logprobs",
+        ("self", "logprobs", "top_logprobs_nums", "token_ids_logprobs", "batch_next_token_ids"),
+        "put the tokens of thinking rows in place before their logprobs are looked up",
+        "a sampler stage between sampling and logprobs",
+    ),
+    Hook(
+        f"{_EMBEDDING}._embed_local_shard", "instance",
+        "sglang_soft.engine.embedding:mix",
+        ("self", "input_"),
+        "mix the embeddings of concept tokens, before the tensor-parallel all-reduce",
+        "input embeddings chosen on the device",
+    ),
+    Hook(
+        f"{_EMBEDDING}.forward", "instance",
+        "sglang_soft.engine.embedding:round_once",
+        ("self", "input_"),
+        "round a mixture once, after the tensor-parallel sum and not before it",
+        "input embeddings chosen on the device",
+    ),
+    Hook(
+        f"{_SRT}.model_executor.runner.eager_runner.EagerRunner", "instance",
+        "sglang_soft.engine.embedding:SoftModel",
+        (),
+        "`model.forward` of the served model: bring the step inputs to the embedding, also while "
+        "a CUDA graph is captured",
+        "a public accessor of the current ForwardBatch",
+    ),
+    Hook(
+        f"{_SRT}.plugins.hook_registry.HookRegistry.apply_hooks", "patch",
+        "sglang_soft.plugin:register",
+        (),
+        "check signatures before, and that every hook was applied after: SGLang only logs failures",
+        "plugins whose failure stops the server",
+    ),
+    Hook(
+        f"{_SRT}.entrypoints.http_server", "route",
+        "sglang_soft.server.routes:add_route",
+        (),
+        "GET /soft_thinking: what this server offers",
+        "routes of plugins",
+    ),
+)  # fmt: skip
+
+FIELDS: dict[str, str] = {
+    "Req.soft": "SoftRequest, or None",
+    "SamplingBatchInfo.soft": "StepInputs of one forward",
+    "ModelRunner.soft": "SoftModel",
+    "TokenizerManager.soft": "FrontEnd",
+    "ReqState.soft": "ClientTrace",
+}
+"""Attributes that the plugin sets on SGLang's objects."""

@@ -1,0 +1,205 @@
+"""From what a client wrote to what the engine runs: defaults, aliases, checks, both phases.
+
+Every error is a ValueError, an HTTP 400, that names key, value and range.
+"""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache, reduce
+from operator import or_
+from typing import Any, NamedTuple
+
+import msgspec
+
+from sglang_soft import methods
+from sglang_soft.methods.base import Method
+from sglang_soft.params import (
+    KEY,
+    Parameter,
+    RequestParams,
+    Sampling,
+    ThinkingParams,
+    parameters,
+)
+
+DEFAULT_METHOD = "soft"
+_COMMON = {p.name: p for p in parameters(ThinkingParams)}
+
+
+class Resolved(NamedTuple):
+    """What a request asks for, with nothing left to default."""
+
+    params: ThinkingParams
+    method: Method
+    thinking: Sampling
+    answer: Sampling
+
+
+@cache
+def _names() -> dict[str, tuple[Parameter, str | None]]:
+    """Every key and alias: the parameter it stands for, and the method that owns it, if any."""
+    found: dict[str, tuple[Parameter, str | None]] = {}
+    for p in _COMMON.values():
+        found |= {name: (p, None) for name in (p.name, *p.aliases)}
+    for method in methods.registry().values():
+        for p in method.own_parameters():
+            found |= {name: (p, method.name) for name in (p.name, *p.aliases)}
+    return found
+
+
+def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> dict[str, Any]:
+    """Validate the object that a request (or --soft-default) gave.
+
+    Args:
+        values: names or aliases of parameters; a null value means the default.
+        max_k: the largest `max_topk` that this server allows.
+        method: the method where `values` does not name one.
+
+    Returns:
+        The given values that are not null, by canonical name.
+
+    Raises:
+        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
+            range; names key, value and range.
+    """
+    name = values.get("method") or method or DEFAULT_METHOD
+    if not isinstance(name, str) or name not in methods.registry():
+        known = ", ".join(methods.names())
+        raise ValueError(f"{KEY}.method must be one of {known}; got {name!r}.")
+    chosen = methods.get(name)
+    result: dict[str, Any] = {"method": name} if values.get("method") else {}
+    for key, value in values.items():
+        if key == "method" or value is None:
+            continue
+        parameter, owner = _names().get(key, (None, None))
+        if parameter is None:
+            known = ", ".join(("method", *_COMMON))
+            raise ValueError(
+                f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
+            )
+        if parameter.name in result:
+            aliases = ", ".join(parameter.aliases)
+            raise ValueError(f"{KEY}.{key}: {parameter.name} is given twice (aliases: {aliases}).")
+        if owner is not None and owner != chosen.name:
+            raise ValueError(
+                f"{KEY}.{key} is a parameter of method {owner}; got it with method {chosen.name!r}."
+            )
+        allowed = None
+        if parameter.name == "max_topk":
+            less = ", less the slots that the method needs" if chosen.extra_slots else ""
+            allowed = f"[1, {max_k - chosen.extra_slots}] with method {name}: --soft-max-k{less}"
+        converted = parameter.convert(f"{KEY}.{key}", value, allowed)
+        if parameter.name == "max_topk" and converted > max_k - chosen.extra_slots:
+            raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
+        result[parameter.name] = converted
+    return result
+
+
+def resolve(
+    raw: Any, *, request: Sampling, default: Mapping[str, Any] | None, max_k: int
+) -> Resolved | None:
+    """What a request asks for, once defaults and the request's own sampling are filled in.
+
+    Args:
+        raw: the request's `custom_params["soft_thinking"]`: absent (None), a bool or an object.
+        request: the request's own sampling parameters.
+        default: the server-wide default (already checked), or None where there is none.
+        max_k: the largest `max_topk` that this server allows.
+
+    Returns:
+        None for a discrete request.
+
+    Raises:
+        ValueError: as `check`, or `raw` is neither a bool nor an object.
+    """
+    if raw is False or (raw is None and default is None):
+        return None
+    if raw is not None and raw is not True and not isinstance(raw, Mapping):
+        kind = type(raw).__name__
+        raise ValueError(f"{KEY} must be true, false or an object; got {raw!r} ({kind}).")
+    server = dict(default or {})
+    checked = check(raw if isinstance(raw, Mapping) else {}, max_k, server.get("method"))
+    method = methods.get(checked.get("method") or server.get("method") or DEFAULT_METHOD)
+    if method.name != server.get("method", DEFAULT_METHOD):
+        # The server-wide default is about another method: its own parameters mean nothing here.
+        server = {key: value for key, value in server.items() if key in _COMMON}
+    params = method.Params(**{k: v for k, v in (server | checked).items() if k != "method"})
+    widest = max_k - method.extra_slots
+    if params.max_topk > widest:  # a default: of the method, or of the server for another one
+        params = msgspec.structs.replace(params, max_topk=widest)
+    return Resolved(params, method, request.given(params), request.given(params, "answer_"))
+
+
+def refuse_misspelled(custom_params: Iterable[str]) -> None:
+    """Reject misspellings of `soft_thinking`, which would silently disable it.
+
+    Raises ValueError.
+    """
+    for key in custom_params:
+        if get_close_matches(str(key).lower(), [KEY], cutoff=0.85):
+            raise ValueError(
+                f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}."
+            )
+
+
+def _any_params() -> Any:
+    """The tagged union of every method's struct."""
+    return reduce(or_, (method.Params for method in methods.registry().values()))
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder:
+    fields = [("params", _any_params())]
+    return msgspec.json.Decoder(msgspec.defstruct("Encoded", fields, bases=(RequestParams,)))
+
+
+def decode(text: str) -> RequestParams:
+    """Read `RequestParams.encode`. Raises ValueError: `text` is not such a string."""
+    return RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the object that a client sends: a union over `method`."""
+    return msgspec.json.schema(_any_params())
+
+
+def table() -> list[dict[str, str]]:
+    """The common parameters as rows of text, for the command line, the endpoint and the docs."""
+    known = ", ".join(methods.names())
+    first = {
+        "key": "method", "type": "str", "range": f"one of {known}", "default": DEFAULT_METHOD,
+        "meaning": "How the next concept token is made from the logits; see the methods",
+        "alias": "",
+    }  # fmt: skip
+    return [first, *(_row(p) for p in _COMMON.values())]
+
+
+def methods_table() -> list[dict[str, Any]]:
+    """The methods: what each feeds, its source, the defaults that it changes, its parameters."""
+    return [
+        {
+            "method": m.name,
+            "feeds": m.describe(),
+            "defaults": {
+                p.name: p.default
+                for p in parameters(m.Params)
+                if p.name in _COMMON and p.default != _COMMON[p.name].default
+            },
+            "parameters": [_row(p) for p in m.own_parameters()],
+            "stochastic": m.stochastic,
+            "source": m.source,
+        }
+        for m in methods.registry().values()
+    ]
+
+
+def _row(p: Parameter) -> dict[str, str]:
+    allowed = "[1, max k] (--soft-max-k)" if p.name == "max_topk" else p.allowed
+    return {
+        "key": p.name,
+        "type": p.kind.__name__,
+        "range": allowed,
+        "default": "" if p.default is None else str(p.default),
+        "meaning": p.meta.description or "",
+        "alias": ", ".join(p.aliases),
+    }

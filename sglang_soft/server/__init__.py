@@ -1,0 +1,1 @@
+"""The front end: settings, limits, routes, and what a client sends and reads."""

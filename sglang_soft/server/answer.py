@@ -1,0 +1,91 @@
+"""From the scheduler's trace to `meta_info.soft_thinking`, as the client reads it."""
+
+from typing import Any, NamedTuple
+
+import sglang_soft
+from sglang_soft.trace import StepsDelta
+from sglang_soft.trace.codec import header, steps_to_json
+
+
+class Payload(NamedTuple):
+    """What the scheduler sends along with new tokens of one soft request."""
+
+    delta: StepsDelta | None
+    """Steps since the last payload; None unless the request asked for its trace."""
+    summary: dict[str, Any] | None
+    """Set once, when the request has finished."""
+    header: dict[str, Any] | None
+    """The rest of the trace; set with the summary, if the trace was asked for."""
+
+    @classmethod
+    def of(cls, req, model: dict[str, Any]) -> "Payload | None":
+        """What is new for the client. req: SGLang's Req. model: fingerprint."""
+        soft = req.soft
+        if soft is None:
+            return None
+        wants_trace = soft.params.return_concepts
+        delta = soft.take_delta() if wants_trace else None
+        if not req.finished():
+            return cls(delta, None, None) if delta and delta.steps else None
+        soft.finish(req.origin_input_ids, req.output_ids, req.finished_reason.to_json()["type"])
+        soft.trace.model = model
+        return cls(delta, soft.summary(), header(soft.trace) if wants_trace else None)
+
+
+class ClientTrace:
+    """Collects payloads of one request and hands out each part once."""
+
+    def __init__(self, front_end: dict[str, Any]) -> None:
+        """front_end: what the front end adds to the trace's header."""
+        self._front_end = front_end
+        self._deltas: list[StepsDelta] = []
+        self._summary: dict[str, Any] | None = None
+        self._header: dict[str, Any] | None = None
+
+    def add(self, payload: Payload) -> None:
+        if payload.delta is not None:
+            self._deltas.append(payload.delta)
+        self._summary = payload.summary or self._summary
+        self._header = payload.header or self._header
+
+    def take(self) -> dict[str, Any]:
+        """The summary if it is there, and the steps that were not taken before."""
+        deltas, self._deltas = self._deltas, []
+        info = dict(self._summary or {})
+        part: dict[str, Any] = {}
+        if deltas:
+            part = steps_to_json(joined(deltas))
+        if self._header is not None:
+            part |= self._header | self._front_end
+        if part:
+            info["trace"] = part
+        return info
+
+
+def joined(deltas: list[StepsDelta]) -> StepsDelta:
+    """Consecutive deltas as one."""
+    first = deltas[0]
+    if len(deltas) == 1:
+        return first
+    return first._replace(
+        start=next((d.start for d in deltas if d.start is not None), None),
+        steps=sum(d.steps for d in deltas),
+        ids=b"".join(d.ids for d in deltas),
+        weights=b"".join(d.weights for d in deltas),
+        entropy=b"".join(d.entropy for d in deltas),
+        offsets=b"".join(d.offsets for d in deltas),
+    )
+
+
+def front_end_header(tokenizer, think_tokens, sglang_version: str) -> dict[str, Any]:
+    """Fingerprint of the tokenizer, and versions: what the front end adds to a trace."""
+    probe = "Soft Thinking: 43 × 34 = 1462.\n\t<think>"
+    return {
+        "tokenizer": {
+            "vocab_size": None if tokenizer is None else len(tokenizer),
+            "probe": None if tokenizer is None else tokenizer.encode(probe),
+            "think_start_id": think_tokens.start,
+            "think_end_id": think_tokens.end,
+        },
+        "versions": {"sglang": sglang_version, "sglang_soft": sglang_soft.__version__},
+    }

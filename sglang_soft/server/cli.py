@@ -1,0 +1,99 @@
+"""`sglang-soft`: explain the plugin from its own tables.
+
+sglang-soft settings    the flags and environment variables of a server
+sglang-soft params      the request parameters of Soft Thinking that every method has
+sglang-soft methods     the thinking methods, and each one's own parameters
+sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
+sglang-soft eval ...    compare methods on a benchmark (extra: evals)
+"""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+
+from sglang_soft.server import markdown
+
+
+def params_table() -> str:
+    from sglang_soft import resolve
+
+    return markdown.table(resolve.table())
+
+
+def methods_table() -> str:
+    from sglang_soft import resolve
+
+    rows, own = [], []
+    for m in resolve.methods_table():
+        defaults = ", ".join(f"{key} {value}" for key, value in m["defaults"].items())
+        rows.append(
+            {
+                "method": f"`{m['method']}`",
+                "feeds": m["feeds"],
+                "other defaults": defaults,
+                "seeded": "yes" if m["stochastic"] else "",
+                "source": m["source"],
+            }
+        )
+        own += [{"method": f"`{m['method']}`", **row} for row in m["parameters"]]
+    return f"{markdown.table(rows)}\n\n{markdown.table(own)}"
+
+
+def hooks_table() -> str:
+    from sglang_soft.hooks.registry import HOOKS
+
+    return markdown.table(
+        [
+            {
+                "target": f"`{r.target.removeprefix('sglang.srt.')}`",
+                "kind": r.kind,
+                "why": r.why,
+                "until": r.until,
+            }
+            for r in HOOKS
+        ]
+    )
+
+
+def settings_table() -> str:
+    from sglang_soft.server import settings
+
+    return markdown.table(settings.table())
+
+
+_TABLES = {
+    "settings": settings_table,
+    "params": params_table,
+    "methods": methods_table,
+    "hooks": hooks_table,
+}
+
+
+def evaluate(argv: Sequence[str]) -> None:
+    """Hand over to the evals, which are an extra."""
+    if (
+        importlib.util.find_spec("sgl_eval") is None
+        or importlib.util.find_spec("sglang_soft_evals") is None
+    ):
+        raise SystemExit(
+            'error: `sglang-soft eval` needs the extra: pip install "sglang-soft[evals]"'
+        )
+    from sglang_soft_evals import cli
+
+    cli.main(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["eval"]:
+        return evaluate(argv[1:])
+    parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals"
+    )
+    print(_TABLES[parser.parse_args(argv).table]())
+
+
+if __name__ == "__main__":
+    main()

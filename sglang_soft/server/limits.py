@@ -1,0 +1,50 @@
+"""What Soft Thinking does not support: server modes and request features, each refused by name,
+never ignored."""
+
+from typing import Any
+
+SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
+    ("speculative_algorithm", None, "speculative decoding"),
+    ("pp_size", 1, "pipeline parallelism"),
+    ("disaggregation_mode", "null", "prefill-decode disaggregation"),
+    ("enable_two_batch_overlap", False, "two-batch overlap"),
+    ("enable_pdmux", False, "PD multiplexing"),
+    ("dllm_algorithm", None, "diffusion language models"),
+    ("is_embedding", False, "embedding models"),
+)
+"""(field of ServerArgs, its value where Soft Thinking works, what it stands for)."""
+
+REQUEST_LIMITS: tuple[tuple[str, str], ...] = (
+    ("input_embeds", "input embeddings as the prompt"),
+    ("positional_embed_overrides", "positional embedding overrides"),
+    ("embed_overrides", "embedding overrides"),
+    ("session_params", "sessions"),
+    ("session_id", "sessions"),
+    ("image_data", "images"),
+    ("video_data", "videos"),
+    ("audio_data", "audio"),
+)
+"""(field of GenerateReqInput, what it stands for): refused when set on a soft request."""
+
+
+def unsupported_server(server_args) -> str | None:
+    """Reason this server does not support Soft Thinking, or None. Reads resolved ServerArgs."""
+    for field, works, name in SERVER_LIMITS:
+        value = getattr(server_args, field, works)
+        if value != works:
+            flag = field.replace("_", "-")
+            return f"Soft Thinking does not support {name} (--{flag}={value}); start without it"
+    return None
+
+
+def unsupported_request(obj, sampling_params) -> str | None:
+    """Reason this request does not support Soft Thinking, or None.
+
+    obj: GenerateReqInput; sampling_params: SamplingParams.
+    """
+    for field, name in REQUEST_LIMITS:
+        if getattr(obj, field, None):
+            return f"{name} ({field})"
+    if (sampling_params.beam_width or 1) > 1:
+        return f"beam search (beam_width={sampling_params.beam_width})"
+    return None

@@ -1,0 +1,73 @@
+"""Is a trace sound? Errors name the field, the value and what is allowed."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sglang_soft.trace.reasons import FINISH_REASONS
+
+if TYPE_CHECKING:
+    from sglang_soft.trace.trace import Trace
+
+_SUM_TOLERANCE = 1e-3
+
+
+def validate(trace: "Trace") -> None:
+    """See `Trace.validate`."""
+    prompt, outputs, count = len(trace.prompt_ids), len(trace.output_ids), len(trace.steps)
+    reason = trace.thinking_finish_reason
+    if reason is not None and reason not in FINISH_REASONS:
+        raise ValueError(
+            f"thinking_finish_reason must be null or one of {', '.join(FINISH_REASONS)}; "
+            f"got {reason!r}."
+        )
+    for name in ("prompt_ids", "output_ids"):
+        _check_ids(trace, name, getattr(trace, name))
+    if trace.start is None:
+        if count or reason is not None:
+            raise ValueError(f"start is null, but there are {count} steps (reason {reason!r}).")
+    elif not prompt <= trace.start <= prompt + outputs - count:
+        raise ValueError(
+            f"start must be a position in [{prompt}, {prompt + outputs - count}] ({prompt} "
+            f"prompt tokens, {outputs} output tokens, {count} steps); got {trace.start}."
+        )
+    if trace.ended_by_think_end and not count:
+        raise ValueError(f"thinking_finish_reason is {reason!r}, but there is no step.")
+    _check_ids(trace, "ids", trace.ids)
+    _check_weights(trace)
+    bad = np.flatnonzero(~np.isfinite(trace.entropy) | (trace.entropy < 0))
+    if len(bad):
+        step = int(bad[0])
+        raise ValueError(f"entropy[{step}] must be finite and >= 0; got {trace.entropy[step]}.")
+    if not np.isfinite(trace.method_state).all():
+        raise ValueError(f"method_state must be finite; got {trace.method_state.tolist()}.")
+
+
+def _check_ids(trace: "Trace", name: str, ids: np.ndarray) -> None:
+    size = trace.model.get("vocab_size")
+    bad = np.argwhere((ids < 0) | (ids >= size if size is not None else False))
+    if len(bad):
+        at = tuple(int(i) for i in bad[0])
+        where = "".join(f"[{i}]" for i in at)
+        allowed = ">= 0" if size is None else f"in [0, {size - 1}], the model's vocabulary"
+        raise ValueError(f"{name}{where} must be {allowed}; got {int(ids[at])}.")
+
+
+def _check_weights(trace: "Trace") -> None:
+    weights, k = trace.weights, trace.steps.k
+    if k > (limit := trace.params.get("max_topk", k) + 1):
+        raise ValueError(f"ids has {k} slots; max_topk allows at most {limit}.")
+    bad = np.argwhere(~np.isfinite(weights))
+    if len(bad):
+        step, slot = (int(i) for i in bad[0])
+        raise ValueError(f"weights[{step}][{slot}] must be finite; got {weights[step, slot]}.")
+    used = weights != 0
+    gaps = np.flatnonzero((used[:, 1:] & ~used[:, :-1]).any(1))
+    if len(gaps):
+        raise ValueError(f"weights[{int(gaps[0])}]: used slots must come first.")
+    sums = weights.sum(1, dtype=np.float64)
+    empty = ~used.any(1) if trace.steps.offset_bytes else np.zeros(len(sums), bool)
+    bad = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) & ~empty)
+    if len(bad):
+        step = int(bad[0])
+        raise ValueError(f"weights[{step}] must sum to 1; they sum to {sums[step]:.6g}.")

@@ -1,0 +1,141 @@
+"""`Trace`: what one request was fed and emitted, and where a continuation would start."""
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sglang_soft_kernels.layout import StepKind
+
+from sglang_soft.trace import check, codec
+from sglang_soft.trace.reasons import THINK_END_REASONS
+from sglang_soft.trace.steps import Steps, decode_offset
+
+
+class Concept(NamedTuple):
+    """One concept token: its input embedding is `sum_i weights[i] * E[ids[i]] + offset`."""
+
+    ids: np.ndarray
+    """[c] int32, c <= k: the candidates that carry weight"""
+    weights: np.ndarray
+    """[c] float32"""
+    entropy: float
+    """nats, over the whole vocabulary"""
+    offset: np.ndarray | None
+    """[H] float32; None: the method feeds none"""
+
+
+@dataclass(kw_only=True)
+class Trace:
+    """What one request was fed and emitted, and the state in which a continuation would start."""
+
+    method: str
+    steps: Steps
+    """One for each output token of the thought, the one that emitted think-end included."""
+    start: int | None = None
+    """Position of the first thinking step; None: nothing was thought so far."""
+    prompt_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[P] int32"""
+    output_ids: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """[N] int32"""
+    thinking_finish_reason: str | None = None
+    """One of FINISH_REASONS; None: it still thinks, or never thought."""
+    low_entropy_steps: int = 0
+    """Cold Stop's count after the last step."""
+    method_state: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[S] float32: state of the method after the last step."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Every parameter of the request, defaults filled in."""
+    seed: int | None = None
+    """Seed of the noise of a stochastic method."""
+    retractions: dict[str, int] = field(default_factory=lambda: {"thinking": 0, "answering": 0})
+    """How often SGLang retracted the request and prefilled it again, by phase."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """Fingerprint of the model."""
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    """Fingerprint of the tokenizer, and the think tokens."""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ended_by_think_end(self) -> bool:
+        """The last step emitted think-end, which is fed as a plain token."""
+        return self.thinking_finish_reason in THINK_END_REASONS.values()
+
+    @property
+    def thinking_tokens(self) -> int:
+        """Number of concept tokens; think-end is not one."""
+        return len(self.steps) - self.ended_by_think_end
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self.steps.ids
+
+    @property
+    def weights(self) -> np.ndarray:
+        return self.steps.weights
+
+    @property
+    def entropy(self) -> np.ndarray:
+        return self.steps.entropy
+
+    @property
+    def kinds(self) -> np.ndarray:
+        """[N] uint8: the `StepKind` of each output token."""
+        kinds: np.ndarray = np.zeros(len(self.output_ids), np.uint8)
+        if self.start is not None:
+            first = self.start - len(self.prompt_ids)
+            kinds[first : first + len(self.steps)] = StepKind.CONCEPT
+            for kind, reason in THINK_END_REASONS.items():
+                if reason == self.thinking_finish_reason:
+                    kinds[first + len(self.steps) - 1] = kind
+        return kinds
+
+    def concept_positions(self, start: int, stop: int) -> range:
+        """Positions in [start, stop) whose input embedding is that of a concept token."""
+        if self.start is None:
+            return range(0)
+        return range(max(start, self.start), min(stop, self.start + self.thinking_tokens))
+
+    def step_slice(self, positions: range) -> slice:
+        """Rows of the step columns at positions of `concept_positions`."""
+        if not positions or self.start is None:
+            return slice(0, 0)
+        return slice(positions.start - self.start, positions.stop - self.start)
+
+    def concept(self, step: int) -> Concept:
+        """One thinking step, unused slots left out."""
+        size = int(np.count_nonzero(self.weights[step]))
+        offset = None
+        if self.steps.offset_bytes:
+            offset = decode_offset(self.steps.offsets[step], self.steps.offset_dtype)
+        return Concept(
+            self.ids[step, :size], self.weights[step, :size], float(self.entropy[step]), offset
+        )
+
+    def validate(self) -> None:
+        """Raises ValueError that names the first field that is wrong, and how."""
+        check.validate(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole trace as one object of plain values; float32 values come back bit for bit."""
+        return codec.steps_to_json(self.steps.delta(0, self.start)) | codec.header(self)
+
+    @classmethod
+    def from_json(cls, chunks: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> "Trace":
+        """Read `to_json`, or the `trace` objects of all chunks of a stream, in order.
+
+        Raises:
+            ValueError: something is missing or wrong; names it.
+        """
+        return codec.from_json(cls, chunks)
+
+    def save(self, file: str | Path | io.IOBase) -> None:
+        """Write the trace as npz, which `load` reads."""
+        codec.save(self, file)
+
+    @classmethod
+    def load(cls, file: str | Path | io.IOBase) -> "Trace":
+        """Read `save`. Raises ValueError: not such a file, or a wrong value in it."""
+        return codec.load(cls, file)
