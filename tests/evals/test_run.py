@@ -139,15 +139,19 @@ def test_a_server_that_goes_away_stops_the_run_without_failed_records(tmp_path, 
 
 
 def test_an_unexpected_error_stops_the_run_at_once(tmp_path):
+    broken = []
+
     def respond(request):
-        return (200, {"choices": [{}]}) if len(server.asked) >= 20 else solve(request)
+        if len(server.asked) >= 20 and not broken:
+            broken.append(request)  # the others get good answers and must stop as well
+            return 200, {"choices": [{}]}
+        return solve(request)
 
     with serving(respond) as server:
         with pytest.raises(KeyError, match="message"):
             run.execute(small(server.base_url, questions=200), tmp_path)
         assert 20 <= len(server.asked) < 100
         assert not info(tmp_path)["complete"]
-        server.respond = solve
         assert run.execute(small(server.base_url, questions=200), tmp_path).complete
 
 
