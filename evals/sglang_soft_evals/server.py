@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sglang_soft.server.process import Server as ServerProcess
 from sglang_soft_evals.config import Server
-from sglang_soft_evals.process import Server as ServerProcess
 
 START_TIMEOUT = 1800
 """Seconds: the weights of a large model may come from a slow disk."""

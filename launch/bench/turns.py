@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from sglang_soft.server.markdown import table as markdown_table
+
 
 class Deadline:
     """The end of a command's time."""
@@ -68,6 +70,5 @@ def spread(figures: Sequence[float], digits: int = 0) -> str:
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    """A table. header: names of the columns, all different."""
+    return markdown_table([dict(zip(header, map(str, row), strict=True)) for row in rows])

@@ -10,7 +10,8 @@ import numpy as np
 OFFSET_DTYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of an element."""
 
-_GROWTH = 1.25  # of a column that is full: the memory that stands empty stays below a quarter
+_GROWTH = 32
+"""A full column grows by 1/32: little stands empty, and a step is copied 32 times in all."""
 
 
 class StepsDelta(NamedTuple):
@@ -109,7 +110,7 @@ class Steps:
             self._offsets = np.zeros((len(self._entropy), nbytes), np.uint8)
 
     def _grow(self, needed: int) -> None:
-        rows = max(needed, 64, int(len(self._entropy) * _GROWTH))
+        rows = max(needed, len(self._entropy) + max(16, len(self._entropy) // _GROWTH))
         for name in ("_ids", "_weights", "_entropy", "_offsets"):
             old = getattr(self, name)
             new = np.zeros((rows, *old.shape[1:]), old.dtype)

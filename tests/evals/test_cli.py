@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 from sglang_soft_evals import cli
 
-from sglang_soft import cli as plugin
+from sglang_soft.server import cli as plugin
 from tests.evals.fake_server import serving
 from tests.evals.runs import METHODS, keys
 

@@ -2,8 +2,9 @@ import json
 import random
 
 import pytest
-from launch.bundled_model import task
 from sglang_soft_evals import arith, benchmarks, hub, loading
+
+from launch.toy_model import task
 
 AUTHORS = [
     {"prompt": [{"from": "user", "value": "What is $1+1$?"}], "final_answer": "2"},
