@@ -18,7 +18,6 @@ _HOME = {
     "overwrite_tokens": "state.naive",
     "soft_sample": "sampling.naive",
     "update_pool": "state.naive",
-    "warmup": "warmup",
 }
 
 __all__ = list(_HOME)

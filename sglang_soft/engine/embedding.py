@@ -71,6 +71,8 @@ class SoftModel:
         self.facts = measure_embedding(self.embedding)
         self.in_graph = False
         """A captured decode graph mixes."""
+        self.checked_at = 0
+        """SGLang's count of forwards when the pool was last checked (hooks/scheduler.py)."""
         self._mix_in_embedding()
         self._watch_forward()
 

@@ -1,9 +1,14 @@
 """ModelRunner: connect the model to the plugin, and keep captured graphs to what they captured."""
 
+import logging
+import time
 from typing import Any
 
 from sglang_soft.engine.embedding import SoftModel, inputs_of
+from sglang_soft.engine.warmup import warmup
 from sglang_soft.server.settings import get_settings
+
+logger = logging.getLogger(__name__)
 
 
 def after_load_model(_result, self) -> None:
@@ -20,9 +25,14 @@ def after_load_model(_result, self) -> None:
 
 
 def init_cuda_graphs(original, self, *args, **kwargs):
-    """A captured decode graph reads the pool, so the pool has to be there, at its final address,
-    and the graph has to mix."""
+    """Compile before the first request. A captured decode graph reads the pool, so the pool has to
+    be there, at its final address, and the graph has to mix."""
     soft: Any = getattr(self, "soft", None)
+    settings = get_settings()
+    if soft is not None and settings.enabled:
+        start = time.monotonic()
+        steps = warmup(soft, self.model_config.vocab_size, self.device, settings.max_k)
+        logger.info("Soft Thinking: %d warm-up steps, %.1f s", steps, time.monotonic() - start)
     captures = soft is not None and not self.server_args.disable_cuda_graph
     if captures:
         soft.pool.with_offsets()

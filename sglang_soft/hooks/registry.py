@@ -113,7 +113,8 @@ HOOKS: tuple[Hook, ...] = (
         f"{_SRT}.model_executor.model_runner.ModelRunner.init_cuda_graphs", "around",
         "sglang_soft.hooks.model_runner:init_cuda_graphs",
         ("self",),
-        "allocate the concept pool before a captured graph reads it; check that the graph mixes",
+        "compile all kernels; allocate the concept pool before a captured graph reads it; check "
+        "that the graph mixes",
         "a plugin hook after the memory pools exist",
     ),
     Hook(
@@ -145,6 +146,13 @@ HOOKS: tuple[Hook, ...] = (
         ("self",),
         "send trace deltas and the summary along with the tokens",
         "nothing: this is the official route",
+    ),
+    Hook(
+        f"{_SRT}.managers.scheduler.Scheduler.on_idle", "after",
+        "sglang_soft.hooks.scheduler:after_on_idle",
+        ("self",),
+        "check the concept pool while nothing runs (only with SGLANG_SOFT_CHECK=1, for tests)",
+        "a plugin hook for idle checks",
     ),
     Hook(
         f"{_SAMPLER}.forward", "override",

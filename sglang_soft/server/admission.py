@@ -59,7 +59,7 @@ class FrontEnd:
                 )  # fmt: skip
             except ValueError as error:
                 self.unsupported = str(error)
-        if self.unsupported and (self.settings.required or self.settings.default is not None):
+        if self.unsupported and self.settings.enabled:
             raise SystemExit(f"sglang-soft: {self.unsupported}")
         add_route(self.settings, self.think_tokens, self.unsupported)
         state = self.unsupported or f"ready, think tokens {self.think_tokens}"

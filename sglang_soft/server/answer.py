@@ -27,6 +27,7 @@ class Payload(NamedTuple):
         delta = soft.take_delta() if wants_trace else None
         if not req.finished():
             return cls(delta, None, None) if delta and delta.steps else None
+        soft.check()
         soft.finish(req.origin_input_ids, req.output_ids, req.finished_reason.to_json()["type"])
         soft.trace.model = model
         return cls(delta, soft.summary(), header(soft.trace) if wants_trace else None)

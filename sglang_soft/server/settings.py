@@ -20,6 +20,8 @@ MAX_K_LIMIT = 64
 
 REQUIRED = "SGLANG_SOFT_REQUIRED"
 """Set by our launch_server: do not start where Soft Thinking cannot work."""
+CHECK = "SGLANG_SOFT_CHECK"
+"""For tests: check the concept pool whenever the scheduler is idle."""
 
 
 def _whole_number(low: int, high: int | None) -> Callable[[str], int]:
@@ -111,6 +113,12 @@ class Settings:
     think_start: str | None = None
     think_end: str | None = None
     required: bool = False
+    check: bool = False
+
+    @property
+    def enabled(self) -> bool:
+        """Soft Thinking was asked for; otherwise the plugin is merely installed."""
+        return self.required or self.default is not None
 
 
 def from_env(env: Mapping[str, str]) -> Settings:
@@ -123,7 +131,7 @@ def from_env(env: Mapping[str, str]) -> Settings:
         except ValueError as error:
             raise ValueError(f"{s.flag} ({s.variable}) {error}; got {text!r}.") from None
     values["default"] = _default(values["default"], values.pop("method"), values["max_k"])
-    return Settings(**values, required=env.get(REQUIRED) == "1")
+    return Settings(**values, required=env.get(REQUIRED) == "1", check=env.get(CHECK) == "1")
 
 
 def _default(given: Any, method: str | None, max_k: int) -> dict[str, Any] | None:

@@ -105,6 +105,6 @@ def test_the_table_is_what_help_and_docs_show():
     text = build_parser().format_help()
     assert all(s.flag in text for s in SETTINGS)
     assert [row["environment"] for row in table()] == [f"`{s.variable}`" for s in SETTINGS]
-    fields = set(Settings.__dataclass_fields__) - {"required"}
+    fields = set(Settings.__dataclass_fields__) - {"required", "check"}
     assert fields == {s.name for s in SETTINGS} - {"method"}
     assert all(getattr(Settings(), s.name) == s.default for s in SETTINGS if s.name != "method")

@@ -1,0 +1,70 @@
+"""Compile at start what requests can ask for, so that no request waits for a compiler later.
+
+What clients choose (k, top_k, the method, how many rows think) is a run-time value of the kernels,
+up to a few sizes: powers of two of k and of top_k. Each is run once here, on a pool of its own.
+"""
+
+from collections.abc import Iterator
+
+import torch
+
+from sglang_soft import methods
+from sglang_soft.engine.embedding import SoftModel, mix
+from sglang_soft.engine.inputs import decode_embed, prepare
+from sglang_soft.engine.pool import ConceptPool
+from sglang_soft.engine.request import SoftRequest
+from sglang_soft.engine.step import concept_step
+from sglang_soft.params import RequestParams, Sampling
+
+_TOP_K = (16, 32, 64, 128)
+"""Widths of the sampling kernels; a larger top_k sorts whole rows."""
+
+
+def requests(max_k: int) -> Iterator[SoftRequest]:
+    """One request for each combination of sizes that needs code of its own."""
+    sizes = sorted({1 << i for i in range(max_k.bit_length()) if 1 << i <= max_k} | {max_k})
+    for method in methods.registry().values():
+        yield _request(method.name, max_k, min(method.Params().max_topk, max_k), 16)
+        if method.name == "soft" or method.state:
+            for k in sizes:
+                yield _request(method.name, max_k, k, 16)
+        if method.name == "soft" or method.needs_unfiltered:
+            for top_k in _TOP_K:
+                yield _request(method.name, max_k, min(10, max_k), top_k)
+
+
+def _request(name: str, max_k: int, k: int, top_k: int) -> SoftRequest:
+    method = methods.get(name)
+    params = RequestParams(
+        params=method.Params(max_topk=max(1, min(k, max_k - method.extra_slots))),
+        thinking=Sampling(temperature=0.6, top_p=0.95, top_k=top_k, min_p=0.0),
+        seed=0, max_new_tokens=8, think_start_id=1, think_end_id=1, starts_thinking=True,
+    )  # fmt: skip
+    return SoftRequest(params, 1)
+
+
+@torch.inference_mode()
+def warmup(model: SoftModel, vocab_size: int, device: torch.device | str, max_k: int) -> int:
+    """Run one step for every request of `requests`, with every row thinking and with a discrete one
+    next to it. Returns the number of steps."""
+    facts, steps = model.facts, 0
+    logits = torch.zeros((2, vocab_size), device=device)
+    hidden = torch.zeros((2, facts.hidden_size), dtype=facts.dtype, device=device)
+    pool = ConceptPool(
+        4, max_k, device, hidden_size=facts.hidden_size, dtype=facts.dtype, embedding_rms=facts.rms
+    )
+    rows = torch.tensor([1, 2], device=device)
+    for request in requests(max_k):
+        for batch in ([request, request], [request, None]):
+            pool.start([1, 2], batch)
+            inputs = prepare(pool, rows, batch)
+            for dtype in (torch.int32, torch.int64):
+                tokens = torch.zeros(2, dtype=dtype, device=device)
+                step = concept_step(inputs, logits, hidden if inputs.reads_hidden else None)
+                step.overwrite_tokens(tokens)
+                step.update_pool(tokens)
+                steps += 1
+            embed = decode_embed(inputs, rows)
+            assert embed is not None
+            mix(model.embedding, torch.zeros(2, dtype=torch.int64, device=device), embed)
+    return steps
