@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from sglang_soft import methods
-from tests.engine.http import serve
+from sglang_soft.server.process import Server
 from tests.engine.malformed import MALFORMED
 
 QUESTION = [{"role": "user", "content": "What is 43*34?"}]
@@ -18,10 +18,8 @@ PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<th
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[str]:
     """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
-    with serve(
-        ["-m", "sglang_soft.launch_server"], tmp_path_factory.mktemp("server") / "log"
-    ) as base:
-        yield base
+    with Server(log=tmp_path_factory.mktemp("server") / "log") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")
