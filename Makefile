@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check eval clean
+.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check eval compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -49,5 +49,12 @@ kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_
 eval: $(READY)  ## compare all methods on `arith` with the bundled model; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/sglang-soft eval run evals/runs/arith.toml $(ARGS)
 
+compat: $(READY)  ## engine tests on another SGLang release, in .venv-SGLANG: make compat SGLANG=0.5.22
+	test -n "$(SGLANG)"
+	$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-$(SGLANG)
+	VIRTUAL_ENV=$(CURDIR)/.venv-$(SGLANG) $(BIN)/uv pip install --quiet -r requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv-$(SGLANG) $(BIN)/uv pip install --quiet --no-deps "sglang==$(SGLANG)" -e .
+	SGLANG_SOFT_ANY_SGLANG=1 .venv-$(SGLANG)/bin/python -m pytest tests/unit/test_plugin.py tests/engine $(ARGS)
+
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache

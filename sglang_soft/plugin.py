@@ -5,11 +5,15 @@ would leave a server that silently decodes plainly. `SystemExit` is not an `Exce
 process, with the remedy.
 """
 
+import os
 from importlib.metadata import version
 from multiprocessing import current_process
 
-SGLANG_WINDOW = ("0.5.23",)
-"""The SGLang releases that the hooks were written for and tested with."""
+SGLANG_WINDOW = ("0.5.22", "0.5.23")
+"""The SGLang releases that the hooks were tested with."""
+
+ANY_SGLANG = "SGLANG_SOFT_ANY_SGLANG"
+"""Set by `make compat`: try another release. Every other start-up check stays."""
 
 _REMEDY = "Install a supported SGLang, or run without the plugin: SGLANG_PLUGINS=none."
 
@@ -22,7 +26,7 @@ def register() -> None:
             missing or whose target no longer has the signature that the hook was written for.
     """
     installed = version("sglang")
-    if installed not in SGLANG_WINDOW:
+    if installed not in SGLANG_WINDOW and os.environ.get(ANY_SGLANG) != "1":
         supported = ", ".join(SGLANG_WINDOW)
         raise SystemExit(f"sglang-soft supports sglang {supported}, found {installed}. {_REMEDY}")
 
