@@ -48,26 +48,25 @@ class Resources(NamedTuple):
 
 
 def variants() -> Iterator[Variant]:
-    """What the launchers ask for at the sizes of real models, and the extremes of k."""
+    """What the launchers ask for at the sizes of real models."""
     index_types = {"input_ids_ptr": "*i64", "rows_ptr": "*i64", "ids_ptr": "*i32"}
     index_types |= {"weights_ptr": "*fp32", "has_offset_ptr": "*i8"}
-    for dtype, out, k, H, shard, offsets in [
-        ("bf16", "bf16", 10, 5120, False, False),
-        ("bf16", "bf16", 64, 5120, False, False),
-        ("bf16", "bf16", 32, 5120, False, True),  # what a captured decode graph holds
-        ("bf16", "bf16", 1, 896, False, False),
-        ("bf16", "fp32", 10, 5120, True, False),
-        ("bf16", "fp32", 32, 5120, True, True),
-        ("fp16", "fp16", 10, 5120, False, False),
-        ("fp32", "fp32", 64, 4096, True, True),
+    for dtype, out, H, shard, offsets in [
+        ("bf16", "bf16", 5120, False, False),
+        ("bf16", "bf16", 5120, False, True),  # what a captured decode graph holds
+        ("bf16", "bf16", 896, False, False),
+        ("bf16", "fp32", 5120, True, False),
+        ("bf16", "fp32", 5120, True, True),
+        ("fp16", "fp16", 5120, False, False),
+        ("fp32", "fp32", 4096, True, True),
     ]:
-        config = mixture.launch_config(H, k)
+        config = mixture.launch_config(H)
         num_warps = config.pop("num_warps")
         types = index_types | {f"{name}_ptr": f"*{dtype}" for name in ("table", "offsets")}
         types["out_ptr"] = f"*{out}"
         notes = (" shard" if shard else "") + (" offsets" if offsets else "")
         values = config | {"SHARD": shard, "OFFSETS": offsets, "ADD_OFFSETS": offsets}
-        label = f"mixture {dtype}->{out} k={k} H={H}{notes}"
+        label = f"mixture {dtype}->{out} H={H}{notes}"
         yield Variant(label, mixture.mixture_kernel, types, values, num_warps)
     yield from _sampling_variants()
     yield from _state_variants()
@@ -85,20 +84,11 @@ def _sampling_variants() -> Iterator[Variant]:
     integers = ("top_k", "num_candidates", "blocks", "ids", "top_ids")
     types |= {f"{name}_ptr": "*i32" for name in integers}
     types |= {"logits_ptr": "*fp32", "keys_ptr": "*i64"}
-    for V, bound, unfiltered in [
-        (151_936, 10, False),
-        (151_936, 30, False),
-        (151_936, 30, True),
-        (151_936, 128, True),
-        (262_144, 64, False),
-        (262_144, 128, False),
-        (111, 0, False),
-    ]:
+    for V, bound in [(151_936, 10), (151_936, 30), (262_144, 64), (262_144, 128), (111, 0)]:
         config = sampling.launch_config(V, 10, bound)
         num_warps = config.pop("num_warps")
-        label = f"finish V={V} top_k<={bound}{' unfiltered' if unfiltered else ''}"
-        values = config | {"UNFILTERED": unfiltered}
-        yield Variant(label, sampling.finish_kernel, types, values, num_warps)
+        label = f"finish V={V} top_k<={bound}"
+        yield Variant(label, sampling.finish_kernel, types, config, num_warps)
 
 
 def _state_variants() -> Iterator[Variant]:
@@ -107,15 +97,8 @@ def _state_variants() -> Iterator[Variant]:
     types |= {f"{name}_ptr": "*fp32" for name in floats}
     types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows", "index")}
     types["force_end_ptr"] = "*i8"
-    for k, S, force_end in [(10, 0, False), (64, 5, True)]:
-        config = state.launch_config(k, S)
-        num_warps = config.pop("num_warps")
-        label = f"k={k} S={S}{' force_end' if force_end else ''}"
-        values = config | {"FORCE_END": force_end}
-        kernel = state.finish_step_kernel
-        yield Variant(f"finish_step {label}", kernel, types, values, num_warps)
-        yield Variant(f"update_pool {label}", state.update_pool_kernel, types, config, num_warps)
-    yield Variant("overwrite_tokens", state.overwrite_tokens_kernel, types, {}, state.WARPS)
+    for name in ("finish_step", "overwrite_tokens", "update_pool"):
+        yield Variant(name, getattr(state, f"{name}_kernel"), types, {}, state.WARPS)
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:
@@ -129,7 +112,8 @@ def compile_variant(variant: Variant, sm: int) -> Resources:
     aligned = {
         (i,): [["tt.divisibility", 16]]
         for i, n in enumerate(names)
-        if signature[n][0] == "*" or n in _ALIGNED
+        if (signature[n][0] == "*" or n in _ALIGNED)
+        and not variant.kernel.params[i].do_not_specialize
     }
     constexprs = {(names.index(n),): value for n, value in variant.constexprs.items()}
     source = ASTSource(fn=variant.kernel, signature=signature, constexprs=constexprs, attrs=aligned)

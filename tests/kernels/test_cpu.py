@@ -37,8 +37,7 @@ def test_soft_sample(case):
 
 @pytest.mark.parametrize("case", cases.SAMPLES)
 def test_index_and_unfiltered(case):
-    cases.check_index(sampling.soft_sample, *case, "cpu")
-    cases.check_unfiltered(sampling.soft_sample, *case, "cpu")
+    cases.check_index_and_unfiltered(sampling.soft_sample, *case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)

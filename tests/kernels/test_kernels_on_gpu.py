@@ -35,8 +35,7 @@ def test_soft_sample(case):
 
 @pytest.mark.parametrize("case", cases.SAMPLES[:10])
 def test_index_and_unfiltered(case):
-    cases.check_index(kernels.soft_sample, *case, "cuda")
-    cases.check_unfiltered(kernels.soft_sample, *case, "cuda")
+    cases.check_index_and_unfiltered(kernels.soft_sample, *case, "cuda")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)

@@ -1,11 +1,9 @@
-"""The embedding mixture's specification against float64, and against SGLang's own shard
-arithmetic."""
+"""The embedding mixture's specification against float64."""
 
 import kernel_cases as cases
 import pytest
 import torch
 from kernel_oracle import make_pool
-from sglang_soft_kernels.mixture.naive import VocabShard, localize
 from sglang_soft_kernels.mixture.naive import embedding_mixture as operator
 
 embedding_mixture = operator.naive
@@ -23,15 +21,6 @@ def test_offsets(case):
 
 def test_ranks_add_up():
     cases.check_shards(embedding_mixture, "cpu")
-
-
-def test_localize_equals_sglang():
-    sglang = pytest.importorskip("sglang.srt.layers.vocab_parallel_embedding")
-    ids = torch.tensor([*range(60), -1, 1 << 60])
-    for org, padding, added in cases.SHARDS:
-        local, here = localize(ids, VocabShard(*org, padding, *added))
-        want, elsewhere = sglang.get_masked_input_and_mask(ids, *org, padding, *added)
-        assert torch.equal(here, ~elsewhere) and torch.equal(local, want)
 
 
 def test_plain_rows_are_bits_of_the_table():

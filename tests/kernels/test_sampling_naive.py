@@ -30,8 +30,7 @@ def test_full_sort_equals_partial_sort(kind, V):
 
 @pytest.mark.parametrize("case", cases.SAMPLES[:8])
 def test_index_and_unfiltered(case):
-    cases.check_index(soft_sample, *case, "cpu")
-    cases.check_unfiltered(soft_sample, *case, "cpu")
+    cases.check_index_and_unfiltered(soft_sample, *case, "cpu")
 
 
 def test_batch_invariance():

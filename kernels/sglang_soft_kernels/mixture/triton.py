@@ -4,7 +4,8 @@ A program owns one token and BLOCK_H columns. Chain of dependent loads: row -> (
 table -> store. Floor of the traffic: (slots in use + 1) * H * element size for a soft token, 2 * H
 * element size for a plain one. Slots of weight 0 and ids of other ranks cost no table traffic.
 Nothing depends on T, so a token's embedding has the same bits in any batch, and nothing is read on
-the host, so a captured graph may replay it.
+the host, so a captured graph may replay it. k and what belongs to a request are no compile-time
+values: a server has one variant with offsets and one without.
 """
 
 import torch
@@ -12,6 +13,8 @@ import triton
 import triton.language as tl
 
 MAX_K = 64
+SLOTS = tl.constexpr(8)
+"""Table rows in flight; 16, used or not, would take twice the registers."""
 
 
 @triton.jit
@@ -27,7 +30,12 @@ def _local_row(
     return token_id, here
 
 
-@triton.jit(do_not_specialize=["k", "ids_stride", "weights_stride"])
+@triton.jit(
+    do_not_specialize=[
+        "input_ids_ptr", "rows_ptr", "ids_ptr", "weights_ptr", "has_offset_ptr", "k", "ids_stride",
+        "weights_stride", "org_start", "org_end", "added_start", "added_end", "added_offset",
+    ]
+)  # fmt: skip
 def mixture_kernel(
     table_ptr,  # [Vs, H]
     input_ids_ptr,  # [T]
@@ -49,7 +57,6 @@ def mixture_kernel(
     added_start,
     added_end,
     added_offset,
-    SLOTS: tl.constexpr,
     BLOCK_H: tl.constexpr,
     SHARD: tl.constexpr,
     OFFSETS: tl.constexpr,
@@ -99,13 +106,10 @@ def mixture_kernel(
         tl.store(out_ptr + token * out_stride + cols, acc.to(out_ptr.dtype.element_ty), mask=in_row)
 
 
-def launch_config(H: int, k: int) -> dict[str, int]:
+def launch_config(H: int) -> dict[str, int]:
     """Compile-time sizes: 8 columns a thread is a 16-byte load of a 16-bit table."""
     block_h = max(32, min(1024, triton.next_power_of_2(H)))
-    # At most 8 table rows in flight: k is no compile-time value, and 16 rows, used or not, would
-    # take twice the registers.
-    slots = min(8, triton.next_power_of_2(k))
-    return {"BLOCK_H": block_h, "SLOTS": slots, "num_warps": max(1, block_h // 256)}
+    return {"BLOCK_H": block_h, "num_warps": max(1, block_h // 256)}
 
 
 def embedding_mixture(
@@ -124,7 +128,7 @@ def embedding_mixture(
     )
     if T == 0:
         return out
-    config = launch_config(H, k)
+    config = launch_config(H)
     bounds = (0, 0, 0, 0, 0)
     if shard is not None:
         bounds = (
@@ -135,7 +139,7 @@ def embedding_mixture(
             shard.added_offset,
         )
     if offsets is None or has_offset is None:
-        offsets = flags = weights  # not read
+        offsets, flags = table, weights.view(torch.int8)  # not read
     else:
         assert offsets.shape[1] == H and offsets.stride(1) == 1
         flags = has_offset.view(torch.int8)

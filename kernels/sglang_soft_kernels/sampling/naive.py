@@ -73,8 +73,8 @@ def soft_sample(
     temperature: [A] float32. top_k: [A] int32. top_p, min_p: [A] float32. num_candidates: [A]
     int32. top_k_bound: host-known upper bound of the enabled top_k (0: none is enabled), which
     limits the partial sort; None sorts everything. index: [A] int64 rows to compute; None: all,
-    A = N. unfiltered: m <= k; above 0, `SoftSample.unfiltered` is there. dtype: float64 evaluates
-    the same formulas in double precision (naive only).
+    A = N. unfiltered: m <= min(k, V); above 0, `SoftSample.unfiltered` is there. dtype: float64
+    evaluates the same formulas in double precision (naive only).
 
     On a GPU, k or `top_k_bound` above 128, or no bound, sorts whole rows.
     """

@@ -9,7 +9,8 @@ sorts that, and filters as the naive function does.
 
 Tiles have a fixed size, so a row has the same bits whatever A is. Ties are exact: selection works
 on the floats as ordered integers, the sort on (ordered float, ~id) in 64 bits. What varies between
-batches (A, k, m) is no compile-time value; strides do not vary in a server.
+batches (k, m, strides and alignment of the parameters) is no compile-time value; W is, and whether
+the scan measures temperature 1 as well.
 
 Shapes: A rows that are computed of N rows of the batch, NT tiles of a row, m unfiltered tokens,
 W = power of two >= max(k, top_k_bound).
@@ -42,7 +43,7 @@ def _ordered(x):
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["index_ptr", "temperature_ptr", "temperature_stride"])
 def scan_kernel(
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
@@ -118,7 +119,14 @@ def _total(tile_e, tile_ex, x, T):
     return Z, tl.log(Z) - tl.sum((tile_ex + tile_e * x) * scale, axis=0) / (Z * T)
 
 
-@triton.jit(do_not_specialize=["k", "m"])
+@triton.jit(
+    do_not_specialize=[
+        "index_ptr", "temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "num_candidates_ptr",
+        "ids_ptr", "weights_ptr", "entropy_ptr", "max_prob_ptr", "top_ids_ptr", "ratios_ptr",
+        "entropy_1_ptr", "k", "m", "temperature_stride", "top_k_stride", "top_p_stride",
+        "min_p_stride", "num_candidates_stride",
+    ]
+)  # fmt: skip
 def finish_kernel(
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
@@ -135,9 +143,9 @@ def finish_kernel(
     weights_ptr,  # [A, k] float32
     entropy_ptr,  # [A] float32
     max_prob_ptr,  # [A] float32
-    top_ids_ptr,  # [A, m] int32, written if UNFILTERED
-    ratios_ptr,  # [A, m] float32, written if UNFILTERED
-    entropy_1_ptr,  # [A] float32, written if UNFILTERED
+    top_ids_ptr,  # [A, m] int32
+    ratios_ptr,  # [A, m] float32
+    entropy_1_ptr,  # [A] float32, written if m > 0
     V,
     NT,
     k,
@@ -151,7 +159,6 @@ def finish_kernel(
     W: tl.constexpr,
     BLOCKS: tl.constexpr,
     NT_POW2: tl.constexpr,
-    UNFILTERED: tl.constexpr,
 ):
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
@@ -159,10 +166,7 @@ def finish_kernel(
     top_k = tl.load(top_k_ptr + a * top_k_stride)
     num_candidates = tl.load(num_candidates_ptr + a * num_candidates_stride)
     all_k = top_k > W  # off: an enabled top_k fits in W
-    need = tl.where(all_k, num_candidates, top_k)
-    if UNFILTERED:
-        need = tl.maximum(need, m)
-    need = tl.minimum(need, W)
+    need = tl.minimum(tl.maximum(tl.where(all_k, num_candidates, top_k), m), W)
 
     tiles = tl.arange(0, NT_POW2)
     shares = shares_ptr + a * SHARES * NT + tiles
@@ -175,11 +179,11 @@ def finish_kernel(
     Z, entropy = _total(tile_e, tile_ex, x, T)
     tl.store(entropy_ptr + a, entropy)
     tl.store(max_prob_ptr + a, 1.0 / Z)
-    if UNFILTERED:
-        tile_e = tl.load(shares + 3 * NT, mask=has_tile, other=0.0)
-        tile_ex = tl.load(shares + 4 * NT, mask=has_tile, other=0.0)
-        _, entropy_1 = _total(tile_e, tile_ex, x, 1.0)
-        tl.store(entropy_1_ptr + a, entropy_1)
+    measured = has_tile & (m > 0)
+    tile_e = tl.load(shares + 3 * NT, mask=measured, other=1.0)
+    tile_ex = tl.load(shares + 4 * NT, mask=measured, other=0.0)
+    _, entropy_1 = _total(tile_e, tile_ex, x, 1.0)
+    tl.store(entropy_1_ptr + a, entropy_1, mask=m > 0)
 
     block = tl.arange(0, NT_POW2 * TILE_BLOCKS)
     has_block = block * BLOCK < V
@@ -208,9 +212,8 @@ def finish_kernel(
     bits = (key >> 32).to(tl.int32)
     z = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
     x = tl.maximum(z - largest, -1e30)
-    if UNFILTERED:
-        tl.store(top_ids_ptr + a * m + rank, token, mask=rank < m)
-        tl.store(ratios_ptr + a * m + rank, tl.exp(x), mask=rank < m)
+    tl.store(top_ids_ptr + a * m + rank, token, mask=rank < m)
+    tl.store(ratios_ptr + a * m + rank, tl.exp(x), mask=rank < m)
     e = tl.where(rank < count, tl.exp(x / T), 0.0)
     total = tl.where(all_k, Z, tl.sum(tl.where(rank < top_k, e, 0.0), axis=0))
     min_p = tl.load(min_p_ptr + a * min_p_stride)
@@ -267,7 +270,6 @@ def soft_sample(
     finish_kernel[(A,)](
         logits, index, temperature, top_k, top_p, min_p, num_candidates, maxima, shares, blocks,
         keys, *sample[:4], *at_one, V, tiles, k, m, logits.stride(0), temperature.stride(0),
-        top_k.stride(0), top_p.stride(0), min_p.stride(0), num_candidates.stride(0),
-        UNFILTERED=m > 0, **config,
+        top_k.stride(0), top_p.stride(0), min_p.stride(0), num_candidates.stride(0), **config,
     )  # fmt: skip
     return sample._replace(unfiltered=at_one) if m else sample

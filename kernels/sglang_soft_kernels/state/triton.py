@@ -1,8 +1,9 @@
 """The record of a step and the rows' next state, one Triton launch each; `naive` is the
 specification.
 
-One program a row. What varies between batches (A, k, S, strides) is not a compile-time value: a
-server would meet new ones all the time, and there is nothing to win in programs of one row.
+One program a row. What varies between batches (k, S, strides, alignment, whether a method forces
+think-end) is not a compile-time value: a server would meet new ones all the time, and there is
+nothing to win in programs of one row. Only the dtypes of logits and tokens make variants.
 """
 
 import torch
@@ -41,14 +42,11 @@ MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
 
 WARPS = 1
+WIDTH = tl.constexpr(32)
+"""Columns that one round of a loop over a row's columns copies."""
 
 
-@triton.jit(
-    do_not_specialize=[
-        "k", "S", "ids_stride", "weights_stride", "token_stride", "state_stride", "logits_stride",
-        "ints_stride", "floats_stride", "packed_stride",
-    ]
-)  # fmt: skip
+@triton.jit(do_not_specialize=range(21))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
@@ -58,9 +56,10 @@ def finish_step_kernel(
     index_ptr,  # [A] row of the batch
     ints_ptr,  # [A, 12] int32
     floats_ptr,  # [A, 4] float32
-    force_end_ptr,  # [A] int8, read if FORCE_END
+    force_end_ptr,  # [A] int8, read if has_force_end
     state_ptr,  # [A, S] float32
     packed_ptr,  # [A, 4 + 2k + S] int32
+    has_force_end,
     k,
     S,
     ids_stride,
@@ -71,9 +70,6 @@ def finish_step_kernel(
     ints_stride,
     floats_stride,
     packed_stride,
-    FORCE_END: tl.constexpr,
-    SLOTS: tl.constexpr,
-    STATES: tl.constexpr,
 ):
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
@@ -88,8 +84,8 @@ def finish_step_kernel(
     bound = tl.load(ints + THINK_STEP) >= tl.load(ints + MAX_THINKING_TOKENS)
     kind = tl.where(bound, MAX_TOKENS, CONCEPT)
     kind = tl.where(low >= tl.load(ints + COLD_STOP_STEPS), COLD_STOP, kind)
-    if FORCE_END:
-        kind = tl.where(tl.load(force_end_ptr + a) != 0, METHOD, kind)
+    force_end = tl.load(force_end_ptr + a, mask=has_force_end != 0, other=0)
+    kind = tl.where(force_end != 0, METHOD, kind)
     kind = tl.where(allowed, kind, CONCEPT)
     kind = tl.where(token == think_end, STOP_TOKEN, kind)
     token = tl.where(kind == CONCEPT, token, think_end)
@@ -100,17 +96,19 @@ def finish_step_kernel(
     tl.store(packed + TOKEN, token)
     tl.store(packed + LOW_ENTROPY, low)
     tl.store(packed + ENTROPY, entropy.to(tl.int32, bitcast=True))
-    slot = tl.arange(0, SLOTS)
-    ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < k, other=0).to(tl.int32)
-    weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < k, other=0.0)
-    tl.store(packed + HEAD + slot, ids, mask=slot < k)
-    tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
-    s = tl.arange(0, STATES)
-    state = tl.load(state_ptr + a * state_stride + s, mask=s < S, other=0.0)
-    tl.store(packed + HEAD + 2 * k + s, state.to(tl.int32, bitcast=True), mask=s < S)
+    for first in range(0, k, WIDTH):
+        slot = first + tl.arange(0, WIDTH)
+        ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < k, other=0)
+        weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < k, other=0.0)
+        tl.store(packed + HEAD + slot, ids.to(tl.int32), mask=slot < k)
+        tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
+    for first in range(0, S, WIDTH):
+        s = first + tl.arange(0, WIDTH)
+        state = tl.load(state_ptr + a * state_stride + s, mask=s < S, other=0.0)
+        tl.store(packed + HEAD + 2 * k + s, state.to(tl.int32, bitcast=True), mask=s < S)
 
 
-@triton.jit(do_not_specialize=["packed_stride", "tokens_stride"])
+@triton.jit(do_not_specialize=range(5))
 def overwrite_tokens_kernel(packed_ptr, tokens_ptr, index_ptr, packed_stride, tokens_stride):
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
@@ -120,12 +118,7 @@ def overwrite_tokens_kernel(packed_ptr, tokens_ptr, index_ptr, packed_stride, to
     tl.store(tokens_ptr + n * tokens_stride, token, mask=thinking)
 
 
-@triton.jit(
-    do_not_specialize=[
-        "k", "S", "packed_stride", "tokens_stride", "before_stride", "ids_stride", "weights_stride",
-        "ints_stride", "state_stride",
-    ]
-)  # fmt: skip
+@triton.jit(do_not_specialize=range(18))
 def update_pool_kernel(
     packed_ptr,  # [A, 4 + 2k + S] int32
     tokens_ptr,  # [N], any stride
@@ -145,8 +138,6 @@ def update_pool_kernel(
     weights_stride,
     ints_stride,
     state_stride,
-    SLOTS: tl.constexpr,
-    STATES: tl.constexpr,
 ):
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
@@ -156,16 +147,20 @@ def update_pool_kernel(
     concept = kind == CONCEPT
     thinking = kind != PLAIN
 
-    slot = tl.arange(0, SLOTS)
-    ids = tl.load(packed + HEAD + slot, mask=slot < k, other=0)
-    tl.store(ids_ptr + row * ids_stride + slot, ids, mask=slot < k)
-    weights = tl.load(packed + HEAD + k + slot, mask=(slot < k) & concept, other=0)
-    weights = weights.to(tl.float32, bitcast=True)
-    tl.store(weights_ptr + row * weights_stride + slot, weights, mask=slot < k)
-    s = tl.arange(0, STATES)
-    written = (s < S) & thinking
-    state = tl.load(packed + HEAD + 2 * k + s, mask=written, other=0).to(tl.float32, bitcast=True)
-    tl.store(state_ptr + row * state_stride + s, state, mask=written)
+    for first in range(0, k, WIDTH):
+        slot = first + tl.arange(0, WIDTH)
+        ids = tl.load(packed + HEAD + slot, mask=slot < k, other=0)
+        tl.store(ids_ptr + row * ids_stride + slot, ids, mask=slot < k)
+        # Zero where the row is fed a plain token.
+        weights = tl.load(packed + HEAD + k + slot, mask=(slot < k) & concept, other=0)
+        weights = weights.to(tl.float32, bitcast=True)
+        tl.store(weights_ptr + row * weights_stride + slot, weights, mask=slot < k)
+    for first in range(0, S, WIDTH):
+        s = first + tl.arange(0, WIDTH)
+        written = (s < S) & thinking
+        state = tl.load(packed + HEAD + 2 * k + s, mask=written, other=0)
+        state = state.to(tl.float32, bitcast=True)
+        tl.store(state_ptr + row * state_stride + s, state, mask=written)
 
     before, ints = before_ptr + a * before_stride, ints_ptr + row * ints_stride
     waiting = tl.load(before + PHASE) == WAIT
@@ -174,12 +169,6 @@ def update_pool_kernel(
     tl.store(ints + PHASE, tl.where(starts, THINK, ANSWER), mask=starts | (kind > CONCEPT))
     tl.store(ints + LOW_ENTROPY_STEPS, tl.load(packed + LOW_ENTROPY), mask=thinking)
     tl.store(ints + THINK_STEP, tl.load(before + THINK_STEP) + 1, mask=concept)
-
-
-def launch_config(k: int, S: int) -> dict[str, int]:
-    """Compile-time sizes of `finish_step_kernel` and `update_pool_kernel`."""
-    slots, states = triton.next_power_of_2(k), triton.next_power_of_2(max(1, S))
-    return {"SLOTS": slots, "STATES": states, "num_warps": WARPS}
 
 
 def finish_step(
@@ -198,14 +187,14 @@ def finish_step(
     if A == 0:
         return StepRecord(packed, k)
     index = identity(A, ids.device) if index is None else index
-    flags = floats if force_end is None else force_end.view(torch.int8)
+    flags = (packed if force_end is None else force_end).view(torch.int8)
     if state is None:
         state = floats  # not read
     finish_step_kernel[(A,)](
-        ids, weights, token, entropy, logits, index, ints, floats, flags, state, packed, k, S,
-        ids.stride(0), weights.stride(0), token.stride(0), state.stride(0), logits.stride(0),
-        ints.stride(0), floats.stride(0), packed.stride(0), FORCE_END=force_end is not None,
-        **launch_config(k, S),
+        ids, weights, token, entropy, logits, index, ints, floats, flags, state, packed,
+        int(force_end is not None), k, S, ids.stride(0), weights.stride(0), token.stride(0),
+        state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), packed.stride(0),
+        num_warps=WARPS,
     )  # fmt: skip
     return StepRecord(packed, k)
 
@@ -233,5 +222,5 @@ def update_pool(
     update_pool_kernel[(len(packed),)](
         packed, tokens, index, ints, rows, pool_ids, pool_weights, pool_ints, pool_state, k, S,
         packed.stride(0), tokens.stride(0), ints.stride(0), pool_ids.stride(0),
-        pool_weights.stride(0), pool_ints.stride(0), pool_state.stride(0), **launch_config(k, S),
+        pool_weights.stride(0), pool_ints.stride(0), pool_state.stride(0), num_warps=WARPS,
     )  # fmt: skip
