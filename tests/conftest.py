@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests import mutants
 from tests.engine.setups import SETUPS, EngineUnderTest, Setup
 from tests.models import tiny
 
@@ -14,6 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Nothing here may wait for a hub, and a tiny model is only slowed by OpenMP's barriers.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    mutants.apply()  # nothing, unless `make mutants` runs these tests
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore::UserWarning")
 

@@ -90,7 +90,9 @@ def step_files(root: Path) -> list[str]:
             "PYTHONPATH": f"{scratch / 'path'}{os.pathsep}{paths}",
         }
         command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(arguments)]
-        done = subprocess.run(command, env=os.environ | env, capture_output=True, timeout=300, cwd=root)
+        done = subprocess.run(
+            command, env=os.environ | env, capture_output=True, timeout=300, cwd=root
+        )
         if not out.exists():
             raise RuntimeError(f"no decode step was seen:\n{done.stderr.decode()[-2000:]}")
         return out.read_text().splitlines()
