@@ -9,7 +9,6 @@ import pytest
 import requests
 import sglang as sgl
 
-from sglang_soft import methods
 from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.server.process import Server
 from tests.engine.test_server import PROMPT, QUESTION
@@ -23,9 +22,9 @@ def multiply(s, prompt: str):
 
 
 def method_of_the_docs() -> str:
-    text = (Path(methods.__file__).parent / "README.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    assert len([line for line in code.splitlines() if line.strip()]) <= 30
+    assert len([line for line in code.splitlines() if line.strip()]) <= 35
     return code
 
 
