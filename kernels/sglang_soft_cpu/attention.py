@@ -4,9 +4,9 @@ SGLang's `torch_native` backend runs one attention call a request; for a tiny mo
 a decode step. Here requests are padded into groups (`attention_metadata`), and grouped-query heads
 share their keys without repeats: the queries of one key/value head form the rows of one matrix.
 
-In addition to what `torch_native` computes, the logit soft cap is applied and a hybrid sliding-window pool
-is read through its own slot numbers; `torch_native` does neither. What is not covered here goes to
-`torch_native`, with one warning.
+In addition to what `torch_native` computes, the logit soft cap is applied and a hybrid
+sliding-window pool is read through its own slot numbers; `torch_native` does neither. What is not
+covered here goes to `torch_native`, with one warning.
 
 Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value
 head_dim, and the n, Q, L of `attention_metadata.Group`.
