@@ -1,12 +1,6 @@
 """Engine setups under test: what SGLang may do to a request, and how it is made to do it."""
 
-import os
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-
-from tests.models import tiny
 
 RETRACT = {"SGLANG_TEST_RETRACT": "1", "SGLANG_TEST_RETRACT_INTERVAL": "4"}
 SMALL = {"max_total_tokens": 8192, "max_running_requests": 24}
@@ -23,6 +17,11 @@ class Setup:
     @property
     def overlap(self) -> bool:
         return not self.args.get("disable_overlap_schedule", False)
+
+    @property
+    def chunk(self) -> int | None:
+        """Most tokens of one prefill; None: more than any test has."""
+        return self.args.get("chunked_prefill_size")
 
     @property
     def retracts(self) -> bool:
@@ -46,47 +45,4 @@ SETUPS: dict[str, Setup] = {
     "moe": Setup("qwen3_moe", env=RETRACT),
 }
 
-
-class EngineUnderTest:
-    """A running engine and what the oracle needs to know of it."""
-
-    def __init__(self, setup: Setup, path: Path) -> None:
-        import sglang
-
-        self.setup = setup
-        self.path = path
-        with _environment(setup.env):
-            self.engine = sglang.Engine(
-                model_path=str(path), random_seed=1, log_level="warning", **(SMALL | setup.args)
-            )
-        self.tokenizer = self.engine.tokenizer_manager.tokenizer
-
-    @cached_property
-    def hf_model(self):
-        return tiny.load(self.path)[0]
-
-    def token_id(self, token: str) -> int:
-        return self.tokenizer.convert_tokens_to_ids(token)
-
-    def generate(self, prompts: list[list[int]], sampling: list[dict], **kwargs) -> list[dict]:
-        return self.engine.generate(input_ids=prompts, sampling_params=sampling, **kwargs)
-
-    def flush(self) -> None:
-        self.engine.flush_cache()
-
-    def shutdown(self) -> None:
-        self.engine.shutdown()
-
-
-@contextmanager
-def _environment(env: dict[str, str]):
-    before = {key: os.environ.get(key) for key in env}
-    os.environ.update(env)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key)
-            else:
-                os.environ[key] = value
+WITHOUT_PLUGIN = Setup(env={"SGLANG_PLUGINS": "sglang_soft_cpu"})

@@ -35,6 +35,7 @@ def _generate(
     output_ids: list[int] = []
     token_margins: list[float] = []
     steps: list[ThinkingStep] = []
+    inputs: list[torch.Tensor] = []
     first_step, ended, finish, low = None, None, None, 0
     while finish is None:
         out = model(
@@ -44,7 +45,7 @@ def _generate(
         logits = adjust(out.logits[0, -1], prompt_ids, output_ids, request)
         token_margins.append(argmax_margin(logits))
         if phase == "thinking":
-            step = thinking.step(logits, hidden and hidden.vector)
+            step = thinking.step(logits, hidden and hidden.value)
             low = count_low(step, low, request)
             ended = why_think_end(step, len(steps), low, request)
             if ended:
@@ -55,13 +56,14 @@ def _generate(
             first_step = len(output_ids) if first_step is None else first_step
             steps.append(step)
             token = step.token
-            fed = embed_mixture(model, step.ids, step.weights, step.vector)
+            fed = embed_mixture(model, step.ids, step.weights, step.offset)
         else:
             token = argmax(logits)
             if phase == "before" and token == request.think_start_id:
                 phase = "thinking"
             fed = embed_tokens(model, [token])
         output_ids.append(token)
+        inputs.append(fed[0].clone())
         if token in request.eos_ids:
             finish = "stop"
         elif len(output_ids) >= request.max_new_tokens:
@@ -75,14 +77,17 @@ def _generate(
         ended=ended,
         finish=finish,
         token_margins=token_margins,
+        fed=inputs,
+        low=low,
+        method_state=thinking.state,
     )
 
 
 def first_phase(
     prompt_ids: Sequence[int], request: Request
 ) -> Literal["before", "thinking", "answer"]:
-    """thinking: the prompt ends inside an open think block. A hard request has an answer only."""
-    if request.method == "hard":
+    """thinking: the prompt ends inside an open think block. A discrete request has an answer only."""
+    if request.method == "discrete":
         return "answer"
     start, end = (
         max((i for i, t in enumerate(prompt_ids) if t == marker), default=-1)
