@@ -38,7 +38,7 @@ bundle: $(READY)  ## offline bundle for a GPU host without network; HAVE=list of
 	$(BIN)/python -m launch.offline.bundle $(if $(HAVE),--have $(HAVE)) $(ARGS)
 
 mutants: $(READY)  ## break each promise on purpose; its test has to fail
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 model: $(READY)  ## train the bundled model again
 	$(BIN)/python -m launch.toy_model

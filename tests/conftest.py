@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import mutants
 from tests.engine import preloaded
 from tests.engine.setups import SETUPS, WITHOUT_PLUGIN, Setup
-from tests.mutants import apply_from_environment
 
 if TYPE_CHECKING:
     from tests.engine.under_test import EngineUnderTest
 
 PRELOADED = {"engine", "without_plugin"}
 """Fixtures with an engine that is a fork of a process with SGLang imported."""
-SPAWNED = {"server", "arith_server"}
+SPAWNED = {"server"}
 """Fixtures with a server that is started as a user starts it."""
 
 
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore::UserWarning")
     preloaded.owned_by_this_process()
-    apply_from_environment(in_engine=False)
+    mutants.apply(in_engine=False)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects

@@ -10,7 +10,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from tests.mutants import apply_from_environment
+from tests import mutants
 
 if TYPE_CHECKING:
     import sglang
@@ -22,7 +22,7 @@ def serve(connection: Connection, job: dict[str, Any]) -> None:
 
     engine = None
     try:
-        apply_from_environment(in_engine=True)
+        mutants.apply(in_engine=True)
         engine = sglang.Engine(**job["arguments"])
         connection.send((True, None))
         while True:

@@ -1,8 +1,8 @@
-"""Mutants: each breaks one promise on purpose, and the test that guards the promise has to fail.
+"""Mutants: each breaks one promise by a patch of a function; the tests that guard it must fail.
 
-A mutant is a function that patches functions or attributes of the product while it runs. It is
-applied to every process of an engine under test, or to the process of the tests where they need no
-engine; no file is ever changed. `make mutants` runs them (`__main__.py`).
+`make mutants` runs them (`__main__.py`). SGLANG_SOFT_MUTANT names the one that is applied: to every
+process of an engine under test, before it starts, or to the process of the tests where they ask no
+engine.
 """
 
 import importlib
@@ -11,69 +11,56 @@ import pkgutil
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-VARIABLE = "SGLANG_SOFT_MUTANT"
-"""Environment variable: name of the mutant to apply."""
+NAME = "SGLANG_SOFT_MUTANT"
 
 
 class Mutant(NamedTuple):
     name: str
     promise: str
-    """The invariant that it breaks."""
-    kills: str
+    """What the patch breaks."""
+    tests: str
     """pytest arguments: tests that must fail."""
+    patch: Callable[[], None]
     stops: str
     """The assertion of ours by which the engine itself notices the mutant and ends; "": none."""
-    apply: Callable[[], None]
 
     @property
     def in_engine(self) -> bool:
-        """Its tests ask an engine; it is applied to that engine's processes only."""
-        return self.kills.startswith("tests/engine/")
+        """Its tests ask an engine, and it is applied to that engine only."""
+        return self.tests.startswith("tests/engine")
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def mutant(promise: str, *, kills: str, stops: str = "") -> Callable[[Callable], Callable]:
-    """Register a function that applies a mutant; its name, with "-", is the mutant's."""
+def mutant(promise: str, tests: str, stops: str = "") -> Callable:
+    """Register the decorated patch under its name."""
 
-    def register(function: Callable[[], None]) -> Callable[[], None]:
-        name = function.__name__.replace("_", "-")
-        assert name not in MUTANTS
-        MUTANTS[name] = Mutant(name, promise, kills, stops, function)
-        return function
+    def register(patch: Callable[[], None]) -> Callable[[], None]:
+        name = patch.__name__.replace("_", "-")
+        assert name not in MUTANTS, f"two mutants {name}"
+        MUTANTS[name] = Mutant(name, promise, tests, patch, stops)
+        return patch
 
     return register
 
 
-def patch(target: str, change: Callable[[Any], Any]) -> None:
-    """Put `change(original)` in place of `target`, "package.module.name" or "...Class.name".
-
-    Raises LookupError: there is no such target, or the change is none.
-    """
-    owner_path, _, name = target.rpartition(".")
-    try:
-        owner = pkgutil.resolve_name(owner_path)
-        original = getattr(owner, name)
-    except (ImportError, AttributeError) as error:
-        raise LookupError(f"the target of a mutant is gone: {target} ({error})") from error
-    changed = change(original)
-    if changed is original:
-        raise LookupError(f"{target} was not changed")
-    setattr(owner, name, changed)
+def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Put `make(original)` in place of an attribute. AttributeError: the mutant is out of date."""
+    setattr(owner, name, make(getattr(owner, name)))
 
 
 def load() -> dict[str, Mutant]:
-    """All mutants, by name. Imports nothing of the product."""
+    """All mutants, by name. Imports nothing of the product but its layout."""
     for module in pkgutil.iter_modules(__path__):
         if module.name != "__main__":
             importlib.import_module(f"{__name__}.{module.name}")
     return MUTANTS
 
 
-def apply_from_environment(*, in_engine: bool) -> None:
-    """Apply the mutant that the environment names, in a process of an engine or of the tests."""
-    if name := os.environ.get(VARIABLE):
+def apply(*, in_engine: bool) -> None:
+    """Apply the mutant that the environment names, if it belongs into this process."""
+    if name := os.environ.get(NAME):
         chosen = load()[name]
         if chosen.in_engine == in_engine:
-            chosen.apply()
+            chosen.patch()
