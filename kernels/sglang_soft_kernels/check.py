@@ -79,16 +79,22 @@ def _sampling_variants() -> Iterator[Variant]:
         types = row_types | {"logits_ptr": f"*{dtype}"}
         label = f"scan {dtype}{' unfiltered' if unfiltered else ''}"
         yield Variant(label, sampling.scan_kernel, types, {"UNFILTERED": unfiltered}, 8)
-    floats = ("top_p", "min_p", "weights", "entropy", "max_prob", "ratios", "entropy_1")
+    floats = ["top_p", "min_p", "weights", "entropy", "max_prob", "ratios", "entropy_1"]
+    floats += ["totals", "beyond", "uniforms", "probs"]
     types = row_types | {f"{name}_ptr": "*fp32" for name in floats}
-    integers = ("top_k", "num_candidates", "blocks", "ids", "top_ids")
+    integers = ("top_k", "num_candidates", "blocks", "ids", "top_ids", "counts", "ranks")
     types |= {f"{name}_ptr": "*i32" for name in integers}
-    types |= {"logits_ptr": "*fp32", "keys_ptr": "*i64"}
-    for V, bound in [(151_936, 10), (151_936, 30), (262_144, 64), (262_144, 128), (111, 0)]:
-        config = sampling.launch_config(V, 10, bound)
+    types |= {"logits_ptr": "*fp32", "keys_ptr": "*i64", "order_ptr": "*i64"}
+    for V, W in [(151_936, 16), (151_936, 32), (262_144, 64), (262_144, 128), (111, 16)]:
+        config = sampling.launch_config(V, W)
         num_warps = config.pop("num_warps")
-        label = f"finish V={V} top_k<={bound}"
+        label = f"finish V={V} W={W}"
         yield Variant(label, sampling.finish_kernel, types, config, num_warps)
+        if W == sampling.MAX_WIDTH:
+            values = {"NT_POW2": config["NT_POW2"], "W": W}
+            warps = sampling.TAIL_WARPS
+            yield Variant(f"total V={V}", sampling.total_kernel, types, values, warps)
+            yield Variant(f"draw V={V}", sampling.draw_kernel, types, {}, warps)
 
 
 def _state_variants() -> Iterator[Variant]:

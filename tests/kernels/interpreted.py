@@ -74,6 +74,11 @@ def test_next_state(case):
     )
 
 
+@pytest.mark.parametrize("case", [cases.DRAWS[i] for i in (0, 2, 5, 6)])
+def test_draws(case):
+    cases.check_draws(kernels.soft_sample, *case, "cpu")
+
+
 def test_batch_invariance():
     cases.check_batch_invariance(kernels.soft_sample, "cpu")
 

@@ -9,7 +9,15 @@ import os
 
 import pytest
 import torch
-from kernel_oracle import assert_samples, make_logits, make_params, make_pool, mix
+from kernel_oracle import (
+    assert_drawn,
+    assert_samples,
+    make_logits,
+    make_params,
+    make_pool,
+    make_wide_params,
+    mix,
+)
 from sglang_soft_kernels.mixture.naive import VocabShard
 from sglang_soft_kernels.mixture.naive import embedding_mixture as mixture_operator
 
@@ -41,6 +49,18 @@ SAMPLES = [  # B, V, kind, K, logits dtype
     (3, 9_999, "equal", 64, torch.float32),
     (2, 151_936, "normal", 10, torch.float32),
     (1, 262_144, "ties", 15, torch.float32),
+]
+
+
+DRAWS = [  # A, V, kind, draws, logits dtype, largest rank that some draw must exceed
+    (2, 1, "normal", 1, torch.float32, -1),
+    (7, 3, "ties", 2, torch.float32, 0),
+    (7, 111, "masked", 2, torch.float32, 0),
+    (3, 111, "onehot", 1, torch.float32, -1),
+    (7, 300, "zeros", 3, torch.float32, 128),
+    (7, 1000, "flat", 2, torch.bfloat16, 256),
+    (7, 4500, "equal", 2, torch.float32, 256),
+    (7, 5000, "flat", 3, torch.float32, 256),
 ]
 
 
@@ -181,12 +201,41 @@ def assert_unfiltered(unfiltered, z, m) -> None:
     torch.testing.assert_close(entropy.double(), want_entropy, rtol=3e-6, atol=3e-6)
 
 
+def check_draws(run, A, V, kind, n, dtype, beyond, device):
+    """Drawing from all that the filter keeps, far beyond k tokens; and top_k above the candidates'
+    number. Every row alone and by index has the same bits."""
+    k = 5
+    logits = make_logits(A, V, kind, seed=V, dtype=dtype, device=device)
+    params = make_wide_params(A, device)
+    uniforms = torch.rand(A, n, generator=torch.Generator().manual_seed(V))
+    uniforms[0, 0], uniforms[1:, -1] = 2.0**-24, 1 - 2.0**-24  # the latter: the last that is kept
+    uniforms = uniforms.to(device)
+    sample = run(logits, *params, k=k, uniforms=uniforms)
+    assert assert_drawn(sample.drawn, logits, params, uniforms) > beyond
+    # What else it returns is that of a step without draws: of the k most probable.
+    narrow = [*params[:4], params[4].clamp(max=k)]
+    assert_samples(sample, logits, narrow, k, tie_free_share=0.5)
+    plain = run(logits, *narrow, k=k)
+    for got, want in zip(sample[:4], plain):
+        assert torch.equal(got, want)
+    a = A - 1
+    index = torch.tensor([a], device=device)
+    alone = run(
+        logits, *(p[index] for p in params), k=k, uniforms=uniforms[index], index=index
+    )  # fmt: skip
+    for got, want in zip((*alone[:4], *alone.drawn), (*sample[:4], *sample.drawn), strict=True):
+        assert torch.equal(got[0], want[a])
+
+
 def check_batch_invariance(run, device):
     """Every row alone, and at another width of the partial sort, has the same bits."""
     B, V, K = 5, 4500, 10
     logits = make_logits(B, V, "normal", seed=3, device=device)
     params = make_params(B, K, seed=4, device=device)
     whole = run(logits, *params, k=K, top_k_bound=30)
+    for bound in (100, None):
+        for got, want in zip(run(logits, *params, k=K, top_k_bound=bound)[:4], whole):
+            assert torch.equal(got, want)
     for b in range(B):
         alone = run(logits[b : b + 1], *(p[b : b + 1] for p in params), k=K, top_k_bound=30)
         for got, want in zip(alone[:4], whole):

@@ -78,6 +78,35 @@ def assert_samples(sample, logits, params, K, *, tie_free_share=0.7) -> None:
     )
 
 
+def assert_drawn(drawn, logits, params, uniforms, tolerance=2e-5) -> int:
+    """Every drawn token is the one at which the exact distribution function passes its uniform
+    number, within a tolerance: far out a token is less probable than float32 sums are exact.
+    Returns the largest rank."""
+    ids, ranks, probs = (t.cpu().numpy() for t in drawn)
+    z, uniforms = logits.double().cpu().numpy(), uniforms.cpu().numpy()
+    equal, skipped = [], 0
+    for a, row_params in enumerate(zip(*(p.tolist() for p in params))):
+        expected = sample_row(z[a], *row_params)
+        order = sorted(range(z.shape[1]), key=lambda i: (-z[a, i], i))
+        if expected.min_margin < MARGIN and expected.weights[-1] > tolerance / 2:
+            skipped += 1  # the last token that is kept may be another one, and it counts
+            continue
+        upper = np.cumsum(expected.weights)
+        assert order[: len(upper)] == expected.ids
+        for draw, u in enumerate(uniforms[a]):
+            rank, case = ranks[a, draw], (a, draw, row_params)
+            assert ids[a, draw] == order[rank], case
+            last = min(rank, len(upper) - 1)  # where the filter ends may be rounded too
+            assert rank == last or u > 1 - tolerance, case
+            lower = upper[last] - expected.weights[last]
+            assert lower - tolerance <= u <= upper[last] + tolerance, case
+            assert abs(probs[a, draw] / expected.weights[last] - 1) < 1e-4, case
+            equal.append(rank == min(np.searchsorted(upper, u, side="right"), len(upper) - 1))
+    assert skipped <= len(z) / 2, "too many rows sit on a threshold: choose other parameters"
+    assert np.mean(equal) > 0.9, "too few draws are the exact ones"
+    return int(ranks.max())
+
+
 def make_params(B: int, K: int, seed: int, device="cpu"):
     """Parameters of B rows: every filter on and off, greedy rows, temperatures from 1e-4 to 3."""
     g = np.random.default_rng(seed)
@@ -94,14 +123,35 @@ def make_params(B: int, K: int, seed: int, device="cpu"):
     return floats[:, 0], ints[:, 0], floats[:, 1], floats[:, 2], ints[:, 1]
 
 
+def make_wide_params(A: int, device="cpu"):
+    """Parameters of rows that draw from all that their filter keeps: hundreds of tokens."""
+    rows = [  # temperature, top_p, min_p, top_k, n
+        (1.0, np.inf, SMALLEST_NORMAL, TOP_K_OFF, TOP_K_OFF),
+        (3.0, 0.9003, SMALLEST_NORMAL, 300, 300),
+        (0.6, np.inf, SMALLEST_NORMAL, 300, 300),
+        (3.0, np.inf, 0.3, TOP_K_OFF, TOP_K_OFF),
+        (1.0, 0.9901, SMALLEST_NORMAL, TOP_K_OFF, TOP_K_OFF),
+        (3.0, 0.8003, SMALLEST_NORMAL, TOP_K_OFF, 200),
+        (0.6, 0.7003, SMALLEST_NORMAL, 7, 7),
+    ]
+    columns = list(zip(*(rows[a % len(rows)] for a in range(A))))
+    temperature, top_p, min_p = (
+        torch.tensor(x, dtype=torch.float32, device=device) for x in columns[:3]
+    )
+    top_k, n = (torch.tensor(x, dtype=torch.int32, device=device) for x in columns[3:])
+    return temperature, top_k, top_p, min_p, n
+
+
 def make_logits(
     B: int, V: int, kind: str, seed: int, dtype=torch.float32, device="cpu"
 ) -> torch.Tensor:
-    """[B, V]: "normal", "ties", "zeros" (of both signs), "equal", "onehot" or "masked" (few are
-    finite)."""
+    """[B, V]: "normal", "flat", "ties", "zeros" (of both signs), "equal", "onehot" or "masked" (few
+    are finite)."""
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(B, V, generator=g) * 4
-    if kind == "ties":
+    if kind == "flat":
+        z = z / 4
+    elif kind == "ties":
         z = (z / 3).round()
     elif kind == "zeros":
         z = (z / 4).round().clamp(-1, 0) * torch.tensor([1.0, -0.0]).repeat(V)[:V]

@@ -63,6 +63,11 @@ def test_all_of_a_row():
     cases.assert_samples(sampling.soft_sample(logits, *params, k=300), logits, params, 300)
 
 
+@pytest.mark.parametrize("case", cases.DRAWS)
+def test_draws(case):
+    cases.check_draws(sampling.soft_sample, *case, "cpu")
+
+
 def test_batch_invariance():
     cases.check_batch_invariance(sampling.soft_sample, "cpu")
 

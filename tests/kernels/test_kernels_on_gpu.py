@@ -56,6 +56,11 @@ def test_next_state(case):
     )
 
 
+@pytest.mark.parametrize("case", cases.DRAWS)
+def test_draws(case):
+    cases.check_draws(kernels.soft_sample, *case, "cuda")
+
+
 def test_batch_invariance():
     cases.check_batch_invariance(kernels.soft_sample, "cuda")
 

@@ -3,7 +3,7 @@
 import kernel_cases as cases
 import pytest
 import torch
-from kernel_oracle import assert_samples, make_logits, make_params
+from kernel_oracle import assert_drawn, assert_samples, make_logits, make_params, make_wide_params
 from sglang_soft_kernels.layout import MIN_PROB_RATIO, TOP_K_OFF, Filter
 from sglang_soft_kernels.sampling.naive import row_sum, sorted_ids
 from sglang_soft_kernels.sampling.naive import soft_sample as operator
@@ -31,6 +31,11 @@ def test_full_sort_equals_partial_sort(kind, V):
 @pytest.mark.parametrize("case", cases.SAMPLES[:8])
 def test_index_and_unfiltered(case):
     cases.check_index_and_unfiltered(soft_sample, *case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.DRAWS)
+def test_draws(case):
+    cases.check_draws(soft_sample, *case, "cpu")
 
 
 def test_batch_invariance():
@@ -113,3 +118,19 @@ def test_the_comparison_itself_rejects_wrong_samples():
     ):
         with pytest.raises(AssertionError):
             assert_samples(wrong, logits, params, 10)
+
+
+def test_the_comparison_itself_rejects_wrong_draws():
+    logits, params = make_logits(4, 300, "flat", seed=1), make_wide_params(4)
+    uniforms = torch.rand(4, 8, generator=torch.Generator().manual_seed(0))
+    drawn = soft_sample(logits, *params, k=5, uniforms=uniforms).drawn
+    assert_drawn(drawn, logits, params, uniforms)
+    one_on = drawn.ranks.clamp(max=3) + 1
+    order = sorted_ids(logits, 300)
+    for wrong in (
+        drawn._replace(ids=drawn.ids.roll(1, 1)),
+        drawn._replace(probs=drawn.probs * 1.01),
+        drawn._replace(ranks=one_on, ids=order.gather(1, one_on.long()).int()),
+    ):
+        with pytest.raises(AssertionError):
+            assert_drawn(wrong, logits, params, uniforms)

@@ -63,16 +63,20 @@ def parameters(A: int, strided: bool) -> tuple[torch.Tensor, ...]:
 
 def test_sampling(variants):
     logits = torch.zeros(5, V)
-    for A, strided, unfiltered, k, bound in itertools.product(
-        (1, 3, 5), (True, False), (0, 1, 7), range(1, 65, 7), (0, 1, 16, 17, 30, 33, 64, 100, 128)
-    ):
+    for A, strided, unfiltered, k, bound, n in itertools.product(
+        (1, 3, 5), (True, False), (0, 1, 7), range(1, 65, 7),
+        (0, 1, 16, 17, 30, 33, 64, 100, 128, 129, 1000, None), (None, 1, 16),
+    ):  # fmt: skip
         kernels.soft_sample(
             logits, *parameters(A, strided), k=k, top_k_bound=bound, unfiltered=min(unfiltered, k),
             index=None if A == 5 else torch.arange(5)[5 - A :],
+            uniforms=None if n is None else torch.zeros(A, n),
         )  # fmt: skip
     assert {name: len(keys) for name, keys in variants.items() if keys} == {
         "scan": 2,  # with and without the entropy at temperature 1
-        "finish": 4,  # top_k up to 16, 32, 64 and 128
+        "finish": 4,  # 16, 32, 64 and 128 candidates
+        "total": 1,
+        "draw": 1,
     }
 
 

@@ -1,4 +1,8 @@
-"""Soft sampling as a compiled loop; `naive` is the specification."""
+"""Soft sampling as a compiled loop; `naive` is the specification.
+
+The most probable tokens are found by insertion. A whole row is sorted only where the filter, a draw
+or k reaches beyond them.
+"""
 
 import math
 
@@ -6,102 +10,155 @@ import numpy as np
 import torch
 
 from ..compiled import compiled, index_array
-from .naive import SoftSample, Unfiltered
+from ..layout import MIN_PROB_RATIO
+from .naive import Drawn, SoftSample, Unfiltered
 
 MAX_INSERTED = 128
-"""Candidates that are found by insertion; for more the whole row is sorted."""
+"""Candidates that are found by insertion."""
+
+
+@compiled
+def most_probable(row, wanted, logits, token):
+    """The `wanted` first tokens of the order: their logits and ids, by insertion."""
+    count = 0
+    for i in range(row.size):
+        x = row[i]
+        if count < wanted:
+            at = count
+            count += 1
+        elif x > logits[wanted - 1]:
+            at = wanted - 1
+        else:
+            continue
+        # Only smaller ones move: among equals the smaller id, which came first, stays in front.
+        while at > 0 and logits[at - 1] < x:
+            logits[at], token[at] = logits[at - 1], token[at - 1]
+            at -= 1
+        logits[at], token[at] = x, i
+
+
+@compiled
+def sums(row, largest, T):
+    """Z and the entropy at temperature T."""
+    Z, S = 0.0, 0.0
+    for i in range(row.size):
+        x = (row[i] - largest) / T
+        if x > np.float32(-104.0):  # below it exp is 0
+            p = math.exp(x)
+            Z += p
+            S += p * x
+    return Z, math.log(Z) - S / Z
+
+
+@compiled
+def kept_tokens(e, count, most, min_p, limit):
+    """How many of the first `count` tokens the filter keeps, and their mass."""
+    kept, mass = 0, 0.0
+    while kept < min(most, count) and e[kept] >= min_p and mass <= limit:
+        mass += e[kept]
+        kept += 1
+    return kept, mass
 
 
 @compiled
 def sample_loop(
-    z, temperature, top_k, top_p, min_p, num_candidates, index, W, ids, weights, entropy, max_prob,
-    top_ids, ratios, entropy_1,
+    z, temperature, top_k, top_p, min_p, num_candidates, index, uniforms, ids, weights, entropy,
+    max_prob, top_ids, ratios, entropy_1, drawn, ranks, probs, min_ratio,
 ):  # fmt: skip
-    k_out, m = ids.shape[1], top_ids.shape[1]
-    e = np.empty(W, np.float32)  # the largest logits in order, then their e
-    token = np.empty(W, np.int32)
+    V, k_out, m, n = z.shape[1], ids.shape[1], top_ids.shape[1], uniforms.shape[1]
+    e = np.empty(min(V, MAX_INSERTED), np.float32)  # the largest logits in order, then their e
+    token = np.empty(min(V, MAX_INSERTED), np.int32)
     for a in range(ids.shape[0]):
         row, T = z[index[a]] if index.size > 0 else z[a], temperature[a]
-        every = top_k[a] > W  # off, or the whole vocabulary
-        own = min(num_candidates[a] if every else top_k[a], W)
-        need = max(own, m)
-        count = 0
-        if W > MAX_INSERTED:
-            order = np.argsort(-row, kind="mergesort")  # stable
-            count = need
-            for k in range(count):
-                token[k], e[k] = order[k], row[order[k]]
-        else:
-            for i in range(row.size):
-                x = row[i]
-                if count < need:
-                    at = count
-                    count += 1
-                elif x > e[need - 1]:
-                    at = need - 1
-                else:
-                    continue
-                # Only smaller ones move: among equals the smaller id, which came first, stays in
-                # front.
-                while at > 0 and e[at - 1] < x:
-                    e[at], token[at] = e[at - 1], token[at - 1]
-                    at -= 1
-                e[at], token[at] = x, i
-
+        every = top_k[a] >= V
+        most = min(num_candidates[a], V)
+        need = max(most if every else top_k[a], m)
+        count = min(need, MAX_INSERTED)
+        most_probable(row, count, e, token)
         largest = e[0]
-        Z, S = 0.0, 0.0
-        for i in range(row.size):
-            x = (row[i] - largest) / T
-            if x > np.float32(-104.0):  # below it exp is 0
-                p = math.exp(x)
-                Z += p
-                S += p * x
-        entropy[a] = math.log(Z) - S / Z
+        Z, entropy[a] = sums(row, largest, T)
         max_prob[a] = 1 / Z
-
         if m > 0:
-            Z1, S1 = 0.0, 0.0
-            for i in range(row.size):
-                x = row[i] - largest
-                if x > np.float32(-104.0):
-                    p = math.exp(x)
-                    Z1 += p
-                    S1 += p * x
-            entropy_1[a] = math.log(Z1) - S1 / Z1
-            for k in range(m):
-                top_ids[a, k], ratios[a, k] = token[k], math.exp(e[k] - largest)
+            _, entropy_1[a] = sums(row, largest, np.float32(1.0))
 
-        count = min(count, own)
-        total = 0.0
-        for k in range(count):
-            e[k] = math.exp((e[k] - largest) / T)
-            total += e[k]
-        limit = top_p[a] * (Z if every else total)
-        kept = 0.0
-        for k in range(k_out):
-            if k < min(num_candidates[a], count) and e[k] >= min_p[a] and kept <= limit:
-                ids[a, k], weights[a, k] = token[k], e[k]
-                kept += e[k]
+        sorted_all = False
+        while True:
+            if sorted_all:
+                order = np.argsort(-row, kind="mergesort")  # stable
+                count = need
+                if e.size < count:
+                    e, token = np.empty(V, np.float32), np.empty(V, np.int32)
+                for i in range(count):
+                    token[i], e[i] = order[i], row[order[i]]
+            for i in range(min(m, count)):
+                top_ids[a, i], ratios[a, i] = token[i], math.exp(e[i] - largest)
+            total = 0.0
+            for i in range(count):
+                e[i] = math.exp((e[i] - largest) / T)
+                if i < top_k[a]:
+                    total += e[i]
+            limit = top_p[a] * (Z if every else total)
+            kept, mass = kept_tokens(e, count, most, min_p[a], limit)
+            if sorted_all or count == need:
+                break
+            missing = max(k_out, m) > count or (limit < np.inf and not every)
+            if n > 0 and kept == count and not missing:
+                # Without a filter its mass is known, and most draws are among the candidates.
+                missing = most < V or limit < np.inf or min_p[a] > min_ratio
+                for i in range(n):
+                    missing |= uniforms[a, i] * Z >= mass
+                mass = Z
+            if not missing:
+                break
+            sorted_all = True
+
+        for i in range(n):
+            target, before, rank = uniforms[a, i] * mass, 0.0, 0
+            while rank < kept - 1 and before + e[rank] <= target:
+                before += e[rank]
+                rank += 1
+            drawn[a, i], ranks[a, i], probs[a, i] = token[rank], rank, e[rank] / mass
+        mass = 0.0
+        for i in range(k_out):
+            if i < kept:
+                ids[a, i], weights[a, i] = token[i], e[i]
+                mass += e[i]
             else:
-                ids[a, k], weights[a, k] = token[0], 0.0
-        for k in range(k_out):
-            weights[a, k] /= kept
+                ids[a, i], weights[a, i] = token[0], 0.0
+        for i in range(k_out):
+            weights[a, i] /= mass
+
+
+_NO_FLOATS: np.ndarray = np.empty((0, 0), np.float32)
+_NO_INTS: np.ndarray = np.empty((0, 0), np.int32)
+_NOT_UNFILTERED: tuple[np.ndarray, ...] = (_NO_INTS, _NO_FLOATS, np.empty(0, np.float32))
+_NOT_DRAWN: tuple[np.ndarray, ...] = (_NO_INTS, _NO_INTS, _NO_FLOATS)
+"""In place of outputs that were not asked for."""
 
 
 def soft_sample(
     logits, temperature, top_k, top_p, min_p, num_candidates, *, k, top_k_bound=None, index=None,
-    unfiltered=0,
+    unfiltered=0, uniforms=None,
 ):  # fmt: skip
-    V, A = logits.shape[1], len(temperature)
-    W = V if top_k_bound is None else min(V, max(k, top_k_bound))
-    ids, weights = torch.empty((A, k), dtype=torch.int32), torch.empty((A, k))
-    at_one = Unfiltered(
-        torch.empty((A, unfiltered), dtype=torch.int32),
-        torch.empty((A, unfiltered)),
-        torch.empty(A),
-    )
-    sample = SoftSample(ids, weights, torch.empty(A), torch.empty(A))
+    A = len(temperature)
+
+    def ints(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.int32)
+
+    sample = SoftSample(ints(A, k), torch.empty((A, k)), torch.empty(A), torch.empty(A))
+    at_one = drawn = None
+    if m := unfiltered:
+        at_one = Unfiltered(ints(A, m), torch.empty((A, m)), torch.empty(A))
+    if uniforms is not None:
+        assert len(uniforms) == A, "rows of different batches"
+        n = uniforms.shape[1]
+        drawn = Drawn(ints(A, n), ints(A, n), torch.empty((A, n)))
     parameters = (x.numpy() for x in (temperature, top_k, top_p, min_p, num_candidates))
-    outputs = (x.numpy() for x in (*sample[:4], *at_one))
-    sample_loop(logits.float().numpy(), *parameters, index_array(index), W, *outputs)
-    return sample._replace(unfiltered=at_one) if unfiltered else sample
+    sample_loop(
+        logits.float().numpy(), *parameters, index_array(index),
+        _NO_FLOATS if uniforms is None else uniforms.numpy(),
+        *(x.numpy() for x in sample[:4]),
+        *(_NOT_UNFILTERED if at_one is None else (x.numpy() for x in at_one)),
+        *(_NOT_DRAWN if drawn is None else (x.numpy() for x in drawn)), MIN_PROB_RATIO,
+    )  # fmt: skip
+    return sample._replace(unfiltered=at_one, drawn=drawn)

@@ -37,6 +37,17 @@ class Unfiltered(NamedTuple):
     """[A] float32: nats, whole vocabulary."""
 
 
+class Drawn(NamedTuple):
+    """Tokens drawn from the distribution that the filter leaves."""
+
+    ids: torch.Tensor
+    """[A, n] int32"""
+    ranks: torch.Tensor
+    """[A, n] int32: place in the order of the tokens; equal tokens have equal ones."""
+    probs: torch.Tensor
+    """[A, n] float32"""
+
+
 class SoftSample(NamedTuple):
     """One concept token a row."""
 
@@ -50,6 +61,7 @@ class SoftSample(NamedTuple):
     max_prob: torch.Tensor
     """[A] like weights: the largest probability, after temperature, before the filter."""
     unfiltered: Unfiltered | None = None
+    drawn: Drawn | None = None
 
 
 @dispatch
@@ -65,6 +77,7 @@ def soft_sample(
     top_k_bound: int | None = None,
     index: torch.Tensor | None = None,
     unfiltered: int = 0,
+    uniforms: torch.Tensor | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> SoftSample:
     """One soft step. No host synchronisation; `logits` is not modified.
@@ -73,10 +86,12 @@ def soft_sample(
     temperature: [A] float32. top_k: [A] int32. top_p, min_p: [A] float32. num_candidates: [A]
     int32. top_k_bound: host-known upper bound of the enabled top_k (0: none is enabled), which
     limits the partial sort; None sorts everything. index: [A] int64 rows to compute; None: all,
-    A = N. unfiltered: m <= min(k, V); above 0, `SoftSample.unfiltered` is there. dtype: float64
-    evaluates the same formulas in double precision (naive only).
+    A = N. unfiltered: m <= min(k, V); above 0, `SoftSample.unfiltered` is there. uniforms: [A, n]
+    float32 in (0, 1): `SoftSample.drawn` is there, drawn by inverse CDF in the order of the tokens
+    from all that the filter keeps, at most num_candidates, whatever k is. dtype: float64 evaluates
+    the same formulas in double precision (naive only).
 
-    On a GPU, k or `top_k_bound` above 128, or no bound, sorts whole rows.
+    On a GPU a k above 128 sorts whole rows; nothing else does.
     """
     if index is not None:
         logits = logits[index]
@@ -93,7 +108,7 @@ def soft_sample(
     Z64 = Z.double()
     entropy = (Z64.log() - row_sum(x.mul_(e)) / Z64).to(dtype)
 
-    width = V if top_k_bound is None else min(V, max(k, top_k_bound))
+    width = V if top_k_bound is None or uniforms is not None else min(V, max(k, top_k_bound))
     order = sorted_ids(logits, width)
     at_one = _unfiltered(logits, order[:, :unfiltered]) if unfiltered else None
     e = e.gather(1, order)
@@ -103,17 +118,16 @@ def soft_sample(
         last = (top_k.clamp(max=width + 1) - 1).long()
         total = torch.cat([mass, total], 1).gather(1, last[:, None])
 
-    e, order = e[:, :k], order[:, :k]
-    keep = (e >= min_p[:, None]) & (
-        torch.arange(e.shape[1], device=e.device) < num_candidates[:, None]
-    )
-    keep &= mass[:, :k] - e <= top_p[:, None] * total
+    keep = (e >= min_p[:, None]) & (torch.arange(width, device=e.device) < num_candidates[:, None])
+    keep &= mass - e <= top_p[:, None] * total
     e = e * keep
+    drawn = None if uniforms is None else _drawn(e, order, uniforms)
+    e, order, keep = e[:, :k], order[:, :k], keep[:, :k]
     ids = torch.where(keep, order, order[:, :1]).int()
     if width < k:
         e = torch.nn.functional.pad(e, (0, k - width))
         ids = torch.cat([ids, ids[:, :1].expand(-1, k - width)], 1)
-    return SoftSample(ids, e / e.cumsum(1)[:, -1:], entropy, 1 / Z, at_one)
+    return SoftSample(ids, e / e.cumsum(1)[:, -1:], entropy, 1 / Z, at_one, drawn)
 
 
 def _unfiltered(logits: torch.Tensor, order: torch.Tensor) -> Unfiltered:
@@ -123,6 +137,16 @@ def _unfiltered(logits: torch.Tensor, order: torch.Tensor) -> Unfiltered:
     Z = row_sum(e).double()
     entropy = (Z.log() - row_sum(x.mul(e)) / Z).float()
     return Unfiltered(order.int(), e.gather(1, order), entropy)
+
+
+def _drawn(e: torch.Tensor, order: torch.Tensor, uniforms: torch.Tensor) -> Drawn:
+    """e: [A, V] mass that is kept, in the order of the tokens."""
+    mass = e.cumsum(1)
+    ranks = torch.searchsorted(mass, uniforms.to(e.dtype) * mass[:, -1:], right=True)
+    # A target that rounds up to the mass must not leave what is kept.
+    ranks = torch.minimum(ranks, (e > 0).sum(1, keepdim=True) - 1)
+    ids, probs = order.gather(1, ranks), e.gather(1, ranks) / mass[:, -1:]
+    return Drawn(ids.int(), ranks.int(), probs)
 
 
 def sorted_ids(logits: torch.Tensor, width: int) -> torch.Tensor:

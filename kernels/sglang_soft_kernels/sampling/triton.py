@@ -7,13 +7,16 @@ tokens of the order without another pass: they all lie in the W blocks with the 
 (equal maxima: the earlier block). It reads those blocks again, keeps what can be among the W first,
 sorts that, and filters as the naive function does.
 
+Where the filter or a draw reaches beyond the W first tokens, two more launches do what these cannot
+(`tail`): the mass of a top_k above W, before the second, and drawing, after it.
+
 Tiles have a fixed size, so a row has the same bits whatever A is. Ties are exact: selection works
 on the floats as ordered integers, the sort on (ordered float, ~id) in 64 bits. What varies between
 batches (k, m, strides and alignment of the parameters) is no compile-time value; W is, and whether
 the scan measures temperature 1 as well.
 
 Shapes: A rows that are computed of N rows of the batch, NT tiles of a row, m unfiltered tokens,
-W = power of two >= max(k, top_k_bound).
+W = power of two >= max(k, top_k_bound), at most 128.
 """
 
 import torch
@@ -21,26 +24,18 @@ import triton
 import triton.language as tl
 
 from ..index import identity
-from .naive import SoftSample, Unfiltered
+from .naive import Drawn, SoftSample, Unfiltered
 from .naive import soft_sample as operator
+from .tail import INT_MIN, LOWEST, NO_TOP_P, draw_kernel, mass_of, ordered, total_kernel, unordered
 
 MAX_WIDTH = 128
-"""Largest k or top_k of the kernels; above it the naive function runs, which sorts whole rows."""
+"""Largest W, and with it k; for a larger k the naive function runs, which sorts whole rows."""
 
 BLOCK = tl.constexpr(64)
 TILE_BLOCKS = tl.constexpr(64)
-LOWEST = tl.constexpr(-3.4028234663852886e38)
-INT_MIN = tl.constexpr(-(2**31))
 LOG2E = tl.constexpr(1.4426950408889634)
 SHARES = tl.constexpr(5)
-
-
-@triton.jit
-def _ordered(x):
-    """float32 -> int32 that compares as the float does; -0.0 equals 0.0, and INT_MIN is below every
-    float."""
-    bits = (x + 0.0).to(tl.int32, bitcast=True)
-    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+TAIL_WARPS = 16
 
 
 @triton.jit(do_not_specialize=["index_ptr", "temperature_ptr", "temperature_stride"])
@@ -123,7 +118,8 @@ def _total(tile_e, tile_ex, x, T):
     do_not_specialize=[
         "index_ptr", "temperature_ptr", "top_k_ptr", "top_p_ptr", "min_p_ptr", "num_candidates_ptr",
         "ids_ptr", "weights_ptr", "entropy_ptr", "max_prob_ptr", "top_ids_ptr", "ratios_ptr",
-        "entropy_1_ptr", "k", "m", "temperature_stride", "top_k_stride", "top_p_stride",
+        "entropy_1_ptr", "order_ptr", "counts_ptr", "totals_ptr", "beyond_ptr", "k", "m", "beyond",
+        "drawing", "temperature_stride", "top_k_stride", "top_p_stride",
         "min_p_stride", "num_candidates_stride",
     ]
 )  # fmt: skip
@@ -146,10 +142,16 @@ def finish_kernel(
     top_ids_ptr,  # [A, m] int32
     ratios_ptr,  # [A, m] float32
     entropy_1_ptr,  # [A] float32, written if m > 0
+    order_ptr,  # [A, 2 * W] int64: sorted candidates, written if drawing, as are the next two
+    counts_ptr,  # [A] int32: how many they are
+    totals_ptr,  # [A] float32: mass that top_p is a share of
+    beyond_ptr,  # [A] float32: that mass where top_k is above W, read if `beyond`
     V,
     NT,
     k,
     m,
+    beyond,
+    drawing,
     logits_stride,
     temperature_stride,
     top_k_stride,
@@ -165,7 +167,7 @@ def finish_kernel(
     T = tl.load(temperature_ptr + a * temperature_stride)
     top_k = tl.load(top_k_ptr + a * top_k_stride)
     num_candidates = tl.load(num_candidates_ptr + a * num_candidates_stride)
-    all_k = top_k > W  # off: an enabled top_k fits in W
+    all_k = top_k > W  # off, unless `beyond`
     need = tl.minimum(tl.maximum(tl.where(all_k, num_candidates, top_k), m), W)
 
     tiles = tl.arange(0, NT_POW2)
@@ -188,7 +190,7 @@ def finish_kernel(
     block = tl.arange(0, NT_POW2 * TILE_BLOCKS)
     has_block = block * BLOCK < V
     maxima = tl.load(maxima_ptr + a * NT * TILE_BLOCKS + block, mask=has_block, other=0.0)
-    chosen, slot, count = _select(tl.where(has_block, _ordered(maxima), INT_MIN), need, BLOCKS)
+    chosen, slot, count = _select(tl.where(has_block, ordered(maxima), INT_MIN), need, BLOCKS)
     tl.store(blocks_ptr + a * BLOCKS + slot, block, mask=chosen)
     tl.debug_barrier()  # other threads of this program read them next
 
@@ -197,7 +199,7 @@ def finish_kernel(
     ids = block[:, None] * BLOCK + tl.arange(0, BLOCK)[None, :]
     here = (slots < count)[:, None] & (ids < V)
     z = tl.load(logits_ptr + n * logits_stride + ids, mask=here, other=0.0).to(tl.float32)
-    keys = tl.where(here, _ordered(z), INT_MIN)
+    keys = tl.where(here, ordered(z), INT_MIN)
     # Blocks are in ascending order, so the flat order is that of the ids.
     keys, ids = tl.reshape(keys, [BLOCKS * BLOCK]), tl.reshape(ids, [BLOCKS * BLOCK])
     chosen, slot, count = _select(keys, need, 2 * W)
@@ -209,15 +211,18 @@ def finish_kernel(
     key = tl.load(keys_ptr + a * 2 * W + rank, mask=rank < count, other=-(2**63))
     key = tl.sort(key, descending=True)
     token = tl.minimum(0xFFFFFFFF - (key & 0xFFFFFFFF), V - 1).to(tl.int32)
-    bits = (key >> 32).to(tl.int32)
-    z = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).to(tl.float32, bitcast=True)
-    x = tl.maximum(z - largest, -1e30)
+    z = unordered((key >> 32).to(tl.int32))
     tl.store(top_ids_ptr + a * m + rank, token, mask=rank < m)
-    tl.store(ratios_ptr + a * m + rank, tl.exp(x), mask=rank < m)
-    e = tl.where(rank < count, tl.exp(x / T), 0.0)
+    tl.store(ratios_ptr + a * m + rank, mass_of(z, largest, 1.0), mask=rank < m)
+    e = tl.where(rank < count, mass_of(z, largest, T), 0.0)
     total = tl.where(all_k, Z, tl.sum(tl.where(rank < top_k, e, 0.0), axis=0))
     min_p = tl.load(min_p_ptr + a * min_p_stride)
     top_p = tl.load(top_p_ptr + a * top_p_stride)
+    searched = (beyond != 0) & all_k & (top_k < V) & (top_p < NO_TOP_P)
+    total = tl.where(searched, tl.load(beyond_ptr + a, mask=searched, other=0.0), total)
+    tl.store(order_ptr + a * 2 * W + rank, key, mask=(rank < count) & (drawing != 0))
+    tl.store(counts_ptr + a, count, mask=drawing != 0)
+    tl.store(totals_ptr + a, total, mask=drawing != 0)
     keep = (e >= min_p) & (rank < tl.minimum(num_candidates, k))
     keep = keep & (tl.cumsum(e, axis=0) - e <= top_p * total)
     e = tl.where(keep, e, 0.0)
@@ -226,9 +231,8 @@ def finish_kernel(
     tl.store(weights_ptr + a * k + rank, e / tl.sum(e, axis=0), mask=rank < k)
 
 
-def launch_config(V: int, k: int, top_k_bound: int) -> dict[str, int]:
+def launch_config(V: int, W: int) -> dict[str, int]:
     """Compile-time sizes of `finish_kernel`."""
-    W = max(16, triton.next_power_of_2(max(k, top_k_bound)))
     tiles = triton.next_power_of_2(triton.cdiv(V, BLOCK.value * TILE_BLOCKS.value))
     blocks = max(W, min(64, 2 * W))
     num_warps = 8 if blocks <= 64 else 16
@@ -237,39 +241,59 @@ def launch_config(V: int, k: int, top_k_bound: int) -> dict[str, int]:
 
 def soft_sample(
     logits, temperature, top_k, top_p, min_p, num_candidates, *, k, top_k_bound=None, index=None,
-    unfiltered=0,
+    unfiltered=0, uniforms=None,
 ):  # fmt: skip
     """logits: float32, float16 or bfloat16, rows contiguous; the others may be columns."""
     A, V = len(temperature), logits.shape[1]
-    if top_k_bound is None or max(k, top_k_bound) > MAX_WIDTH:
+    if k > MAX_WIDTH:
         return operator.naive(
             logits, temperature, top_k, top_p, min_p, num_candidates, k=k, top_k_bound=top_k_bound,
-            index=index, unfiltered=unfiltered,
+            index=index, unfiltered=unfiltered, uniforms=uniforms,
         )  # fmt: skip
     assert logits.stride(1) == 1 or V == 1
-    device, m = logits.device, unfiltered
+    device, m, drawing = logits.device, unfiltered, uniforms is not None
 
-    def empty(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.empty(shape, dtype=dtype, device=device)
+    def floats(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.float32, device=device)
 
-    sample = SoftSample(empty(A, k, dtype=torch.int32), empty(A, k), empty(A), empty(A))
-    at_one = Unfiltered(empty(A, m, dtype=torch.int32), empty(A, m), empty(A))
+    def ints(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.int32, device=device)
+
+    sample = SoftSample(ints(A, k), floats(A, k), floats(A), floats(A))
+    at_one = Unfiltered(ints(A, m), floats(A, m), floats(A))
+    n = uniforms.shape[1] if drawing else 0
+    drawn = Drawn(ints(A, n), ints(A, n), floats(A, n))
+    result = sample._replace(unfiltered=at_one if m else None, drawn=drawn if drawing else None)
     if A == 0:
-        return sample._replace(unfiltered=at_one if m else None)
+        return result
     index = identity(A, device) if index is None else index
-    config = launch_config(V, k, top_k_bound)
+    beyond = top_k_bound is None or top_k_bound > MAX_WIDTH
+    # As many candidates as there may be to draw from: each that is none costs a search.
+    W = MAX_WIDTH if beyond or drawing else triton.next_power_of_2(max(16, k, top_k_bound))
+    config = launch_config(V, W)
     tiles = triton.cdiv(V, BLOCK.value * TILE_BLOCKS.value)
-    maxima = empty(A, tiles * TILE_BLOCKS.value)
-    shares = empty(A, SHARES.value, tiles)
-    blocks = empty(A, config["BLOCKS"], dtype=torch.int32)
-    keys = empty(A, 2 * config["W"], dtype=torch.int64)
+    maxima, shares = floats(A, tiles * TILE_BLOCKS.value), floats(A, SHARES.value, tiles)
+    blocks, counts, totals, beyond_totals = ints(A, config["BLOCKS"]), ints(A), floats(A), floats(A)
+    keys, order = torch.empty((2, A, 2 * W), dtype=torch.int64, device=device)
+    strides = [x.stride(0) for x in (logits, temperature, top_k, top_p, min_p, num_candidates)]
     scan_kernel[(tiles, A)](
-        logits, index, temperature, maxima, shares, V, tiles, logits.stride(0),
-        temperature.stride(0), UNFILTERED=m > 0, num_warps=8,
+        logits, index, temperature, maxima, shares, V, tiles, *strides[:2], UNFILTERED=m > 0,
+        num_warps=8,
     )  # fmt: skip
+    if beyond:
+        total_kernel[(A,)](
+            logits, index, temperature, top_k, top_p, shares, beyond_totals, V, tiles, strides[0],
+            shares.stride(0), *strides[1:4], NT_POW2=config["NT_POW2"], W=W, num_warps=TAIL_WARPS,
+        )  # fmt: skip
     finish_kernel[(A,)](
         logits, index, temperature, top_k, top_p, min_p, num_candidates, maxima, shares, blocks,
-        keys, *sample[:4], *at_one, V, tiles, k, m, logits.stride(0), temperature.stride(0),
-        top_k.stride(0), top_p.stride(0), min_p.stride(0), num_candidates.stride(0), **config,
+        keys, *sample[:4], *at_one, order, counts, totals, beyond_totals, V, tiles, k, m,
+        int(beyond), int(drawing), *strides, **config,
     )  # fmt: skip
-    return sample._replace(unfiltered=at_one) if m else sample
+    if n:
+        draw_kernel[(A, n)](
+            logits, index, temperature, top_p, min_p, num_candidates, uniforms, order, counts,
+            totals, *drawn, V, n, *strides[:2], *strides[3:], uniforms.stride(0), order.stride(0),
+            num_warps=TAIL_WARPS,
+        )  # fmt: skip
+    return result
