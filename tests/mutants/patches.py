@@ -249,16 +249,6 @@ def steps_off_by_one() -> None:
     replace(Trace, "step_slice", make)
 
 
-@mutant("rows that do not think are not computed", f"{UNIT}/test_step.py -k many")
-def every_row_computed() -> None:
-    from sglang_soft.engine import step
-
-    def make(original):
-        return lambda *args, **kwargs: original(*args, **(kwargs | {"index": torch.arange(36)}))
-
-    replace(step, "soft_sample", make)
-
-
 @mutant("a changed signature stops the server", f"{UNIT}/test_plugin.py")
 def signature_unchecked() -> None:
     from sglang_soft.hooks import check
