@@ -18,6 +18,28 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore::UserWarning")
 
 
+ENGINE_FIXTURES = {"engine", "server", "without_plugin"}
+"""Fixtures that start a real SGLang engine or server."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts an engine, and what only `make test-full` runs; keep tests that share an
+    engine, or a module's fixtures, in one process."""
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        callspec = getattr(item, "callspec", None)
+        setup = callspec.params.get("engine") if callspec else None
+        file = item.path.relative_to(item.config.rootpath).as_posix()
+        if ENGINE_FIXTURES & fixtures:
+            item.add_marker("engine")
+        if setup in SETUPS and not SETUPS[setup].always:
+            item.add_marker("full")
+        item.add_marker(pytest.mark.xdist_group(f"engine {setup}" if setup else file))
+    # The longest first: two processes then end at about the same time.
+    items.sort(key=lambda item: item.get_closest_marker("engine") is None)
+
+
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory):
     """Folder in which tiny models are built once a session."""

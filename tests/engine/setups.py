@@ -19,6 +19,8 @@ class Setup:
     family: str = "qwen3"
     args: dict = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    always: bool = False
+    """In `make test`; the others only in `make test-full`."""
 
     @property
     def overlap(self) -> bool:
@@ -30,19 +32,26 @@ class Setup:
 
 
 SETUPS: dict[str, Setup] = {
-    "default": Setup(),
-    "no-overlap": Setup(args={"disable_overlap_schedule": True, "chunked_prefill_size": 8}),
+    "default": Setup(always=True),
+    "no-overlap": Setup(
+        args={"disable_overlap_schedule": True, "chunked_prefill_size": 8}, always=True
+    ),
     "mixed-chunk": Setup(args={"chunked_prefill_size": 8, "enable_mixed_chunk": True}),
-    "retract": Setup(env=RETRACT),
+    "retract": Setup(env=RETRACT, always=True),
     "retract-no-radix": Setup(
         args={"disable_radix_cache": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True},
         env=RETRACT,
+        always=True,
     ),
     "retract-no-overlap": Setup(args={"disable_overlap_schedule": True}, env=RETRACT),
-    "tp2": Setup(args={"tp_size": 2}, env=RETRACT | {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}),
+    "tp2": Setup(
+        args={"tp_size": 2},
+        env=RETRACT | {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"},
+        always=True,
+    ),
     "llama": Setup("llama", env=RETRACT),
     "qwen2": Setup("qwen2", env=RETRACT),
-    "gemma": Setup("gemma", env=RETRACT),
+    "gemma": Setup("gemma", env=RETRACT, always=True),
     "moe": Setup("qwen3_moe", env=RETRACT),
 }
 

@@ -3,14 +3,14 @@ serve`."""
 
 import os
 import re
-import sys
 from pathlib import Path
 
+import pytest
 import requests
 import sglang as sgl
 
 from sglang_soft.launch_server import BUNDLED_MODEL
-from tests.engine.http import serve
+from sglang_soft.server.process import Server
 from tests.engine.test_server import PROMPT, QUESTION
 
 
@@ -28,21 +28,21 @@ def method_of_the_docs() -> str:
     return code
 
 
+@pytest.mark.engine
 def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
     (tmp_path / "my_methods.py").write_text(method_of_the_docs())
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    env = {"SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}', "SGLANG_SOFT_MAX_K": "8",
-           "SGLANG_SOFT_MAX_VECTOR_MB": "0", "SGLANG_SOFT_METHODS": "my_methods", "PYTHONPATH": path}  # fmt: skip
-    sglang = str(Path(sys.executable).with_name("sglang"))
-    command = [
-        sglang,
-        "serve",
-        "--model-path",
-        str(BUNDLED_MODEL),
-        "--reasoning-parser",
-        "deepseek-r1",
-    ]
-    with serve(command, tmp_path / "log", env) as base:
+    env = {
+        "SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}',
+        "SGLANG_SOFT_MAX_K": "8",
+        "SGLANG_SOFT_MAX_VECTOR_MB": "0",
+        "SGLANG_SOFT_METHODS": "my_methods",
+        "PYTHONPATH": path,
+    }
+    args = ["serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
+    log = tmp_path / "log"
+    with Server(args, env=env, log=log, entry="sglang.cli.main") as server:
+        base = server.url
         body = {"text": PROMPT, "sampling_params": {"temperature": 0.6, "max_new_tokens": 200}}
         soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
             "soft_thinking"

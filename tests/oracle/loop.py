@@ -35,6 +35,7 @@ def _generate(
     output_ids: list[int] = []
     token_margins: list[float] = []
     steps: list[ThinkingStep] = []
+    inputs: list[torch.Tensor] = []
     first_step, ended, finish, low = None, None, None, 0
     while finish is None:
         out = model(
@@ -62,6 +63,7 @@ def _generate(
                 phase = "thinking"
             fed = embed_tokens(model, [token])
         output_ids.append(token)
+        inputs.append(fed[0].clone())
         if token in request.eos_ids:
             finish = "stop"
         elif len(output_ids) >= request.max_new_tokens:
@@ -75,6 +77,9 @@ def _generate(
         ended=ended,
         finish=finish,
         token_margins=token_margins,
+        fed=inputs,
+        low=low,
+        method_state=thinking.state,
     )
 
 

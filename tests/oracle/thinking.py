@@ -21,6 +21,16 @@ class Thinking:
         if request.method == "soft_noise":
             self.rms, self.size = table_rms(model), model.get_input_embeddings().weight.shape[1]
 
+    @property
+    def state(self) -> list[float]:
+        """What the method remembers from step to step; most remember nothing."""
+        if self.request.method != "swireasoning":
+            return []
+        swi = self.swireasoning
+        started = swi.reference is not None
+        reference = swi.reference if swi.reference is not None else 0.0
+        return [float(swi.mode == "latent"), reference, swi.age, swi.switches, float(started)]
+
     def step(self, logits: torch.Tensor, hidden: torch.Tensor | None = None) -> ThinkingStep:
         """The next step, from `logits` [V] (penalties and bias applied), before Cold Stop and the
         bound are asked. `hidden` [hidden]: what the output layer read (coconut_tf)."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
+
 from .steps import ThinkingStep
 
 SMALLEST = 2.0**-126
@@ -25,6 +27,12 @@ class Trace:
     None: it never thought."""
     finish: str
     """length or stop."""
+    fed: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
+    """[len(output_ids)] of [hidden]: the input embedding at the position of each output token."""
+    low: int = 0
+    """Cold Stop's count after the last thinking step."""
+    method_state: list[float] = field(default_factory=list)
+    """What the method remembers after the last thinking step."""
     token_margins: list[float] = field(repr=False)
     """[len(output_ids)]: largest minus second largest logit, at every step of the output."""
 
