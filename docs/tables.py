@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sglang_soft_evals import benchmarks
+
 from sglang_soft import methods
 from sglang_soft.hooks.registry import FIELDS
 from sglang_soft.server import cli, markdown
@@ -45,6 +47,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "hooks": cli.hooks_table,
     "formulas": formulas,
     "fields": fields,
+    "benchmarks": lambda: markdown.table(benchmarks.table()),
 }
 
 
@@ -55,7 +58,7 @@ def names(text: str) -> list[str]:
 
 def filled(text: str) -> str:
     """A page with its tables as they are now. Raises KeyError: there is no such table."""
-    return _TABLE.sub(lambda match: f"{match[1]}{TABLES[match[2]]()}\n{match[3]}", text)
+    return _TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", text)
 
 
 def gpu_figures() -> str:
