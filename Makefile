@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lint bench bench-gpu mutants model kernels-check bundle gpu-check eval compat clean
+.PHONY: run test test-fast test-full docs lint bench bench-gpu mutants model kernels-check bundle gpu-check eval compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -15,10 +15,18 @@ $(READY): requirements.lock pyproject.toml
 run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; ARGS="--port 30077" and any server flag
 	$(BIN)/python -m launch.demo $(ARGS)
 
-test: $(READY)  ## lint, then every test; needs no GPU
+test: $(READY)  ## lint, then what every change needs; needs no GPU
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-fast: $(READY)  ## tests that start no engine
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not engine and not slow and not clients" $(ARGS)
+
+test-full: $(READY)  ## every engine setup, then every mutant
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not clients" $(ARGS)
+	$(BIN)/python -m tests.mutants
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -38,7 +46,7 @@ bundle: $(READY)  ## offline bundle for a GPU host without network; HAVE=list of
 	$(BIN)/python -m launch.offline.bundle $(if $(HAVE),--have $(HAVE)) $(ARGS)
 
 mutants: $(READY)  ## break each promise on purpose; its test has to fail
-	$(BIN)/python tests/mutants.py
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 model: $(READY)  ## train the bundled model again
 	$(BIN)/python -m launch.toy_model
@@ -48,6 +56,9 @@ kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_
 
 eval: $(READY)  ## compare all methods on `arith` with the bundled model; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/sglang-soft eval run evals/runs/arith.toml $(ARGS)
+
+docs: $(READY)  ## the pages, in build/site; warnings fail
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 compat: $(READY)  ## engine tests on another SGLang release, in .venv-SGLANG: make compat SGLANG=0.5.22
 	test -n "$(SGLANG)"

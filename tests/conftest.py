@@ -1,13 +1,27 @@
-"""Shared fixtures. One engine serves many tests: pytest groups tests by the `engine` parameter they
-ask for."""
+"""Shared fixtures, and the tiers: which tests start an engine, and which run in one process.
+
+One engine serves many tests: pytest groups tests by the `engine` parameter that they ask for.
+"""
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engine.setups import SETUPS, EngineUnderTest, Setup
-from tests.models import tiny
+from tests import mutants
+from tests.engine import preloaded
+from tests.engine.setups import SETUPS, WITHOUT_PLUGIN, Setup
+
+if TYPE_CHECKING:
+    from tests.engine.under_test import EngineUnderTest
+
+PRELOADED = {"engine", "without_plugin"}
+"""Fixtures with an engine that is a fork of a process with SGLang imported."""
+SPAWNED = {"server"}
+"""Fixtures with a server that is started as a user starts it."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -16,28 +30,50 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore::UserWarning")
-
-
-ENGINE_FIXTURES = {"engine", "server", "without_plugin"}
-"""Fixtures that start a real SGLang engine or server."""
+    preloaded.owned_by_this_process()
+    mutants.apply(in_engine=False)
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts an engine, and what only `make test-full` runs; keep tests that share an
-    engine, or a module's fixtures, in one process."""
+    """Mark what starts an engine; keep tests that share an engine, a module's fixtures or the 20 s
+    that an import of SGLang takes in one process (pytest-xdist with --dist loadgroup)."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        callspec = getattr(item, "callspec", None)
-        setup = callspec.params.get("engine") if callspec else None
-        file = item.path.relative_to(item.config.rootpath).as_posix()
-        if ENGINE_FIXTURES & fixtures:
+        if fixtures & (PRELOADED | SPAWNED):
             item.add_marker("engine")
-        if setup in SETUPS and not SETUPS[setup].always:
-            item.add_marker("full")
-        item.add_marker(pytest.mark.xdist_group(f"engine {setup}" if setup else file))
-    # The longest first: two processes then end at about the same time.
-    items.sort(key=lambda item: item.get_closest_marker("engine") is None)
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(_group(item, fixtures)))
+    # The engines last: until then SGLang is imported (`pytest_collection_finish`).
+    items.sort(key=lambda item: bool(set(getattr(item, "fixturenames", ())) & PRELOADED))
+
+
+def _group(item: pytest.Item, fixtures: set[str]) -> str:
+    if "engine" in fixtures:
+        return f"engine {item.callspec.params['engine']}"  # type: ignore[attr-defined]
+    if fixtures & SPAWNED:
+        return "server"
+    return "sglang" if _imports_sglang(item.path) else item.path.as_posix()
+
+
+@cache
+def _imports_sglang(file: Path) -> bool:
+    text = file.read_text()
+    return "import sglang" in text or "from sglang." in text
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if any(PRELOADED & set(getattr(item, "fixturenames", ())) for item in session.items):
+        preloaded.start()
+
+
+@pytest.fixture(autouse=True)
+def only_marked_tests_start_an_engine(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere the plugin refuses its settings, and with it every engine and server."""
+    if not request.node.get_closest_marker("engine"):
+        monkeypatch.setenv("SGLANG_SOFT_MAX_K", "a test without the marker `engine`")
 
 
 @pytest.fixture(scope="session")
@@ -46,15 +82,37 @@ def model_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("models")
 
 
-@pytest.fixture(scope="session")
-def engine(request: pytest.FixtureRequest, model_dir) -> Iterator[EngineUnderTest]:
-    """A real SGLang engine. Parametrise indirectly with names of `tests.engine.setups.SETUPS`."""
-    setup: Setup = SETUPS[request.param]
-    under_test = EngineUnderTest(setup, tiny.build(setup.family, model_dir))
+def _run(setup: Setup, tmp_path_factory, model_dir) -> "Iterator[EngineUnderTest]":
+    from tests.engine.under_test import EngineUnderTest
+    from tests.models import tiny
+
+    log = tmp_path_factory.mktemp("engine") / "log"
+    under_test = EngineUnderTest(setup, tiny.build(setup.family, model_dir), log)
     try:
         yield under_test
     finally:
         under_test.shutdown()
+
+
+@pytest.fixture(scope="session")
+def engine(request: pytest.FixtureRequest, tmp_path_factory, model_dir):
+    """A real SGLang engine. Parametrise indirectly with names of `tests.engine.setups.SETUPS`."""
+    yield from _run(SETUPS[request.param], tmp_path_factory, model_dir)
+
+
+@pytest.fixture(scope="session")
+def without_plugin(tmp_path_factory, model_dir):
+    """An engine of the default setup with the CPU platform and without the plugin."""
+    yield from _run(WITHOUT_PLUGIN, tmp_path_factory, model_dir)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[str]:
+    """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
+    from sglang_soft.server.process import Server
+
+    with Server(log=tmp_path_factory.mktemp("server") / "log") as server:
+        yield server.url
 
 
 def on(*names: str, **kwargs) -> pytest.MarkDecorator:

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,14 +92,13 @@ class Session:
         saver = asyncio.create_task(self._keep_saving())
         loop, signals = asyncio.get_running_loop(), (signal.SIGINT, signal.SIGTERM)
         for number in signals:
-            loop.add_signal_handler(number, self._interrupt, workers)
+            loop.add_signal_handler(number, self._cancel, workers, "interrupted")
         try:
-            done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for worker in workers:
-                worker.cancel()  # those that go on after an error of another one
-            await asyncio.wait(workers)
+            done, rest = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
             for worker in done:
                 if not worker.cancelled() and (error := worker.exception()) is not None:
+                    self._cancel(rest, repr(error))
+                    await asyncio.gather(*rest, return_exceptions=True)
                     raise error
         finally:
             for number in signals:
@@ -108,8 +107,10 @@ class Session:
             self._progress.close()
             self._save()
 
-    def _interrupt(self, workers: list[asyncio.Task]) -> None:
-        self._stopped = self._stopped or "interrupted"
+    def _cancel(self, workers: Iterable[asyncio.Task], why: str) -> None:
+        # The text also stops a worker that loses its cancellation, as asyncio.wait_for allows
+        # before Python 3.12.
+        self._stopped = self._stopped or why
         for worker in workers:
             worker.cancel()
 

@@ -4,9 +4,9 @@ SGLang's `torch_native` backend runs one attention call a request; for a tiny mo
 a decode step. Here requests are padded into groups (`attention_metadata`), and grouped-query heads
 share their keys without repeats: the queries of one key/value head form the rows of one matrix.
 
-Beside what `torch_native` computes, the logit soft cap is applied and a hybrid sliding-window pool
-is read through its own slot numbers; `torch_native` does neither. What is not covered here goes to
-`torch_native`, with one warning.
+In addition to what `torch_native` computes, the logit soft cap is applied and a hybrid
+sliding-window pool is read through its own slot numbers; `torch_native` does neither. What is not
+covered here goes to `torch_native`, with one warning.
 
 Letters in shapes: T query tokens, H heads, H_kv key/value heads, G = H / H_kv, D / D_v key / value
 head_dim, and the n, Q, L of `attention_metadata.Group`.
@@ -77,7 +77,7 @@ class SoftCpuAttention:
         return self._forward(q, k, v, layer, forward_batch, save_kv_cache)
 
     def forward_extend(self, q, k, v, layer, forward_batch, save_kv_cache=True, **kwargs):
-        """As `forward_decode`, for one or more new tokens a request, behind a cached prefix or
+        """As `forward_decode`, for one or more new tokens a request, after a cached prefix or
         not."""
         if self._falls_back(layer, forward_batch, kwargs):
             return super().forward_extend(q, k, v, layer, forward_batch, save_kv_cache, **kwargs)
@@ -131,7 +131,7 @@ class SoftCpuAttention:
             heads=layer.tp_q_head_num,
             kv_heads=layer.tp_k_head_num,
             kv_width=layer.qk_head_dim + layer.v_head_dim,
-            causal=causal or decode,  # a decoded token is the last one: nothing lies behind it
+            causal=causal or decode,  # a decoded token is the last one: nothing comes after it
             window=window if window is not None and window > -1 else None,
             sliding_pool=sliding_pool,
         )

@@ -5,7 +5,7 @@ key/value heads, T query tokens of the forward. A *row* is a request's `req_pool
 an index of the KV pool.
 
 A decode step is one tile a request; a long prompt is cut into several tiles, so that no group
-exceeds the memory caps and so that a causal tile reads no key behind its own last query.
+exceeds the memory caps and so that a causal tile reads no key after its own last query.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class Tile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What tiles depend on beside the batch. Layers with equal shapes share their groups."""
+    """What tiles depend on, apart from the batch. Layers with equal shapes share their groups."""
 
     heads: int
     kv_heads: int

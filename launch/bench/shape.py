@@ -90,22 +90,32 @@ def step_files(root: Path) -> list[str]:
             "PYTHONPATH": f"{scratch / 'path'}{os.pathsep}{paths}",
         }
         command = [sys.executable, "-W", "ignore", "-c", script, json.dumps(arguments)]
-        done = subprocess.run(command, env=os.environ | env, capture_output=True, timeout=300, cwd=root)
+        done = subprocess.run(
+            command, env=os.environ | env, capture_output=True, timeout=300, cwd=root
+        )
         if not out.exists():
             raise RuntimeError(f"no decode step was seen:\n{done.stderr.decode()[-2000:]}")
         return out.read_text().splitlines()
+
+
+def _of_plugin(file: str) -> bool:
+    """Not the kernels, and not the CPU platform, which lay inside the plugin once."""
+    parts = Path(file).parts
+    return "sglang_soft" in parts and "cpu" not in parts and "sglang_soft_kernels" not in parts
 
 
 def figures(root: Path) -> dict[str, object]:
     product, tools = python_files(root, PRODUCT), python_files(root, TOOLS)
     texts = [f.read_text() for f in product]
     sizes = lines(product)
+    called = step_files(root)
     longest = product[sizes.index(max(sizes))].relative_to(root)
     return {
         "hooks registered with SGLang": registered_hooks(root),
         "attributes of ours on SGLang's objects": len(assigned_on_sglang(root)),
         "context variables": sum(len(re.findall(r"ContextVar\(", text)) for text in texts),
-        "files of ours that a decode step calls": len(step_files(root)),
+        "files that a decode step calls: plugin": sum(_of_plugin(f) for f in called),
+        "files that a decode step calls: kernels": sum("sglang_soft_kernels" in f for f in called),
         "product: files": len(product),
         "product: lines": sum(sizes),
         "product: median file, lines": statistics.median(sizes),

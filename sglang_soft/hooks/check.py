@@ -21,7 +21,7 @@ class LazyHook:
 
 
 def load(path: str) -> Callable:
-    """Our function behind `module:name` or `module:Class.name`."""
+    """Our function at `module:name` or `module:Class.name`."""
     return pkgutil.resolve_name(path)
 
 

@@ -1,4 +1,4 @@
-"""Thinking methods: one file each behind the interface of `base.py`, and the registry that every
+"""Thinking methods: one file each, with the interface of `base.py`, and the registry that every
 process fills alike.
 
 A method of one's own: subclass `Method`, call `register` when its module is imported, and name the

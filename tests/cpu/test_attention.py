@@ -1,7 +1,7 @@
 """`soft_cpu` against SGLang's `torch_native` on SGLang's own pools. No engine, no model.
 
 The pools are hostile: every slot that no request of the batch owns holds NaN, and so does the slot
-behind every unused entry of `req_to_token`. An output that read one of them is NaN.
+of every unused entry of `req_to_token`. An output that read one of them is NaN.
 """
 
 from itertools import pairwise
@@ -9,17 +9,24 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
-from sglang.srt.layers.radix_attention import AttentionType, RadixAttention
-from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
-from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
-from sglang.srt.model_executor.forward_batch_info import ForwardMode
 from sglang_soft_cpu import attention, attention_metadata
 from sglang_soft_cpu.attention_metadata import Shape, Span
 
 SLOTS = 4096
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 LENS = [1, 7, 200, 64, 33, 150, 2]  # of the cached prefix and the new tokens together
+
+
+@pytest.fixture(autouse=True, scope="module")
+def import_sglang():
+    """By the first test: it takes 20 s, which a run without these tests should not pay."""
+    global TorchNativeAttnBackend, AttentionType, RadixAttention, MHATokenToKVPool, ReqToTokenPool
+    global SWAKVPool, ForwardMode
+    from sglang.srt.layers.attention.torch_native_backend import TorchNativeAttnBackend
+    from sglang.srt.layers.radix_attention import AttentionType, RadixAttention
+    from sglang.srt.mem_cache.memory_pool import MHATokenToKVPool, ReqToTokenPool
+    from sglang.srt.mem_cache.swa_memory_pool import SWAKVPool
+    from sglang.srt.model_executor.forward_batch_info import ForwardMode
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -42,8 +49,8 @@ class World:
         g = torch.Generator().manual_seed(seed)
         self.layer, self.dtype = layer, dtype
         kwargs = dict(
-            page_size=1, dtype=dtype, head_num=layer.tp_k_head_num, head_dim=layer.qk_head_dim, device="cpu",
-            enable_memory_saver=False, v_head_dim=layer.v_head_dim,
+            page_size=1, dtype=dtype, head_num=layer.tp_k_head_num, head_dim=layer.qk_head_dim,
+            device="cpu", enable_memory_saver=False, v_head_dim=layer.v_head_dim,
         )  # fmt: skip
         if slide_by is None:
             pool = MHATokenToKVPool(size=SLOTS, layer_num=1, **kwargs)
@@ -79,7 +86,8 @@ class World:
         tokens = sum(q_lens)
         self.batch = SimpleNamespace(
             forward_mode=ForwardMode.EXTEND, req_pool_indices=row_ids, encoder_lens=None,
-            seq_lens=torch.tensor(prefix_lens) + torch.tensor(q_lens), out_cache_loc=torch.cat(out_cache_loc),
+            seq_lens=torch.tensor(prefix_lens) + torch.tensor(q_lens),
+            out_cache_loc=torch.cat(out_cache_loc),
             extend_prefix_lens=torch.tensor(prefix_lens), extend_seq_lens=torch.tensor(q_lens),
         )  # fmt: skip
         self.q, self.k, self.v = (

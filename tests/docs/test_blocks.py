@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from sglang_soft.server.process import Server
 from tests.docs.blocks import ADDRESS, CODE, ROOT, TEXT, Block, every, read, same_output
 
 BLOCKS = every()
@@ -92,18 +91,9 @@ def test_block(block, tmp_path):
         assert output, f"{block.where} printed nothing"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The bundled model, as `make run` serves it."""
-    log = tmp_path_factory.mktemp("server") / "log"
-    with Server(["--log-level", "warning"], log=log) as running:
-        yield running
-
-
-@pytest.mark.engine
 @pytest.mark.parametrize("block", ASKING, ids=where)
 def test_block_that_asks_a_server(block, tmp_path, server):
-    output = run(block, tmp_path, server.url.removeprefix("http://"))
+    output = run(block, tmp_path, server.removeprefix("http://"))
     if "43*34" in block.text:
         assert "1462" in output, f"{block.where}: the answer to 43*34 is not in {output!r}"
     assert '"error"' not in output, f"{block.where}: {output}"

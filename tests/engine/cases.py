@@ -1,17 +1,13 @@
-"""Requests of the trace tests: each as an engine is asked and as the oracle is asked."""
+"""Requests of the trace tests."""
 
 from dataclasses import dataclass, field
-
-from tests.engine.setups import EngineUnderTest
-from tests.models import tiny
-from tests.oracle import Concept, Observed, Request, Trace, run
 
 ANSWER = {"temperature": 0.0, "ignore_eos": True}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A request. `soft` holds keys of `soft_thinking`; None: a hard request."""
+    """A request. `soft` holds keys of `soft_thinking`; None: a discrete request."""
 
     name: str
     prompt: str
@@ -30,8 +26,8 @@ CASES: tuple[Case, ...] = (
     Case("soft, chat", "chat", SOFT | {"max_topk": 5}),
     Case("soft, wide and unfiltered", "again", {"temperature": 1.0, "max_topk": 20}),
     Case("soft, short", "tiny", SOFT | {"max_topk": 15, "temperature": 0.9}),
-    Case("soft, bound", "sum", SOFT | {"max_thinking_tokens": 12}),
-    Case("soft, bound 0", "chat", SOFT | {"max_thinking_tokens": 0}, max_new_tokens=16),
+    Case("soft, limit", "sum", SOFT | {"max_thinking_tokens": 12}),
+    Case("soft, limit 0", "chat", SOFT | {"max_thinking_tokens": 0}, max_new_tokens=16),
     Case("soft, cold stop", "digits", SOFT | COLD),
     Case("soft, cold stop, long", "long", SOFT | COLD),
     Case(
@@ -43,9 +39,9 @@ CASES: tuple[Case, ...] = (
     Case("never thinks", "plain", SOFT),
     Case("closed block", "closed", SOFT),
     Case("opens its own block", "opens", SOFT, max_new_tokens=60),
-    Case("hard", "sum", None),
-    Case("hard, long", "long", None),
-    Case("hard, plain", "plain", None),
+    Case("discrete", "sum", None),
+    Case("discrete, long", "long", None),
+    Case("discrete, plain", "plain", None),
 )
 
 
@@ -58,56 +54,6 @@ def sampling_params(case: Case, **soft) -> dict:
     return params
 
 
-_ORACLE: dict[tuple, Trace] = {}
-
-
-def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
-    """The case as the oracle is asked."""
-    soft = {key: value for key, value in (case.soft or {}).items() if key != "return_concepts"}
-    tau = soft.pop("cold_stop_entropy", None)
-    defaults = {
-        "method": "soft",
-        "temperature": 0.0,
-        "top_k": -1,
-        "top_p": 1.0,
-        "min_p": 0.0,
-        "seed": case.seed,
-    }
-    if case.soft is None:
-        defaults["method"] = "hard"
-    return Request(
-        think_start_id=under_test.token_id("<think>"),
-        think_end_id=under_test.token_id("</think>"),
-        max_new_tokens=case.max_new_tokens,
-        cold_stop_threshold=tau,
-        **(defaults | soft),
-    )
-
-
-def expected(under_test: EngineUnderTest, case: Case) -> Trace:
-    """What the oracle says; computed once for each model and case."""
-    key = (under_test.setup.family, case.name)
-    if key not in _ORACLE:
-        _ORACLE[key] = run(
-            under_test.hf_model, prompt_ids(under_test, case), oracle_request(under_test, case)
-        )
-    return _ORACLE[key]
-
-
-def prompt_ids(under_test: EngineUnderTest, case: Case) -> list[int]:
-    return tiny.prompt_ids(under_test.tokenizer, case.prompt)
-
-
-def observed(out: dict) -> Observed:
-    """An engine's answer as plain data."""
-    soft = out["meta_info"].get("soft_thinking", {})
-    columns = soft.get("trace", {"ids": [], "weights": [], "entropy": []})
-    return Observed(
-        output_ids=out["output_ids"],
-        concepts=[
-            Concept(*step) for step in zip(columns["ids"], columns["weights"], columns["entropy"])
-        ],
-        thinking_tokens=soft.get("thinking_tokens", 0),
-        ended=soft.get("thinking_finish_reason"),
-        finish=out["meta_info"]["finish_reason"]["type"],
-    )
+def by_name(name: str) -> Case:
+    (case,) = (c for c in CASES if c.name == name)
+    return case

@@ -24,7 +24,7 @@ METHOD_CASES: tuple[Case, ...] = (
     case("cold stop", "soft_gumbel", "digits", 2**62 + 3, gumbel_temperature=0.9, **COLD),
     case("plain", "soft_dirichlet", "long", 5, dirichlet_gamma=4.0),
     case(
-        "bound",
+        "limit",
         "soft_dirichlet",
         "chat",
         6,
@@ -50,11 +50,11 @@ METHOD_CASES: tuple[Case, ...] = (
         temperature=1.2,
     ),
     case("switches", "swireasoning", "sum", 14, **SWI),
-    case("concludes", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
+    case("ends it", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),
     case("greedy", "soft_noise", "chat", 17, noise_scale=0.1, temperature=0.0),
     case("plain", "coconut_tf", "sum"),
-    case("bound", "coconut_tf", "chat", max_thinking_tokens=7),
-    Case("hard beside them", "sum", None),
+    case("limit", "coconut_tf", "chat", max_thinking_tokens=7),
+    Case("discrete next to them", "sum", None),
 )
 """No more than an engine under test runs at once: a batch of all of them is one batch."""

@@ -4,23 +4,18 @@ temperature."""
 import pytest
 
 from tests.conftest import on
-from tests.engine.cases import CASES, Case, prompt_ids, sampling_params
-
-
-def by_name(name: str) -> Case:
-    return next(c for c in CASES if c.name == name)
+from tests.engine.asking import ask
+from tests.engine.cases import by_name
 
 
 @on("default")
 @pytest.mark.parametrize(
-    "name", ["soft, bound", "soft, cold stop", "soft, long prompt", "greedy thinking"]
+    "name", ["soft, limit", "soft, cold stop", "soft, long prompt", "greedy thinking"]
 )
 def test_logprobs_name_the_emitted_tokens(engine, name):
     case = by_name(name)
-    plain = engine.generate([prompt_ids(engine, case)], [sampling_params(case)])[0]
-    (out,) = engine.generate(
-        [prompt_ids(engine, case)], [sampling_params(case)], return_logprob=True
-    )
+    (plain,) = ask(engine, [case])
+    (out,) = ask(engine, [case], return_logprob=True)
     assert out["output_ids"] == plain["output_ids"], "asking for logprobs changed the trace"
     logprobs = out["meta_info"]["output_token_logprobs"]
     assert [token for _, token, _ in logprobs] == out["output_ids"]
@@ -29,10 +24,7 @@ def test_logprobs_name_the_emitted_tokens(engine, name):
 
 @on("default")
 def test_a_forced_think_end_is_as_improbable_as_it_was(engine):
-    case = by_name("soft, bound 0")
-    (out,) = engine.generate(
-        [prompt_ids(engine, case)], [sampling_params(case)], return_logprob=True, top_logprobs_num=1
-    )
+    (out,) = ask(engine, [by_name("soft, limit 0")], return_logprob=True, top_logprobs_num=1)
     info = out["meta_info"]
     at = info["soft_thinking"]["thinking_tokens"]
     assert info["soft_thinking"]["thinking_finish_reason"] == "max_thinking_tokens"

@@ -1,25 +1,16 @@
 """The HTTP server as a user starts it: the bundled model, every endpoint, and what is refused."""
 
 import json
-from collections.abc import Iterator
 
 import openai
 import pytest
 import requests
 
 from sglang_soft import methods
-from sglang_soft.server.process import Server
 from tests.engine.malformed import MALFORMED
 
 QUESTION = [{"role": "user", "content": "What is 43*34?"}]
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[str]:
-    """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
-    with Server(log=tmp_path_factory.mktemp("server") / "log") as server:
-        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
-import sglang as sgl
 
 from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.server.process import Server
 from tests.engine.test_server import PROMPT, QUESTION
-
-
-@sgl.function
-def multiply(s, prompt: str):
-    s += prompt
-    s += sgl.gen("thinking", max_tokens=200, temperature=0.6, stop="</think>")
-    s += "</think>\n" + sgl.gen("answer", max_tokens=16, temperature=0.0)
 
 
 def method_of_the_docs() -> str:
@@ -49,7 +41,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         ]
         assert soft["thinking_tokens"] > 10 and max(map(len, soft["trace"]["ids"])) == 5
 
-        state = multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))
+        state = run_frontend_program(base)
         assert "1462" in state["answer"] and state["thinking"]
         info = state.get_meta_info("thinking")["soft_thinking"]
         assert info["thinking_tokens"] > 10 and info["thinking_finish_reason"] == "stop_token"
@@ -57,8 +49,8 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         off = body | {
             "sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}
         }
-        hard = requests.post(f"{base}/generate", json=off, timeout=120).json()
-        assert "soft_thinking" not in hard["meta_info"]
+        discrete = requests.post(f"{base}/generate", json=off, timeout=120).json()
+        assert "soft_thinking" not in discrete["meta_info"]
 
         own = {"method": "tempered", "tempered_share": 0.3, "temperature": 1.0}
         body["sampling_params"]["custom_params"] = {"soft_thinking": own}
@@ -82,3 +74,16 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         chat["custom_params"]["soft_thinking"] = {"method": "coconut_tf"}
         refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
         assert refused.status_code == 400 and "soft-max-vector-mb" in refused.text
+
+
+def run_frontend_program(base: str):
+    """The state of a program in SGLang's frontend language, whose `gen` has no custom_params."""
+    import sglang as sgl
+
+    @sgl.function
+    def multiply(s, prompt: str):
+        s += prompt
+        s += sgl.gen("thinking", max_tokens=200, temperature=0.6, stop="</think>")
+        s += "</think>\n" + sgl.gen("answer", max_tokens=16, temperature=0.0)
+
+    return multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))

@@ -1,16 +1,7 @@
 import pytest
-from sglang_soft_evals import agreement, report, server
-from sglang_soft_evals.config import Server
+from sglang_soft_evals import agreement, report
 
 from tests.evals.synthetic import Synthetic
-
-
-@pytest.fixture(scope="session")
-def arith_server(tmp_path_factory):
-    """Address of a server with the toy model, shared by every test that needs one."""
-    log = tmp_path_factory.mktemp("arith") / "server.log"
-    with server.running(Server(model="bundled"), log) as base_url:
-        yield base_url
 
 
 @pytest.fixture(scope="session")

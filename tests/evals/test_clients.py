@@ -68,22 +68,22 @@ def run_lm_eval(
     )
 
 
-def test_lm_eval(arith_server, lm_eval, questions):
-    done = run_lm_eval(lm_eval, arith_server, questions.parent, "{'max_topk': 10}")
+def test_lm_eval(server, lm_eval, questions):
+    done = run_lm_eval(lm_eval, server, questions.parent, "{'max_topk': 10}")
     print(done.stdout)
     assert done.returncode == 0, done.stderr
     (results,) = (questions.parent / "out").rglob("results*.json")
     scores = json.loads(results.read_text())["results"]["sglang_soft_arith"]
     assert scores["exact_match,last-integer"] >= 0.8
     # That the parameters arrive shows in what the server refuses.
-    refused = run_lm_eval(lm_eval, arith_server, questions.parent, "{'max_topk': 99}")
+    refused = run_lm_eval(lm_eval, server, questions.parent, "{'max_topk': 99}")
     assert (
         "soft_thinking.max_topk is out of range (allowed: [1, 32]"
         in refused.stdout + refused.stderr
     )
 
 
-def test_bench_serving(arith_server, questions):
+def test_bench_serving(server, questions):
     tokens = {}
     for name, soft in (("discrete", False), ("soft", {"max_topk": 10}), ("cold stop", COLD_STOP)):
         extra = {"custom_params": {"soft_thinking": soft}, "top_k": 30}
@@ -98,7 +98,7 @@ def test_bench_serving(arith_server, questions):
         ]
         command += [
             "--base-url",
-            arith_server,
+            server,
             "--model",
             str(BUNDLED_MODEL),
             "--dataset-name",

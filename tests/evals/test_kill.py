@@ -8,21 +8,19 @@ import sys
 import time
 
 import orjson
-import pytest
 from sglang_soft_evals import benchmarks, loading, run, runfile
 
 from tests.evals.runs import keys, raw, samples
 
-pytestmark = pytest.mark.engine
 QUESTIONS, SAMPLES, KILLS = 20, 4, 5
 TOTAL = QUESTIONS * SAMPLES * 3
 
 
-def test_killed_five_times_and_resumed(arith_server, tmp_path):
+def test_killed_five_times_and_resumed(server, tmp_path):
     # Other moments every time; what must hold does not depend on them.
     rng = random.Random(time.time_ns())
     file, out = tmp_path / "arith.yaml", tmp_path / "out"
-    file.write_bytes(orjson.dumps(raw(arith_server, questions=QUESTIONS, samples=SAMPLES)))
+    file.write_bytes(orjson.dumps(raw(server, questions=QUESTIONS, samples=SAMPLES)))
     command = [sys.executable, "-m", "sglang_soft_evals", "run", str(file)]
     command += ["--out", str(out), "--no-report"]
     path, seen, torn = out / "samples.jsonl", [], 0

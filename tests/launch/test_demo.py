@@ -43,6 +43,7 @@ def test_another_host_is_refused():
 
 
 @pytest.mark.engine
+@pytest.mark.full
 def test_the_demo_with_the_real_server():
     """Arguments pass through, and the server is gone afterwards."""
     with socket.socket() as probe:

@@ -1,4 +1,4 @@
-"""What a model is fed: rows of its embedding table, mixtures of them, vectors in their place."""
+"""What a model is fed: rows of its embedding table, mixtures of them, and offsets of a mixture."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ def embed_tokens(model, ids: Sequence[int]) -> torch.Tensor:
 
 
 def embed_mixture(
-    model, ids: Sequence[int], weights: Sequence[float], vector: torch.Tensor | None = None
+    model, ids: Sequence[int], weights: Sequence[float], offset: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """[1, hidden]: sum of weights[k] * E[ids[k]], plus `vector` [hidden], then the model's own
+    """[1, hidden]: sum of weights[k] * E[ids[k]], plus `offset` [hidden], then the model's own
     scaling of embeddings, if it has one.
 
     In transformers 5 Gemma's scaling is inside its embedding module, and `inputs_embeds` are taken
@@ -23,8 +23,8 @@ def embed_mixture(
     table = module.weight
     index = torch.tensor(ids, dtype=torch.long)
     mixture = torch.tensor(weights, dtype=table.dtype) @ table[index]
-    if vector is not None:
-        mixture = mixture + vector.to(table.dtype)
+    if offset is not None:
+        mixture = mixture + offset.to(table.dtype)
     scale = getattr(module, "embed_scale", None)
     if scale is not None:
         mixture = mixture * scale.to(table.dtype)
@@ -48,7 +48,7 @@ class LastHidden:
 
     def __init__(self, model):
         self.layer = model.get_output_embeddings()
-        self.vector: torch.Tensor | None = None
+        self.value: torch.Tensor | None = None
 
     def __enter__(self) -> "LastHidden":
         self.hook = self.layer.register_forward_pre_hook(self._keep)
@@ -58,4 +58,4 @@ class LastHidden:
         self.hook.remove()
 
     def _keep(self, layer, inputs) -> None:
-        self.vector = inputs[0][0, -1].clone()
+        self.value = inputs[0][0, -1].clone()

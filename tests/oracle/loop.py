@@ -45,7 +45,7 @@ def _generate(
         logits = adjust(out.logits[0, -1], prompt_ids, output_ids, request)
         token_margins.append(argmax_margin(logits))
         if phase == "thinking":
-            step = thinking.step(logits, hidden and hidden.vector)
+            step = thinking.step(logits, hidden and hidden.value)
             low = count_low(step, low, request)
             ended = why_think_end(step, len(steps), low, request)
             if ended:
@@ -56,7 +56,7 @@ def _generate(
             first_step = len(output_ids) if first_step is None else first_step
             steps.append(step)
             token = step.token
-            fed = embed_mixture(model, step.ids, step.weights, step.vector)
+            fed = embed_mixture(model, step.ids, step.weights, step.offset)
         else:
             token = argmax(logits)
             if phase == "before" and token == request.think_start_id:
@@ -86,8 +86,8 @@ def _generate(
 def first_phase(
     prompt_ids: Sequence[int], request: Request
 ) -> Literal["before", "thinking", "answer"]:
-    """thinking: the prompt ends inside an open think block. A hard request has an answer only."""
-    if request.method == "hard":
+    """thinking: the prompt ends inside an open think block. A discrete request has an answer only."""
+    if request.method == "discrete":
         return "answer"
     start, end = (
         max((i for i, t in enumerate(prompt_ids) if t == marker), default=-1)

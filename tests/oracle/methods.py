@@ -2,7 +2,7 @@
 time.
 
 `c` holds p, q and q_n of the step, `noise` its noise. K is `max_topk`. Each returns what is fed
-(ids, weights, largest weight first), the readable token, the entropy, and how close its decisions
+(ids, weights, largest weight first), the output token, the entropy, and how close its decisions
 were. `swireasoning` has a file of its own.
 """
 
@@ -25,11 +25,11 @@ def step_of(
     ids: Sequence[int],
     weights: Sequence[float],
     margins: dict[str, float],
-    readable: int | None = None,
+    token: int | None = None,
 ) -> ThinkingStep:
-    """`readable` None: the first slot after sorting."""
+    """token None: the first slot after sorting."""
     ids, weights = listed(ids, weights)
-    token = ids[0] if readable is None else readable
+    token = ids[0] if token is None else token
     return ThinkingStep(token=token, ids=ids, weights=weights, entropy=c.entropy, margins=margins)
 
 
@@ -81,7 +81,7 @@ def moi(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
     weights = [(h * p + (beta + 1 - h) * (i == y)) / (beta + 1) for i, p in enumerate(q)]
     order = smallest_gap([math.log(w) for w in listed(ids, weights)[1]])
     margins = closest(c.drawn(y, margin, request.max_topk), c.as_set(request.max_topk), order)
-    return step_of(c, ids, weights, margins, readable=ids[y])
+    return step_of(c, ids, weights, margins, token=ids[y])
 
 
 def multiplex(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
@@ -122,9 +122,9 @@ def selar(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
     h = normalised_entropy(q, request.max_topk)
     if h > request.selar_threshold:
         weights = [(1 + h) * p - h * (i == 0) for i, p in enumerate(q)]
-        beside = {"order": min(abs(w - weights[0]) for w in weights[1:]), "zero": abs(weights[0])}
-        margins = closest(c.in_order(request.max_topk), beside)
-        step = step_of(c, ids, weights, margins, readable=ids[0])
+        apart = {"order": min(abs(w - weights[0]) for w in weights[1:]), "zero": abs(weights[0])}
+        margins = closest(c.in_order(request.max_topk), apart)
+        step = step_of(c, ids, weights, margins, token=ids[0])
     else:
         step = cot(c, request, noise)
     if not c.greedy:
@@ -138,7 +138,7 @@ def soft_noise(
     """q_K plus sigma * N(0, 1) in each of `size` components, sigma = noise_scale * `rms` of the
     embedding table. arXiv 2509.19170."""
     step = soft(c, request, noise)
-    return with_vector(
+    return with_offset(
         step, torch.tensor(noise.vector(size, request.noise_scale * rms), dtype=torch.float64)
     )
 
@@ -147,7 +147,7 @@ def coconut_tf(c: Candidates, request: Request, hidden: torch.Tensor) -> Thinkin
     """The last hidden state [hidden] in place of a row of the table. An ablation in arXiv
     2505.15778; the original is 2412.06769."""
     argmax = {"argmax": c.in_order(1)["argmax"]}
-    return with_vector(step_of(c, [], [], argmax, readable=c.ids[0]), hidden)
+    return with_offset(step_of(c, [], [], argmax, token=c.ids[0]), hidden)
 
 
 STATELESS: dict[str, Callable[[Candidates, Request, Noise], ThinkingStep]] = {
@@ -168,5 +168,5 @@ def normalised_entropy(q: Sequence[float], most: int) -> float:
     return -math.fsum(p * math.log(p) for p in q) / math.log(most) if most > 1 else 0.0
 
 
-def with_vector(step: ThinkingStep, vector: torch.Tensor) -> ThinkingStep:
-    return replace(step, vector=vector)
+def with_offset(step: ThinkingStep, offset: torch.Tensor) -> ThinkingStep:
+    return replace(step, offset=offset)

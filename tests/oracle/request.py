@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 NEEDS: dict[str, tuple[str, ...]] = {
-    "hard": (),
+    "discrete": (),
     "soft": (),
     "cot": ("seed",),
     "soft_gumbel": ("seed", "gumbel_temperature"),
@@ -20,12 +20,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "soft_noise": ("seed", "noise_scale"),
     "coconut_tf": (),
 }
-"""The methods, and the fields that each needs besides those of all thinking."""
+"""The methods, and the fields that each needs in addition to those of all thinking."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a client asks for. The answer, and everything of a hard request, is decoded greedily."""
+    """What a client asks for. The answer, and everything of a discrete request, is decoded greedily."""
 
     think_start_id: int
     think_end_id: int
@@ -35,7 +35,7 @@ class Request:
     eos_ids: frozenset[int] = frozenset()
     """EOS and stop tokens; empty: ignore_eos."""
 
-    # all thinking (every method but hard); temperature 0: the filter leaves the argmax alone
+    # all thinking (every method but discrete); temperature 0: the filter leaves the argmax alone
     max_topk: int = 10
     temperature: float = 0.6
     top_k: int = 30
@@ -71,7 +71,7 @@ class Request:
     penalty_history: Literal["output", "overlap"] = "output"
     """Which tokens the penalties count at output step i (SGLang 0.5.23,
     `ScheduleBatch.cumulate_penalty_output_tokens`): "output", overlap schedule off: the i tokens
-    before it. "overlap": one behind, the last prompt token and the first i - 1 outputs (nothing at
+    before it. "overlap": late by one, the last prompt token and the first i - 1 outputs (nothing at
     step 0)."""
     retracted_at: Sequence[int] = ()
     """Output steps that a re-prefill after a retraction computed. SGLang counts penalties anew from

@@ -13,22 +13,22 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class ThinkingStep:
-    """One concept token: what is fed, sum of weights[k] * E[ids[k]] plus `vector`, and what is
-    read. `ids` and `weights` hold the used slots only, largest weight first."""
+    """One concept token: what is fed, sum of weights[k] * E[ids[k]] plus `offset`, and the
+    output token. `ids` and `weights` hold the used slots only, largest weight first."""
 
     token: int
-    """The readable one. Not always the first slot."""
+    """The output token. Not always the first slot."""
     ids: list[int]
     weights: list[float]
     entropy: float
     """Nats, over the whole vocabulary, after temperature and before the filter."""
-    vector: torch.Tensor | None = field(default=None, compare=False, repr=False)
+    offset: torch.Tensor | None = field(default=None, compare=False, repr=False)
     """[hidden] added to the mixture, before the model's own scaling of embeddings."""
     concludes: bool = False
     """The method itself wants the thinking to end here."""
     forced: str | None = None
-    """None, "method", "cold_stop" or "max_thinking_tokens": why think-end was put in place of what the logits
-    said."""
+    """None, "method", "cold_stop" or "max_thinking_tokens": why think-end was put in place of what
+    the logits said."""
     margins: dict[str, float] = field(default_factory=dict)
     """How far each decision was from going the other way: see `margins`."""
 
@@ -96,7 +96,7 @@ def think_end_step(step: ThinkingStep, think_end_id: int, forced: str | None) ->
     """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy
     stays."""
     return replace(
-        step, token=think_end_id, ids=[think_end_id], weights=[1.0], vector=None, forced=forced
+        step, token=think_end_id, ids=[think_end_id], weights=[1.0], offset=None, forced=forced
     )
 
 

@@ -62,7 +62,7 @@ def test_unused_slots_and_rounding_are_ignored(pair):
         (
             lambda o: replace(o, ended="cold_stop"),
             None,
-            "ended: engine 'cold_stop', oracle 'think_end'",
+            "ended: engine 'cold_stop', oracle 'stop_token'",
         ),
         (lambda o: replace(o, finish="length"), None, "finish: engine 'length', oracle 'stop'"),
     ],
@@ -133,7 +133,7 @@ def test_wrong_negative_weights_and_ids_are_detected():
 
 
 def test_a_concept_without_slots():
-    """coconut_tf: nothing but the readable token and the entropy can be compared."""
+    """coconut_tf: nothing but the output token and the entropy can be compared."""
     trace, _ = ask(TWO, method="coconut_tf", max_new_tokens=2)
     right = Observed.of(trace)
     assert compare(right, trace) is None

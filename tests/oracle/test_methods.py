@@ -45,10 +45,10 @@ def step(method: str, noise: dict | Noise = {}, logits: torch.Tensor = HALVES, *
     return STATELESS[method](Candidates(logits, asked), asked, noise)
 
 
-def check(found, ids: list[int], weights: list[float], readable: int) -> None:
+def check(found, ids: list[int], weights: list[float], token: int) -> None:
     assert found.ids == ids
     assert found.weights == pytest.approx(weights, abs=1e-6)
-    assert found.token == readable
+    assert found.token == token
 
 
 def draws(*uniforms: float) -> dict[tuple[int, int], float]:
@@ -70,7 +70,7 @@ def test_cot_draws_from_all_of_q(changes, u, token):
 
 
 def test_cot_margins():
-    """The draw, and the ranks beside the drawn one; the cuts of the filter too, for they move the
+    """The draw, and the ranks next to the drawn one; the cuts of the filter too, for they move the
     boundaries."""
     found = step("cot", draws(0.6), top_p=0.9, min_p=0.1)
     assert found.margins["draw"] == pytest.approx(0.1)
@@ -103,7 +103,7 @@ def gumbels(**values: float) -> dict[tuple[int, int], float]:
 def test_gumbel_reorders(t, power):
     a, b = (2 / 3) ** power, (math.e**2 / 3) ** power
     found = step("soft_gumbel", gumbels(t0=2.0, t1=0.0), max_topk=2, gumbel_temperature=t)
-    check(found, [0, 1], [b / (a + b), a / (a + b)], readable=0)
+    check(found, [0, 1], [b / (a + b), a / (a + b)], token=0)
     assert found.margins["order"] == pytest.approx(2 - LOG2, abs=1e-6)
     assert found.margins["cut"] == pytest.approx(LOG2, abs=1e-6)
     assert "argmax" not in found.margins
@@ -111,7 +111,7 @@ def test_gumbel_reorders(t, power):
 
 def test_gumbel_slots_below_float32_are_unused():
     found = step("soft_gumbel", gumbels(t0=2.0, t1=0.0), max_topk=2, gumbel_temperature=0.01)
-    check(found, [0], [1.0], readable=0)
+    check(found, [0], [1.0], token=0)
     assert "order" not in found.margins
 
 
@@ -133,7 +133,7 @@ def test_dirichlet(boost, ids, weights):
         max_topk=2,
         dirichlet_gamma=2.0,
     )
-    check(found, ids, weights, readable=ids[0])
+    check(found, ids, weights, token=ids[0])
     assert found.margins["gamma"] == pytest.approx(math.log(2))
     slopes = 1 + 3 / 4 * math.log(16) + 3 / 2 * math.log(1 / boost[1])
     assert found.margins["order"] == pytest.approx(
@@ -143,7 +143,7 @@ def test_dirichlet(boost, ids, weights):
 
 def test_dirichlet_of_one_candidate():
     found = step("soft_dirichlet", Noise(1, 0), max_topk=1)
-    check(found, [1], [1.0], readable=1)
+    check(found, [1], [1.0], token=1)
     assert set(found.margins) == {"cut"}
 
 
@@ -154,7 +154,7 @@ def test_dirichlet_of_one_candidate():
 def test_moi():
     """h = 1.75 log 2 / log 4 = 0.875; y = token 0: (0.875 / 4 + 1.125) / 2."""
     found = step("moi", draws(0.6))
-    check(found, [0, 1, 2, 3], [0.671875, 0.21875, 0.0546875, 0.0546875], readable=0)
+    check(found, [0, 1, 2, 3], [0.671875, 0.21875, 0.0546875, 0.0546875], token=0)
     assert found.margins["draw"] == pytest.approx(0.1)
     assert found.margins["order"] == pytest.approx(0.0, abs=1e-6)
 
@@ -164,15 +164,15 @@ def test_moi_where_the_drawn_token_is_not_the_largest():
         step("moi", draws(0.9), moi_beta=0.0),
         [1, 3, 0, 2],
         [0.4375, 0.234375, 0.21875, 0.109375],
-        readable=3,
+        token=3,
     )
 
 
 def test_moi_normalises_its_entropy_by_max_topk_not_by_the_candidates():
     h = (math.log(3) - LOG2 * 2 / 3) / math.log(4)
     weights = [(h * 2 / 3 + 2 - h) / 2, h / 3 / 2]
-    check(step("moi", draws(0.5), top_k=2), [1, 0], weights, readable=1)
-    check(step("moi", draws(0.5), max_topk=1), [1], [1.0], readable=1)
+    check(step("moi", draws(0.5), top_k=2), [1, 0], weights, token=1)
+    check(step("moi", draws(0.5), max_topk=1), [1], [1.0], token=1)
 
 
 # --- multiplex, average
@@ -193,7 +193,7 @@ def test_moi_normalises_its_entropy_by_max_topk_not_by_the_candidates():
 def test_multiplex_merges_duplicates(weighting, uniforms, ids, weights):
     """From all of q, whatever K; equal weights in the order of q."""
     found = step("multiplex", draws(*uniforms), max_topk=3, multiplex_weighting=weighting)
-    check(found, ids, weights, readable=ids[0])
+    check(found, ids, weights, token=ids[0])
 
 
 def test_multiplex_margin_is_of_its_closest_draw():
@@ -203,11 +203,11 @@ def test_multiplex_margin_is_of_its_closest_draw():
 
 
 def test_average():
-    check(step("average", max_topk=3), [1, 0, 2], [1 / 3] * 3, readable=1)
-    check(step("average", top_k=2), [1, 0], [1 / 2] * 2, readable=1)
+    check(step("average", max_topk=3), [1, 0, 2], [1 / 3] * 3, token=1)
+    check(step("average", top_k=2), [1, 0], [1 / 2] * 2, token=1)
     masked = torch.tensor([0.0, -math.inf, 1.0, -math.inf])
     check(
-        step("average", logits=masked), [2, 0], [1 / 2] * 2, readable=2
+        step("average", logits=masked), [2, 0], [1 / 2] * 2, token=2
     )  # a masked token is no entry of q
 
 
@@ -216,49 +216,49 @@ def test_average():
 
 
 def test_thinkrouter():
-    check(step("thinkrouter", max_topk=2, router_threshold=0.4), [1, 0], [2 / 3, 1 / 3], readable=1)
+    check(step("thinkrouter", max_topk=2, router_threshold=0.4), [1, 0], [2 / 3, 1 / 3], token=1)
     found = step("thinkrouter", draws(0.8), max_topk=2, router_threshold=0.6)
-    check(found, [2], [1.0], readable=2)
+    check(found, [2], [1.0], token=2)
     assert found.margins["gate"] == pytest.approx(0.1, abs=1e-6)
     found = step(
         "thinkrouter", draws(0.8), top_k=1, router_threshold=0.6
     )  # p, not q, which is 1 here
     assert found.margins["gate"] == pytest.approx(0.1, abs=1e-6) and "draw" in found.margins
     check(
-        step("thinkrouter", logits=torch.zeros(2)), [0, 1], [0.5, 0.5], readable=0
+        step("thinkrouter", logits=torch.zeros(2)), [0, 1], [0.5, 0.5], token=0
     )  # at the threshold: soft
 
 
 def test_selar():
     """h = 0.875: w = 1.875 q - 0.875 at the first."""
     found = step("selar")
-    check(found, [0, 2, 3, 1], [0.46875, 0.234375, 0.234375, 0.0625], readable=1)
+    check(found, [0, 2, 3, 1], [0.46875, 0.234375, 0.234375, 0.0625], token=1)
     assert found.margins["gate"] == pytest.approx(0.375, abs=1e-6)
     assert found.margins["zero"] == pytest.approx(0.0625, abs=1e-6)
 
 
 def test_selar_negative_weight():
     found = step("selar", logits=FLAT)
-    check(found, [1, 2, 3, 0], [0.5, 0.5, 0.5, -0.5], readable=0)
+    check(found, [1, 2, 3, 0], [0.5, 0.5, 0.5, -0.5], token=0)
     assert sum(found.weights) == pytest.approx(1.0)
 
 
 def test_selar_weight_of_zero_is_unused():
     found = step("selar", logits=torch.zeros(2), max_topk=2)
-    check(found, [1], [1.0], readable=0)
+    check(found, [1], [1.0], token=0)
     assert found.margins["zero"] == 0.0
 
 
 def test_selar_discrete():
-    check(step("selar", draws(0.8), selar_threshold=0.9), [2], [1.0], readable=2)
+    check(step("selar", draws(0.8), selar_threshold=0.9), [2], [1.0], token=2)
     check(
-        step("selar", draws(0.6), logits=FLAT, selar_threshold=1.0), [2], [1.0], readable=2
+        step("selar", draws(0.6), logits=FLAT, selar_threshold=1.0), [2], [1.0], token=2
     )  # not above it
-    check(step("selar", draws(0.9), max_topk=1, selar_threshold=0.0), [3], [1.0], readable=3)
+    check(step("selar", draws(0.9), max_topk=1, selar_threshold=0.0), [3], [1.0], token=3)
     found = step(
         "selar", draws(0.1), top_k=2, selar_threshold=0.5
     )  # h of two candidates over log 4
-    check(found, [1], [1.0], readable=1)
+    check(found, [1], [1.0], token=1)
     assert found.margins["gate"] == pytest.approx(
         0.5 - (math.log(3) - LOG2 * 2 / 3) / math.log(4), abs=1e-6
     )
@@ -273,7 +273,7 @@ def test_selar_discrete():
 def test_temperature_zero_is_the_argmax(method, logits):
     found = step(method, Noise(3, 1), logits, temperature=0.0)
     token = int(logits.argmax())
-    check(found, [token], [1.0], readable=token)
+    check(found, [token], [1.0], token=token)
     assert found.entropy == pytest.approx((1.75 if logits is HALVES else 2) * LOG2, abs=1e-6)
     assert set(found.margins) == {"argmax"}
 

@@ -48,7 +48,7 @@ def ask_for(*script, method: str, **changes):
 
 
 def test_every_method_is_here():
-    assert {"hard", *METHODS} == set(NEEDS)
+    assert {"discrete", *METHODS} == set(NEEDS)
 
 
 # --- scripted
@@ -59,7 +59,7 @@ WIDE = {2: 0.4, 3: 0.3, 4: 0.2, 6: 0.1}
 
 @methods
 def test_forced_and_natural_think_end_is_plain(method):
-    """Whatever the method feeds while it thinks: no mixture, no vector with think-end."""
+    """Whatever the method feeds while it thinks: no mixture, no offset with think-end."""
     for script, changes in (([WIDE], {"max_thinking_tokens": 1}), ([WIDE, {END: 1.0}], {})):
         trace, model = ask_for(*script, method=method, max_new_tokens=3, **changes)
         assert trace.output_ids[1] == END and trace.ended == (
@@ -150,7 +150,7 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
     for index, token in enumerate(trace.output_ids[:-1]):
         if index < len(trace.steps):
             step = trace.steps[index]
-            rows.append(embed_mixture(model, step.ids, step.weights, step.vector))
+            rows.append(embed_mixture(model, step.ids, step.weights, step.offset))
         else:
             rows.append(embed_tokens(model, [token]))
     out = model(inputs_embeds=torch.cat(rows)[None], use_cache=False, output_hidden_states=True)
@@ -163,17 +163,17 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
             assert (again.token, again.ids) == (step.token, step.ids)
             assert again.weights == pytest.approx(step.weights, abs=1e-5)
             assert (
-                (again.vector is None)
-                == (step.vector is None)
+                (again.offset is None)
+                == (step.offset is None)
                 == (method not in ("soft_noise", "coconut_tf"))
             )
-            if again.vector is not None:
-                assert torch.allclose(again.vector, step.vector, atol=1e-4)
+            if again.offset is not None:
+                assert torch.allclose(again.offset, step.offset, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma"])
 @torch.inference_mode()
-def test_a_vector_is_scaled_as_a_row_of_the_table_is(loaded, family):
+def test_an_offset_is_scaled_as_a_row_of_the_table_is(loaded, family):
     model, _ = loaded(family)
     table = model.get_input_embeddings().weight
     scale = model.config.hidden_size**0.5 if family == "gemma" else 1.0
@@ -222,7 +222,7 @@ def seen(loaded, method: str, **changes) -> list[Trace]:
 
 
 def test_the_rare_paths_are_taken_on_the_tiny_models(loaded):
-    """Else the traces above would show little: both gates, negative weights, duplicates, readable
+    """Else the traces above would show little: both gates, negative weights, duplicates, output
     tokens that are not the largest, both switches and the conclusion."""
     steps = {m: [s for t in seen(loaded, m) for s in t.steps] for m in METHODS}
     for method in ("thinkrouter", "selar"):
@@ -240,9 +240,9 @@ def test_the_rare_paths_are_taken_on_the_tiny_models(loaded):
     assert "method" in [t.ended for t in seen(loaded, "swireasoning", swi_max_switches=2)]
 
 
-def test_a_wrong_vector_is_seen(loaded, monkeypatch):
-    def shrunk(model, ids, weights, vector):
-        return embed_mixture(model, ids, weights, vector if vector is None else 0.9 * vector)
+def test_a_wrong_offset_is_seen(loaded, monkeypatch):
+    def shrunk(model, ids, weights, offset):
+        return embed_mixture(model, ids, weights, offset if offset is None else 0.9 * offset)
 
     model, tokenizer = loaded("llama")
     ids = tiny.prompt_ids(tokenizer, "chat")

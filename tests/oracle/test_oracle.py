@@ -119,7 +119,7 @@ def test_margins_by_hand():
     assert found["argmax"] == pytest.approx(math.log(4 / 3), abs=1e-6)
     assert found["top_p"] == pytest.approx(
         0.8 - 4 / 9, abs=1e-6
-    )  # the cut behind slot 2 cannot show
+    )  # the cut after slot 2 cannot show
     assert found["min_p"] == pytest.approx(math.log(0.3 / 0.4 / 0.3), abs=1e-6)
     assert found["order"] == pytest.approx(math.log(4 / 3), abs=1e-6)
     by_rank = margins(
@@ -177,7 +177,7 @@ def test_cold_stop_threshold_itself_is_not_low_and_the_answer_does_not_count():
     assert (trace.ended, trace.output_ids) == ("cold_stop", [END, 2, END])
 
 
-@pytest.mark.parametrize("max_thinking_tokens", [0, 1, 3])
+@pytest.mark.parametrize("bound", [0, 1, 3])
 def test_bound(bound):
     trace, _ = ask(TWO, max_thinking_tokens=bound, max_new_tokens=5)
     assert trace.output_ids == [2] * bound + [END] + [2] * (4 - bound)
@@ -222,7 +222,7 @@ def test_thinking_that_does_not_end():
 def test_where_thinking_starts(prompt, phase):
     request = Request(think_start_id=START, think_end_id=END)
     assert loop.first_phase(prompt, request) == phase
-    assert loop.first_phase(prompt, replace(request, method="hard")) == "answer"
+    assert loop.first_phase(prompt, replace(request, method="discrete")) == "answer"
 
 
 def test_thinking_that_the_model_opens_itself_and_never_again():
@@ -240,7 +240,7 @@ def test_thinking_that_the_model_opens_itself_and_never_again():
 
 
 def test_hard_request_has_no_concepts():
-    trace, _ = ask(TWO, FINISH, TWO, method="hard", max_thinking_tokens=0)
+    trace, _ = ask(TWO, FINISH, TWO, method="discrete", max_thinking_tokens=0)
     assert (trace.output_ids, trace.steps, trace.ended) == ([2, END, 2, 2, 2, 2], [], None)
 
 
@@ -277,7 +277,7 @@ def test_penalties_by_hand():
     assert adjusted(logits, [3], [0, 0], min_new_tokens=2, eos_ids=frozenset([2])) == logits
 
 
-def test_penalties_under_the_overlap_schedule_are_one_token_behind():
+def test_penalties_under_the_overlap_schedule_are_late_by_one_token():
     logits = [2.0, 2.0, 2.0, 2.0]
     changes = {"frequency_penalty": 1.0, "penalty_history": "overlap"}
     assert adjusted(logits, [3], [], **changes) == logits
@@ -298,7 +298,7 @@ def test_penalties_count_anew_after_a_retraction():
     assert adjusted(logits, [3], [0, 1, 1, 0, 2], **overlap) == [1.0, 1.0, 2.0, 2.0]
 
 
-def test_penalties_change_concept_tokens_and_count_readable_ones():
+def test_penalties_change_concept_tokens_and_count_output_tokens():
     trace, _ = ask(TWO, TWO, frequency_penalty=10.0, max_new_tokens=3)
     assert [s.ids[0] for s in trace.steps] == [2, 3, 2] == trace.output_ids
 

@@ -45,7 +45,7 @@ def test_hard_request_is_greedy_generate(loaded, family):
     model, tokenizer = loaded(family)
     for name in ("tiny", "plain"):
         ids = tiny.prompt_ids(tokenizer, name)
-        trace = run(model, ids, request_for(tokenizer, method="hard"))
+        trace = run(model, ids, request_for(tokenizer, method="discrete"))
         generated = model.generate(torch.tensor([ids]), do_sample=False, max_new_tokens=80)[
             0, len(ids) :
         ].tolist()
@@ -56,19 +56,19 @@ def test_hard_request_is_greedy_generate(loaded, family):
 def test_temperature_zero_thinks_the_hard_tokens(loaded, family):
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "sum")
-    hard = run(model, ids, request_for(tokenizer, method="hard"))
+    discrete = run(model, ids, request_for(tokenizer, method="discrete"))
     soft = run(model, ids, request_for(tokenizer, temperature=0.0))
-    assert soft.output_ids == hard.output_ids
+    assert soft.output_ids == discrete.output_ids
     assert soft.thinking_tokens > 0 and all(s.weights == [1.0] for s in soft.steps)
 
 
-def positions_fed(model, ids, trace, readable: bool):
-    """[n, hidden] everything a trace feeds but its last token; `readable`: with the argmax ids in
+def positions_fed(model, ids, trace, tokens_only: bool):
+    """[n, hidden] everything a trace feeds but its last token; tokens_only: with the argmax ids in
     place of mixtures."""
     rows = [loop.embed_tokens(model, ids)]
     for position, token in enumerate(trace.output_ids[:-1]):
         index = position - trace.first_step
-        if readable or not 0 <= index < len(trace.steps):
+        if tokens_only or not 0 <= index < len(trace.steps):
             rows.append(loop.embed_tokens(model, [token]))
         else:
             rows.append(
@@ -80,7 +80,7 @@ def positions_fed(model, ids, trace, readable: bool):
 @families
 @torch.inference_mode()
 def test_trace_again_in_one_pass_without_a_cache(loaded, family):
-    """What the trace says was fed, in a single forward, gives the trace; the readable ids in its
+    """What the trace says was fed, in a single forward, gives the trace; the output tokens in its
     place do not."""
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "digits")
@@ -88,18 +88,18 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family):
     trace = run(model, ids, request)
     knobs = {name: getattr(request, name) for name in KNOBS}
     worst = {}
-    for readable in (False, True):
+    for tokens_only in (False, True):
         logits = model(
-            inputs_embeds=positions_fed(model, ids, trace, readable)[None], use_cache=False
+            inputs_embeds=positions_fed(model, ids, trace, tokens_only)[None], use_cache=False
         ).logits[0]
         errors = [0.0]
         for step_, row in zip(trace.steps, logits[len(ids) - 1 :], strict=False):
             again = thinking_step(row, **knobs)
             errors.append(abs(again.entropy - step_.entropy))
-            if not readable and step_.ids != [request.think_end_id]:
+            if not tokens_only and step_.ids != [request.think_end_id]:
                 assert again.ids == step_.ids
                 errors += [abs(a - b) for a, b in zip(again.weights, step_.weights, strict=True)]
-        worst[readable] = max(errors)
+        worst[tokens_only] = max(errors)
     assert worst[False] < 1e-5
     assert worst[True] > 1e-2
 

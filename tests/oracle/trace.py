@@ -23,8 +23,8 @@ class Trace:
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """stop_token, method, cold_stop, max_thinking_tokens; or length, stop: the request finished while thinking;
-    None: it never thought."""
+    """stop_token, method, cold_stop, max_thinking_tokens; or length, stop: the request finished
+    while thinking; None: it never thought."""
     finish: str
     """length or stop."""
     fed: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
@@ -66,7 +66,7 @@ class Trace:
         return self.entropies[-1]
 
     def margins_at(self, position: int) -> dict[str, float]:
-        """Margins of the decisions behind `output_ids[position]`."""
+        """Margins of the decisions that gave `output_ids[position]`."""
         if self.first_step is not None and 0 <= position - self.first_step < len(self.steps):
             return self.steps[position - self.first_step].margins
         return {"argmax": self.token_margins[position]}
