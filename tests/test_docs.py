@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,10 @@ from sglang_soft.trace import FINISH_REASONS
 from tests.docs.blocks import PAGES, ROOT
 
 MORE = [ROOT / name for name in ("CHANGELOG.md", "BENCHMARKS.md", "evals/README.md")]
+
+
+NOT_OURS = {"my_methods.py", "generation_utils.py", "report.md", "__init__.py"}
+"""Files that the pages name and the repository does not hold, or holds many times."""
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +63,31 @@ def test_every_table_is_on_a_page(tables):
     assert sorted(found) == sorted(tables.TABLES)
     page = tables.filled("a\n<!-- table: hooks -->\nold\n<!-- end -->\nb")
     assert page == f"a\n<!-- table: hooks -->\n\n{cli.hooks_table()}\n\n<!-- end -->\nb"
+
+
+def defines(file: Path, name: str) -> bool:
+    """Whether a Python file defines what `Class.method` or `name` calls so."""
+    text = file.read_text()
+    patterns = (rf"(?:def|class) {part}\b|^\s*{part}\b.*=" for part in name.split("."))
+    return all(re.search(pattern, text, re.MULTILINE) for pattern in patterns)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_names_in_the_text_exist(page):
+    """`file.py`, `folder/` and `file.py: name`. Files may leave out the folder sglang_soft/."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for path, name in re.findall(r"`([\w./]+(?:\.py|\.md|/))(?:: ([\w.]+))?`", text):
+        if path in NOT_OURS:
+            continue
+        found = [root / path for root in (ROOT, ROOT / "sglang_soft") if (root / path).exists()]
+        assert found, f"{page.name}: {path}"
+        assert not name or defines(found[0], name), f"{page.name}: {path}: {name}"
+    tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", text):
+        assert f"def {name}(" in tests, f"{page.name}: {name}"
+    patches = (ROOT / "tests" / "mutants" / "patches.py").read_text()
+    for name in re.findall(r"mutant `([\w-]+)`", text):
+        assert f"def {name.replace('-', '_')}(" in patches, f"{page.name}: {name}"
 
 
 def test_what_the_pages_list_is_all_there_is():

@@ -1,8 +1,8 @@
 """The fenced code blocks of the project's pages, and what the comment before a block says of it:
 
-    <!-- not run: REASON -->     nobody runs it, for this reason
-    <!-- run by: FILE -->        another test runs it
-    <!-- output -->              it is what the block before it prints
+<!-- not run: REASON -->     nobody runs it, for this reason
+<!-- run by: FILE -->        another test runs it
+<!-- output -->              it is what the block before it prints
 """
 
 import re
@@ -48,11 +48,11 @@ class Block(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """The shell commands, each with the lines over which it goes: after a backslash, or inside
-        quotes."""
+        """The shell commands, each with the lines over which it goes: after a backslash or a pipe, or
+        inside quotes."""
         commands: list[str] = []
         for line in self.text.splitlines():
-            if commands and (commands[-1].endswith("\\") or commands[-1].count("'") % 2):
+            if commands and (commands[-1].endswith(("\\", "|")) or commands[-1].count("'") % 2):
                 commands[-1] += f"\n{line}"
             elif line.strip() and not line.startswith("#"):
                 commands.append(line)
