@@ -51,6 +51,13 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 
 
+def escaped(table: str) -> str:
+    """`<think>` outside of code is text, not a tag."""
+    parts = table.split("`")
+    parts[::2] = [re.sub(r"<(?=[/\w])", "&lt;", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
 def names(text: str) -> list[str]:
     """Names of the tables that a page holds."""
     return [match[2] for match in _TABLE.finditer(text)]
@@ -58,7 +65,9 @@ def names(text: str) -> list[str]:
 
 def filled(text: str) -> str:
     """A page with its tables as they are now. Raises KeyError: there is no such table."""
-    return _TABLE.sub(lambda match: f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}", text)
+    return _TABLE.sub(
+        lambda match: f"{match[1]}\n{escaped(TABLES[match[2]]())}\n\n{match[3]}", text
+    )
 
 
 def gpu_figures() -> str:

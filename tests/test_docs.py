@@ -61,6 +61,7 @@ def test_tables_are_those_of_the_code(page, tables):
 def test_every_table_is_on_a_page(tables):
     found = [name for page in PAGES for name in tables.names(page.read_text())]
     assert sorted(found) == sorted(tables.TABLES)
+    assert tables.escaped("<a> `<b>` </c> 1 < 2") == "&lt;a> `<b>` &lt;/c> 1 < 2"
     page = tables.filled("a\n<!-- table: hooks -->\nold\n<!-- end -->\nb")
     assert page == f"a\n<!-- table: hooks -->\n\n{cli.hooks_table()}\n\n<!-- end -->\nb"
 
