@@ -18,7 +18,14 @@ from tests.docs.blocks import PAGES, ROOT
 MORE = [ROOT / name for name in ("CHANGELOG.md", "BENCHMARKS.md", "evals/README.md")]
 
 
-NOT_OURS = {"my_methods.py", "generation_utils.py", "report.md", "__init__.py"}
+NOT_OURS = {
+    "my_methods.py",
+    "generation_utils.py",
+    "report.md",
+    "__init__.py",
+    "cpu.py",
+    "triton.py",
+}
 """Files that the pages name and the repository does not hold, or holds many times."""
 
 
