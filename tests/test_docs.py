@@ -84,6 +84,7 @@ def defines(file: Path, name: str) -> bool:
 def test_files_and_names_in_the_text_exist(page):
     """`file.py`, `folder/` and `file.py: name`. Files may leave out the folder sglang_soft/."""
     text = re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    text = " ".join(text.split())  # a name may go over the end of a line
     for path, name in re.findall(r"`([\w./]+(?:\.py|\.md|/))(?:: ([\w.]+))?`", text):
         if path in NOT_OURS:
             continue
