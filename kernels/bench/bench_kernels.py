@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import sglang_soft_kernels as kernels
 import torch
+from sglang_soft_kernels.layout import TOP_K_OFF
 
 
 class Sizes(NamedTuple):
@@ -121,6 +122,26 @@ def sampling_rows(sizes: Sizes, device: str):
         yield f"sampling B={B} V={sizes.V}", logits.numel() * logits.element_size(), runs
 
 
+def drawing_rows(sizes: Sizes, device: str):
+    """Methods that draw from the whole vocabulary: among the candidates, in the tail, and by
+    sorting every row."""
+    for B in sizes.batches:
+        logits = torch.randn(B, sizes.V, device=device) * 2
+        floats = [torch.full((B,), x, device=device) for x in (1.0, float("inf"), 2.0**-126)]
+        off = torch.full((B,), TOP_K_OFF, dtype=torch.int32, device=device)
+        params = (floats[0], off, floats[1], floats[2], off)
+        first, last = (torch.full((B, 1), u, device=device) for u in (1e-6, 0.9))
+        run = partial(kernels.soft_sample, logits, *params, k=1, top_k_bound=0)
+        ranks = [run(uniforms=u).drawn.ranks for u in (first, last)]
+        assert (ranks[0] < 128).all() and (ranks[1] > 128).all(), "not the cases to be timed"
+        runs = {
+            "candidates": partial(run, uniforms=first),
+            "tail": partial(run, uniforms=last),
+            "sorted": partial(kernels.soft_sample.naive, logits, *params, k=1, uniforms=last),
+        }
+        yield f"drawing B={B} V={sizes.V}", logits.numel() * logits.element_size(), runs
+
+
 def mixture_rows(sizes: Sizes, device: str):
     dtype = torch.bfloat16
     table = torch.randn(sizes.V, sizes.H, dtype=dtype, device=device)
@@ -202,7 +223,7 @@ def main() -> int:
         f"{'case':36}{'implementation':20}{'us':>9}{'p20-p80':>16}{'x floor':>9}{'x same copy':>13}"
     )
     figures = []
-    for rows in (mixture_rows, graph_rows, sampling_rows):
+    for rows in (mixture_rows, graph_rows, sampling_rows, drawing_rows):
         for case, nbytes, runs in rows(sizes, device):
             floor, same = nbytes / bandwidth / 1e3, copy_time(nbytes, device).median
             for implementation, run in runs.items():

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Drawn": "sampling.naive",
     "SoftSample": "sampling.naive",
     "StepRecord": "state.naive",
     "Unfiltered": "sampling.naive",

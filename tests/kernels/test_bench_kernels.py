@@ -1,7 +1,7 @@
 """The kernel benchmark runs; its figures need a GPU."""
 
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -11,16 +11,16 @@ import torch
 SCRIPT = Path(__file__).parents[2] / "kernels" / "bench" / "bench_kernels.py"
 
 
-def _run(*arguments):
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=600
-    )
+def _run(monkeypatch, *arguments) -> int:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    return caught.value.code
 
 
-def test_dry_run(tmp_path):
+def test_dry_run(monkeypatch, tmp_path):
     report = tmp_path / "kernels.json"
-    done = _run("--dry-run", "--json", report)
-    assert done.returncode == 0, done.stderr
+    assert _run(monkeypatch, "--dry-run", "--json", report) == 0
     figures = json.loads(report.read_text())
     assert figures["dry_run"] is True
     assert {f["implementation"] for f in figures["figures"]} >= {
@@ -31,6 +31,6 @@ def test_dry_run(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_gpu_it_refuses_to_measure():
-    done = _run()
-    assert done.returncode == 1 and "--dry-run" in done.stderr
+def test_without_a_gpu_it_refuses_to_measure(monkeypatch, capsys):
+    assert _run(monkeypatch) == 1
+    assert "--dry-run" in capsys.readouterr().err
