@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from sglang_soft import methods
-from tests.engine.cases import observed
+from tests.engine.asking import observed
 from tests.gpu import requests
 from tests.gpu.engines import COMPANIONS, SETUPS, Answers, ask
 from tests.gpu.rounding import (

@@ -17,6 +17,7 @@ def _run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_dry_run(tmp_path):
     report = tmp_path / "kernels.json"
     done = _run("--dry-run", "--json", report)
@@ -30,6 +31,7 @@ def test_dry_run(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_it_refuses_to_measure():
     done = _run()

@@ -12,6 +12,7 @@ from tests.mutants.__main__ import verdict
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_every_mutant_applies_and_names_tests_that_exist():
     code = (
         "from tests.mutants import load\n"
