@@ -1,4 +1,4 @@
-"""Keys of concept tokens in SGLang's radix cache and fill ids: 64-bit hashes of their content.
+"""Keys of concept tokens in SGLang's radix cache and fill ids: 62-bit hashes of their content.
 
 A key depends on content only, so tensor-parallel ranks agree, equal concepts share their KV, and
 no other request can match the KV of a concept by token ids. Keys are above every token id and

@@ -34,7 +34,7 @@ class Payload(NamedTuple):
 
 
 class ClientTrace:
-    """Collects payloads of one request and hands out each part once."""
+    """Collects payloads of one request; hands out every step once, the rest when it is there."""
 
     def __init__(self, front_end: dict[str, Any]) -> None:
         """front_end: what the front end adds to the trace's header."""

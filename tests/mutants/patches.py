@@ -295,3 +295,12 @@ def weights_unchecked() -> None:
     from sglang_soft.trace import check
 
     replace(check, "_check_weights", lambda _: lambda trace: None)
+
+
+@mutant(
+    "a seed that is returned survives JavaScript's numbers", f"{UNIT}/test_noise.py -k parallel"
+)
+def seeds_of_64_bits() -> None:
+    from sglang_soft.methods import noise
+
+    replace(noise, "sample_seed", lambda original: lambda s, i: original(s, i) << (10 if i else 0))
