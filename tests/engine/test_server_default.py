@@ -23,6 +23,9 @@ def method_of_the_docs() -> str:
 @pytest.mark.engine
 def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
     (tmp_path / "my_methods.py").write_text(method_of_the_docs())
+    # The command `sglang`, as a module.
+    command = "from sglang.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
+    (tmp_path / "sglang_command.py").write_text(command)
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     env = {
         "SGLANG_SOFT_DEFAULT": '{"max_topk": 5, "return_concepts": true}',
@@ -33,7 +36,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
     }
     args = ["serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
     log = tmp_path / "log"
-    with Server(args, env=env, log=log, entry="sglang.cli.main") as server:
+    with Server(args, env=env, log=log, entry="sglang_command") as server:
         base = server.url
         body = {"text": PROMPT, "sampling_params": {"temperature": 0.6, "max_new_tokens": 200}}
         soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][

@@ -93,7 +93,7 @@ def test_wide_top_k():
 
 
 def test_mixture_refuses_wide_pools():
-    with pytest.raises(ValueError, match=r"K = 65 .* 1\.\.64"):
+    with pytest.raises(ValueError, match=r"k = 65 .* 1\.\.64"):
         kernels.embedding_mixture(
             torch.zeros(4, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64),
             torch.zeros(1, 65, dtype=torch.int32), torch.zeros(1, 65),
