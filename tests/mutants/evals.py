@@ -83,7 +83,7 @@ def failed_dropped() -> None:
 
 
 @mutant("arith asks nothing that the toy model was trained on",
-        "tests/evals/test_loading.py -k held_out")  # fmt: skip
+        "tests/evals/test_loading.py -k training_code")  # fmt: skip
 def trained_questions() -> None:
     from sglang_soft_evals.arith import Problem
 
