@@ -58,7 +58,8 @@ class SoftRequest:
             steps=Steps(self.k),
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
-            params=msgspec.to_builtins(request.params),
+            # The thinking phase's sampling as it is used, whether the client gave it or not.
+            params=msgspec.to_builtins(request.params) | request.thinking._asdict(),
             seed=self.noise_seed if self.method.stochastic else None,
         )
         self.prompt_len = prompt_len

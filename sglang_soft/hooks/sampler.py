@@ -30,19 +30,23 @@ class SoftSampler(Sampler):
         self.output_logprob_processor = LogprobsOfEmitted(self)
         self.step: StepOutput | None = None
         """Of the call that is running."""
+        self._inputs: StepInputs | None = None
+        """Set while `forward` runs: SGLang also preprocesses logits that it does not sample from
+        (`compute_logprobs_only`)."""
         self._hidden: torch.Tensor | None = None
 
     def forward(self, logits_output, sampling_info, *args, **kwargs) -> torch.Tensor:
         inputs: StepInputs | None = getattr(sampling_info, "soft", None)
         if inputs is None or not inputs.requests:
             return super().forward(logits_output, sampling_info, *args, **kwargs)
+        self._inputs = inputs
         self._hidden = _last_hidden(logits_output, inputs) if inputs.reads_hidden else None
         try:
             tokens = super().forward(logits_output, sampling_info, *args, **kwargs)
             step = self.step
             assert step is not None, "the sampler did not preprocess its logits"
         finally:
-            self.step = self._hidden = None
+            self.step = self._inputs = self._hidden = None
         step.update_pool(tokens)
         logits_output.auxiliary_device_output = append_auxiliary_output(
             logits_output.auxiliary_device_output, step
@@ -51,9 +55,8 @@ class SoftSampler(Sampler):
 
     def _preprocess_logits(self, logits: torch.Tensor, sampling_info) -> torch.Tensor:
         logits = super()._preprocess_logits(logits, sampling_info)
-        inputs: StepInputs | None = getattr(sampling_info, "soft", None)
-        if inputs is not None and inputs.requests and self.step is None:
-            self.step = concept_step(inputs, logits, self._hidden)
+        if self._inputs is not None and self.step is None:
+            self.step = concept_step(self._inputs, logits, self._hidden)
         return logits
 
     def _sample_from_probs(

@@ -1,4 +1,9 @@
-"""The fenced code blocks of the project's pages."""
+"""The fenced code blocks of the project's pages, and what the comment before a block says of it:
+
+<!-- not run: REASON -->     nobody runs it, for this reason
+<!-- run by: FILE -->        another test runs it
+<!-- output -->              it is what the block before it prints
+"""
 
 import re
 from collections.abc import Iterator
@@ -10,14 +15,14 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 ADDRESS = "127.0.0.1:30000"
 """Where the text expects a server: `make run` starts it there."""
-CODE = ("python", "bash", "console")
-TEXT = ("json", "toml")
+CODE = ("python", "bash", "sh", "toml")
+TEXT = ("json", "text")
 """Languages of blocks that nobody runs."""
-RUN = ("sglang-soft ", "python -c ", "curl ")
-"""Shell commands that a test runs start so."""
+RUN = ("sglang-soft ", "python -m launch.presets", "python docs/tables.py", "curl ")
+"""Shell commands that the tests of this folder run start so."""
 
-_FENCE = re.compile(r"^```(.*)$")
-_MARK = re.compile(r"^<!-- not run: (.+) -->$")
+_FENCE = re.compile(r"^ *```(.*)$")
+_MARK = re.compile(r"^ *<!-- (not run|run by|output)(?:: (.+))? -->$")
 
 
 class Block(NamedTuple):
@@ -26,8 +31,12 @@ class Block(NamedTuple):
     """Of the opening fence, from 1."""
     language: str
     text: str
-    reason: str | None
-    """Why it is not run; None: it is."""
+    mark: str | None
+    """`not run`, `run by`, `output` or None."""
+    about: str | None
+    """What the mark says: a reason, or a file."""
+    output: str | None
+    """What the page says that it prints."""
 
     @property
     def where(self) -> str:
@@ -39,14 +48,11 @@ class Block(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """The shell commands of a bash block, or the `$ ` lines of a console block."""
-        lines = self.text.splitlines()
-        if self.language == "console":
-            return [line[2:] for line in lines if line.startswith("$ ")]
-        # A command may go on: after a backslash, or inside quotes.
+        """The shell commands, each with the lines over which it goes: after a backslash or a pipe, or
+        inside quotes."""
         commands: list[str] = []
-        for line in lines:
-            if commands and (commands[-1].endswith("\\") or commands[-1].count("'") % 2):
+        for line in self.text.splitlines():
+            if commands and (commands[-1].endswith(("\\", "|")) or commands[-1].count("'") % 2):
                 commands[-1] += f"\n{line}"
             elif line.strip() and not line.startswith("#"):
                 commands.append(line)
@@ -54,26 +60,37 @@ class Block(NamedTuple):
 
     @property
     def can_run(self) -> bool:
-        if self.language == "python":
-            return True
-        return bool(self.commands) and all(c.startswith(RUN) for c in self.commands)
+        """The tests of this folder know how to run it."""
+        if self.language in ("bash", "sh"):
+            return bool(self.commands) and all(c.startswith(RUN) for c in self.commands)
+        return self.language == "python"
 
 
 def read(text: str, page: str) -> Iterator[Block]:
-    """The blocks of a page. Raises ValueError: a fence is not closed."""
+    """The blocks of a page. Raises ValueError: a fence is not closed, or an output has no block."""
     lines = text.splitlines()
-    at = 0
+    at, last = 0, None
     while at < len(lines):
         if opening := _FENCE.match(lines[at]):
-            try:
-                end = lines.index("```", at + 1)
-            except ValueError:
-                raise ValueError(f"{page}:{at + 1}: the fence is not closed") from None
+            end = next((i for i in range(at + 1, len(lines)) if lines[i].strip() == "```"), None)
+            if end is None:
+                raise ValueError(f"{page}:{at + 1}: the fence is not closed")
             mark = _MARK.match(lines[at - 1]) if at else None
             content = "\n".join(lines[at + 1 : end]) + "\n"
-            yield Block(page, at + 1, opening[1], content, mark[1] if mark else None)
+            kind, about = (mark[1], mark[2]) if mark else (None, None)
+            block = Block(page, at + 1, opening[1], content, kind, about, None)
+            if kind == "output":
+                if last is None:
+                    raise ValueError(f"{block.where}: the output of which block?")
+                last = last._replace(output=content)
+            else:
+                if last is not None:
+                    yield last
+                last = block
             at = end
         at += 1
+    if last is not None:
+        yield last
 
 
 def every() -> list[Block]:
@@ -82,3 +99,16 @@ def every() -> list[Block]:
         for page in PAGES
         for block in read(page.read_text(), page.relative_to(ROOT).as_posix())
     ]
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def same_output(documented: str, printed: str) -> bool:
+    """Word for word, but for the last digits of decimal numbers and white space."""
+    if _NUMBER.sub("#", documented).split() != _NUMBER.sub("#", printed).split():
+        return False
+    pairs = zip(_NUMBER.findall(documented), _NUMBER.findall(printed), strict=True)
+    return all(
+        abs(float(a) - float(b)) < 1e-3 if {".", "e"} & set(a + b) else a == b for a, b in pairs
+    )

@@ -1,4 +1,4 @@
-"""Every code block of the pages is run here, or says on the line before it why it is not."""
+"""Every code block of the pages is run, here or by a test that it names, or says why it is not."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ADDRESS, CODE, ROOT, TEXT, Block, every, read
+from tests.docs.blocks import ADDRESS, CODE, ROOT, TEXT, Block, every, read, same_output
 
 BLOCKS = every()
-RUN = [b for b in BLOCKS if b.language in CODE and b.reason is None and b.can_run]
+RUN = [b for b in BLOCKS if b.language in CODE and b.mark is None and b.can_run]
 ALONE = [b for b in RUN if not b.needs_server]
 ASKING = [b for b in RUN if b.needs_server]
 
@@ -22,27 +22,43 @@ def where(block: Block) -> str:
 @pytest.mark.parametrize("block", BLOCKS, ids=where)
 def test_is_run_or_says_why_not(block):
     assert block.language in CODE + TEXT, f"{block.where}: name the language, one of {CODE + TEXT}"
-    if block.language in CODE:
-        run = block in RUN
-        assert run or block.reason, f"{block.where} is not run: <!-- not run: REASON -->"
+    if block.language in CODE and block not in RUN:
+        assert block.mark and block.about, f"{block.where}: <!-- not run: REASON -->, or run by"
+    if block.mark == "run by":
+        assert (ROOT / block.about).is_file(), f"{block.where}: {block.about} does not exist"
+    assert block.output is None or block in RUN, f"{block.where}: nobody compares its output"
 
 
 def test_every_way_to_run_a_block_is_used():
     """An empty selection would let everything pass."""
     assert {b.language for b in ALONE} == {"python", "bash"}
     assert {b.language for b in ASKING} == {"python", "bash"}
+    assert any(b.output for b in ASKING)
+    assert {b.mark for b in BLOCKS} == {None, "not run", "run by"}
 
 
 def test_what_counts_as_run():
-    text = "```bash\nmake x\n```\n<!-- not run: slow -->\n```bash\nmake x\n```\n```sh\nx\n```\n"
+    text = "```bash\nmake x\n```\n<!-- not run: slow -->\n```bash\nmake x\n```\n```c\nx\n```\n"
     unmarked, marked, unknown = read(text, "page")
-    assert unmarked.reason is None and not unmarked.can_run
-    assert marked.reason == "slow" and marked.line == 5
+    assert unmarked.mark is None and not unmarked.can_run
+    assert (marked.mark, marked.about, marked.line) == ("not run", "slow", 5)
     assert unknown.language not in CODE + TEXT
     (block,) = read("```bash\n# so\nsglang-soft x\ncurl -d '{\n  1}' \\\n  y\n```\n", "page")
     assert block.commands == ["sglang-soft x", "curl -d '{\n  1}' \\\n  y"] and block.can_run
-    (block,) = read("```console\n$ python -c 1\nout\n```\n", "page")
-    assert block.commands == ["python -c 1"] and block.can_run
+    (block,) = read("```python\n1\n```\n\n<!-- output -->\n```text\n1\n```\n", "page")
+    assert block.output == "1\n"
+    with pytest.raises(ValueError, match="page:2: the output of which"):
+        list(read("<!-- output -->\n```text\n1\n```\n", "page"))
+    with pytest.raises(ValueError, match="page:1: the fence is not closed"):
+        list(read("```python\n1\n", "page"))
+
+
+def test_what_counts_as_the_same_output():
+    assert same_output("42 tokens\n[0.62, 1.1e-08]", "42 tokens [0.6204, 1.09e-08]")
+    assert not same_output("42 tokens 0.62", "43 tokens 0.62")
+    assert not same_output("0.62 nats", "0.63 nats")
+    assert not same_output("0.62 nats", "0.62 bits")
+    assert not same_output("[1, 2]", "[1, 2, 3]")
 
 
 def run(block: Block, folder: Path, address: str = ADDRESS) -> str:
@@ -63,6 +79,8 @@ def run(block: Block, folder: Path, address: str = ADDRESS) -> str:
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"{block.where}: {done.stderr[-2000:]}"
+    if block.output is not None:
+        assert same_output(block.output, done.stdout), f"{block.where} printed:\n{done.stdout}"
     return done.stdout
 
 
@@ -76,4 +94,6 @@ def test_block(block, tmp_path):
 @pytest.mark.parametrize("block", ASKING, ids=where)
 def test_block_that_asks_a_server(block, tmp_path, server):
     output = run(block, tmp_path, server.removeprefix("http://"))
-    assert "1462" in output, f"{block.where}: the answer to 43*34 is not in {output!r}"
+    if "43*34" in block.text:
+        assert "1462" in output, f"{block.where}: the answer to 43*34 is not in {output!r}"
+    assert '"error"' not in output, f"{block.where}: {output}"

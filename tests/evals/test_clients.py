@@ -1,4 +1,4 @@
-"""Other clients against our server with the toy model, by the commands of evals/README.md.
+"""Other clients against our server with the toy model, by the commands of docs/evals.md.
 
 Not in `make test`: lm-eval is installed into an environment of its own, from PyPI. `pytest -m
 clients tests/evals`.

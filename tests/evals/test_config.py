@@ -135,7 +135,8 @@ def test_runs_of_the_paper_do_not_share_a_directory():
 
 
 @pytest.mark.parametrize(
-    "file", [RUNS.parent / "README.md", RUNS.parent / "sglang_soft_evals" / "config.py"]
+    "file",
+    [RUNS.parents[1] / "docs" / "evals.md", RUNS.parent / "sglang_soft_evals" / "config.py"],
 )
 def test_the_documented_run_is_one(tmp_path, file):
     text = file.read_text()

@@ -1,4 +1,4 @@
-"""The commands of evals/README.md: each is run here, in its order, or marked with what it needs."""
+"""The commands of docs/evals.md: each is run here, in its order, or marked with what it needs."""
 
 import re
 import shlex
@@ -8,17 +8,16 @@ import orjson
 import pytest
 from sglang_soft_evals import agreement, benchmarks, cli, loading, run
 
-from sglang_soft.server.markdown import table
 from tests.evals.fake_server import reply, serving
 from tests.evals.runs import small
 
-README = (Path(__file__).parents[2] / "evals" / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "evals.md").read_text()
 MARKS = ("network", "GPU", "starts a server")
 SERVER = "http://127.0.0.1:30000"
 
 
 def commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     return "".join(blocks).replace("\\\n", " ").splitlines()
 
 
@@ -31,7 +30,7 @@ def place(tmp_path, monkeypatch, verdicts):
     """A folder with the files that the commands read."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(agreement, "judge", lambda: verdicts)  # takes seconds, and is tested
-    Path("my.toml").write_text(README.split("```toml\n", 1)[1].split("```", 1)[0])
+    Path("my.toml").write_text(PAGE.split("```toml\n", 1)[1].split("```", 1)[0])
     rows = loading.load(benchmarks.get("aime2024"))
     Path("aime2024.json").write_bytes(
         orjson.dumps([{"question": q.question, "answer": q.answer} for q in rows[:3]])
@@ -69,15 +68,5 @@ def test_every_command_runs_or_says_what_it_needs(place, capsys):
     assert '"correct":true' in Path("results/humaneval/samples.jsonl").read_text()
 
 
-def test_the_table_of_benchmarks_is_the_one_of_the_command():
-    text = README.split("<!-- benchmarks: begin", 1)[1].split("-->", 1)[1]
-    text = text.split("<!-- benchmarks: end", 1)[0]
-    assert text.strip() == table(benchmarks.table())
-
-
-def test_the_readme_is_short():
-    assert len(README.splitlines()) <= 120
-
-
 def test_the_figures_of_the_graders_are_those_of_the_command(verdicts):
-    assert f"# {len(verdicts)} variants" in README
+    assert f"# {len(verdicts)} variants" in PAGE
