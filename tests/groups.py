@@ -18,11 +18,20 @@ SERVER = {
     "tests/evals/test_kill.py",
 }
 """Files with tests that ask the one HTTP server."""
+HEAVY = (
+    "import sglang\n",
+    "from sglang.",
+    "from transformers",
+    "tests.models",
+    "loaded(",
+    "build_parser",
+)
+"""Text of files whose tests import SGLang or transformers; the fixture `loaded` loads models."""
 
 
 def group_of(nodeid: str) -> str:
     """Tests of one group share a process: an engine, the server, the 20 s that an import of SGLang
-    takes, or the fixtures of a file."""
+    or transformers takes, or the fixtures of a file."""
     file, _, test = nodeid.partition("::")
     if file.startswith("tests/engine/"):
         names = sorted(SETUPS, key=len, reverse=True)  # "retract" is a part of others
@@ -30,10 +39,10 @@ def group_of(nodeid: str) -> str:
             return f"engine {found[1]}"
     if file in SERVER:
         return "server"
-    return "sglang" if _imports_sglang(ROOT / file) else file
+    return "imports" if _imports_much(ROOT / file) else file
 
 
 @cache
-def _imports_sglang(file: Path) -> bool:
+def _imports_much(file: Path) -> bool:
     text = file.read_text()
-    return "import sglang" in text or "from sglang." in text
+    return any(words in text for words in HEAVY)

@@ -16,7 +16,7 @@ def test_an_engine_is_told_by_the_id_of_a_test(name):
 
 def test_other_groups():
     assert group_of("tests/engine/test_server.py::test_a[soft_thinkng]") == "server"
-    assert group_of("tests/unit/test_sampler.py::test_a") == "sglang"
+    assert group_of("tests/unit/test_sampler.py::test_a") == "imports"
     assert group_of("tests/unit/test_trace.py::test_a[default]") == "tests/unit/test_trace.py"
     assert all((ROOT / file).exists() for file in SERVER)
 
