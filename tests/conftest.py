@@ -5,8 +5,6 @@ One engine serves many tests: pytest groups tests by the `engine` parameter that
 
 import os
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from tests import mutants
 from tests.engine import preloaded
 from tests.engine.setups import SETUPS, WITHOUT_PLUGIN, Setup
+from tests.groups import group_of
 
 if TYPE_CHECKING:
     from tests.engine.under_test import EngineUnderTest
@@ -28,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     # Nothing here may wait for a hub, and a tiny model is only slowed by OpenMP's barriers.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    config.addinivalue_line("markers", "slow: starts no engine, and is not in `make test-fast`")
     config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning")
     config.addinivalue_line("filterwarnings", "ignore::UserWarning")
     preloaded.owned_by_this_process()
@@ -36,34 +36,51 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts an engine; keep tests that share an engine, a module's fixtures or the 20 s
-    that an import of SGLang takes in one process (pytest-xdist with --dist loadgroup)."""
+    """Mark what starts an engine, and put what takes long first."""
     for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        if fixtures & (PRELOADED | SPAWNED):
+        group = None
+        if _fixtures(item) & (PRELOADED | SPAWNED):
             item.add_marker("engine")
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(_group(item, fixtures)))
-    # The engines last: until then SGLang is imported (`pytest_collection_finish`).
-    items.sort(key=lambda item: bool(set(getattr(item, "fixturenames", ())) & PRELOADED))
+        if _asks_preloaded(item):
+            group = "engine" if "engine" in _fixtures(item) else None
+        elif _fixtures(item) & SPAWNED:
+            group = "server"
+        if group and not group_of(item.nodeid).startswith(group):
+            raise pytest.UsageError(f"{item.nodeid} is not of a group {group!r}: tests/groups.py")
+
+    def order(item: pytest.Item) -> int:
+        if _asks_preloaded(item):
+            return 2  # until then SGLang is imported (`pytest_collection_finish`)
+        long = item.get_closest_marker("slow") or item.get_closest_marker("engine")
+        return 0 if long else 1
+
+    items.sort(key=order)
 
 
-def _group(item: pytest.Item, fixtures: set[str]) -> str:
-    if "engine" in fixtures:
-        return f"engine {item.callspec.params['engine']}"  # type: ignore[attr-defined]
-    if fixtures & SPAWNED:
-        return "server"
-    return "sglang" if _imports_sglang(item.path) else item.path.as_posix()
+def _fixtures(item: pytest.Item) -> set[str]:
+    return set(getattr(item, "fixturenames", ()))
 
 
-@cache
-def _imports_sglang(file: Path) -> bool:
-    text = file.read_text()
-    return "import sglang" in text or "from sglang." in text
+def _asks_preloaded(item: pytest.Item) -> bool:
+    """Not one of the GPU tests, which have a fixture `engine` of their own."""
+    return item.nodeid.startswith("tests/engine/") and bool(_fixtures(item) & PRELOADED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Groups in the order of the collection. Not `--dist loadgroup`: see groups.py."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if any(PRELOADED & set(getattr(item, "fixturenames", ())) for item in session.items):
+    if any(map(_asks_preloaded, session.items)):
         preloaded.start()
 
 

@@ -94,7 +94,7 @@ def test_files_and_names_in_the_text_exist(page):
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, f"{page.name}: {name}"
-    patches = (ROOT / "tests" / "mutants" / "patches.py").read_text()
+    patches = "".join(file.read_text() for file in (ROOT / "tests" / "mutants").glob("*.py"))
     for name in re.findall(r"mutant `([\w-]+)`", text):
         assert f"def {name.replace('-', '_')}(" in patches, f"{page.name}: {name}"
 
@@ -119,6 +119,7 @@ def test_the_benchmark_writes_into_its_page(tmp_path, tables, monkeypatch):
     assert "<!-- measured: gpu -->" in (ROOT / "docs" / "benchmarks.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     importlib.util.find_spec("material") is None,
     reason="mkdocs-material is not installed (extra: docs)",

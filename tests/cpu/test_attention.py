@@ -12,6 +12,8 @@ import torch
 from sglang_soft_cpu import attention, attention_metadata
 from sglang_soft_cpu.attention_metadata import Shape, Span
 
+pytestmark = pytest.mark.slow
+
 SLOTS = 4096
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 LENS = [1, 7, 200, 64, 33, 150, 2]  # of the cached prefix and the new tokens together

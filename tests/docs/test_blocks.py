@@ -84,6 +84,7 @@ def run(block: Block, folder: Path, address: str = ADDRESS) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", ALONE, ids=where)
 def test_block(block, tmp_path):
     output = run(block, tmp_path)

@@ -46,6 +46,7 @@ def place(tmp_path, monkeypatch, verdicts):
     (code / "export" / "cot_eval_results.json").write_bytes(orjson.dumps(scores))
 
 
+@pytest.mark.slow
 def test_every_command_runs_or_says_what_it_needs(place, capsys):
     ran = set()
     with serving(lambda request: reply(request, "\\boxed{1}")) as server:
@@ -68,5 +69,6 @@ def test_every_command_runs_or_says_what_it_needs(place, capsys):
     assert '"correct":true' in Path("results/humaneval/samples.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_graders_are_those_of_the_command(verdicts):
     assert f"# {len(verdicts)} variants" in PAGE

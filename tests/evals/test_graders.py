@@ -134,6 +134,7 @@ def test_there_are_enough_variants_and_both_verdicts_in_every_class():
         assert {v.equal for v in generated if v.kind == kind} == {True, False}
 
 
+@pytest.mark.slow
 def test_every_error_of_a_grader_is_known(verdicts):
     """The classes that a grader gets wrong, with (variants refused, variants accepted) in error."""
     wrong: dict[str, dict[str, tuple[int, int]]] = {name: {} for name in agreement.GRADERS}
@@ -159,6 +160,7 @@ def test_every_error_of_a_grader_is_known(verdicts):
     assert disagree == {"integer", "unit"}
 
 
+@pytest.mark.slow
 def test_the_printed_table_names_every_error(verdicts):
     rows, errors = agreement.summary(verdicts), agreement.errors(verdicts)
     for name in agreement.GRADERS:

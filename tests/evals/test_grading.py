@@ -25,6 +25,7 @@ def grade(grader: str, *texts: str, gold: str = "5") -> list[Graded]:
     return asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_an_answer_that_takes_too_long_is_wrong_and_the_next_one_is_graded(monkeypatch):
     monkeypatch.setattr(grading, "DEADLINE", 0.5)
     endless, right = grade("math", ENDLESS, "\\boxed{5}")
@@ -53,6 +54,7 @@ def test_a_process_that_dies_is_started_again():
     assert asyncio.run(go()) == [right, Graded(False, None, "the grader's process ended"), right]
 
 
+@pytest.mark.slow
 def test_a_cancelled_answer_does_not_give_its_verdict_to_the_next():
     async def go() -> Graded:
         process = GraderProcess("math")

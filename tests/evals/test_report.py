@@ -82,6 +82,7 @@ def test_an_interval_without_zero_is_not_enough_among_many_methods():
     assert verdict(float("nan"), 0.01) == "not distinguishable"
 
 
+@pytest.mark.slow
 def test_alike_methods_are_not_told_apart(tmp_path):
     """Six names of one method, twenty runs: with Holm at most one run in twenty may see a
     difference."""

@@ -68,6 +68,7 @@ def test_the_interval_of_an_accuracy_covers_it():
     assert 0.93 <= _covered(1500, interval, 0.75) <= 0.975
 
 
+@pytest.mark.slow
 def test_the_bootstrap_interval_covers_the_difference():
     rng = np.random.default_rng(3)
 
@@ -226,6 +227,7 @@ def test_no_difference_is_no_evidence():
     assert sign_flip_test([0.5]) == (1.0, True)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_methods_are_alike():
     """And the check finds a test that is told of a difference that is not there."""
     rng = np.random.default_rng(8)

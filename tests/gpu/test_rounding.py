@@ -11,6 +11,8 @@ from tests.gpu.rounding import draw, judge, judge_sampled, until_eos
 from tests.models import tiny
 from tests.oracle import Concept, Observed, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rounded():

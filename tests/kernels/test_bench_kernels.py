@@ -18,6 +18,7 @@ def _run(monkeypatch, *arguments) -> int:
     return caught.value.code
 
 
+@pytest.mark.slow
 def test_dry_run(monkeypatch, tmp_path):
     report = tmp_path / "kernels.json"
     assert _run(monkeypatch, "--dry-run", "--json", report) == 0
@@ -30,6 +31,7 @@ def test_dry_run(monkeypatch, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_without_a_gpu_it_refuses_to_measure(monkeypatch, capsys):
     assert _run(monkeypatch) == 1

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_without_spills():
     command = [sys.executable, "-m", "sglang_soft_kernels.check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)

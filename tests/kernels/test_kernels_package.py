@@ -17,6 +17,7 @@ def test_import_brings_neither_torch_nor_triton_nor_numba():
     assert _in_new_process(code) == "[]"
 
 
+@pytest.mark.slow
 def test_cpu_path_needs_no_triton():
     code = """
 import sys

@@ -14,6 +14,8 @@ from launch.bench.methods import method_names
 from launch.bench.shapes import SHAPES
 from tests.launch.stand_in import bench, run, started
 
+pytestmark = pytest.mark.slow
+
 GPU = ["--model", "bundled", "--model", "qwen3-8b", "--device", "cpu", "--small"]
 CPU = ["--requests", "3", "--tokens", "4", "--discrete", "2", "--rounds", "2"]
 

@@ -124,6 +124,7 @@ def test_checks_name_files_that_exist():
                 assert (ROOT / argument.split("=")[-1]).exists(), argument
 
 
+@pytest.mark.slow
 def test_the_kernel_tests_are_found_without_sglang(tmp_path):
     """What a bare GPU host collects."""
     for name in ("sglang", "orjson", "msgspec", "numba", "transformers"):

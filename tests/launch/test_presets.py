@@ -12,6 +12,8 @@ from launch.bench.plan import Plan
 from launch.presets import table
 from sglang_soft.launch_server import BUNDLED_MODEL, build_parser
 
+pytestmark = pytest.mark.slow  # SGLang's parser is imported
+
 README = ROOT / "launch" / "README.md"
 PREFIX = "python -m sglang_soft.launch_server "
 LINES = [shlex.join(preset.command()) for preset in table.PRESETS] + [

@@ -21,10 +21,12 @@ import zlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:  # an import of transformers takes 10 s
+    from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CLUSTERS = 16
@@ -133,6 +135,8 @@ def build(family: str, directory: str | os.PathLike) -> Path:
 def load(path: str | os.PathLike, dtype: torch.dtype = torch.float32, **kwargs):
     """(model in eval mode on the CPU, tokenizer) of a directory made by `build`, or of any other
     causal language model."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, **kwargs).eval()
     model.set_experts_implementation(
         "eager"
@@ -146,9 +150,12 @@ def prompt_ids(tokenizer, name: str) -> list[int]:
 
 
 @lru_cache(maxsize=1)
-def build_tokenizer() -> PreTrainedTokenizerFast:
+def build_tokenizer() -> "PreTrainedTokenizerFast":
     """256 byte tokens, no merges; three special tokens; the think markers, which are ordinary added
     tokens."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -165,9 +172,11 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def build_model(family: Family, tokenizer: PreTrainedTokenizerFast):
+def build_model(family: Family, tokenizer: "PreTrainedTokenizerFast"):
     """A model of `family` in float32 with every parameter set from `family.seed` and the
     parameter's own name."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
     eos, pad = tokenizer.eos_token_id, tokenizer.pad_token_id
     config = AutoConfig.for_model(
         family.model_type,
@@ -236,7 +245,7 @@ def _write_lookup(weight: torch.Tensor, name: str, directions: torch.Tensor, gai
         weight[:CLUSTERS] = directions / HIDDEN**0.5
 
 
-def _row_gain(family: Family, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+def _row_gain(family: Family, tokenizer: "PreTrainedTokenizerFast") -> torch.Tensor:
     """[V, 1]: bytes that are no printable text, and the special tokens, are made improbable (a
     small row has a logit near 0)."""
     gain = torch.ones(len(tokenizer), 1)

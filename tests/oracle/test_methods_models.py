@@ -117,6 +117,7 @@ def test_position_is_of_the_thinking_not_of_the_output():
     assert len(set(open_prompt.output_ids)) > 1
 
 
+@pytest.mark.slow
 def test_cot_over_seeds_follows_q():
     """Support, then chi-square, of the first and the third token over 2000 seeds, and of both
     together."""
@@ -185,6 +186,7 @@ def test_an_offset_is_scaled_as_a_row_of_the_table_is(loaded, family):
     assert table_rms(model) == pytest.approx(float(table.square().mean().sqrt()), rel=1e-5)
 
 
+@pytest.mark.slow
 @methods
 def test_the_same_in_float64(loaded, method):
     """Rounding does not decide, so a comparison of an engine with the oracle means something. (The
@@ -221,6 +223,7 @@ def seen(loaded, method: str, **changes) -> list[Trace]:
     ]
 
 
+@pytest.mark.slow
 def test_the_rare_paths_are_taken_on_the_tiny_models(loaded):
     """Else the traces above would show little: both gates, negative weights, duplicates, output
     tokens that are not the largest, both switches and the conclusion."""

@@ -125,6 +125,7 @@ def test_feeding_the_argmax_in_place_of_the_mixture_is_seen(loaded, family, monk
 WIDE = {"temperature": 1.0, "max_topk": 20, "top_k": -1, "top_p": 1.0, "min_p": 0.0}
 
 
+@pytest.mark.slow
 @families
 def test_traces_are_varied_and_the_same_in_float64(loaded, family):
     """Rounding does not decide: a comparison of engine and oracle on these prompts means

@@ -74,6 +74,7 @@ def loops(monkeypatch) -> list[numba.core.dispatcher.Dispatcher]:
     return found
 
 
+@pytest.mark.slow
 def test_no_request_compiles_a_loop_after_start(loops):
     warmup(Model, V, "cpu", MAX_K)
     before = [len(loop.signatures) for loop in loops]
