@@ -8,7 +8,7 @@ in `custom_params` (`RequestParams`), and the row of the concept pool (`engine/p
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
@@ -80,13 +80,19 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
         ]
         | None
     ) = None  # fmt: skip
+    thinking_start: Annotated[
+        Literal["prompt", "now", "token", "never"],
+        described("When thinking starts: where the prompt ends inside a think block that the "
+                  "assistant's turn opened, else at a think-start token; at once; at a think-start "
+                  "token, whatever the prompt says; never"),
+    ] = "prompt"  # fmt: skip
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False
 
 
 class Sampling(NamedTuple):
-    """Sampling parameters in SGLang's normal form: greedy is temperature 1 with top_k 1."""
+    """Sampling parameters of one phase."""
 
     temperature: float
     top_p: float
@@ -95,16 +101,14 @@ class Sampling(NamedTuple):
     min_p: float
 
     def given(self, params: ThinkingParams, prefix: str = "") -> "Sampling":
-        """These values, with what `params` says about one phase in their place.
+        """These values, with what `params` says about one phase in their place, in SGLang's normal
+        form: greedy is temperature 1 with top_k 1. They are the request's as it gave them: in the
+        normal form of a greedy request its top_k is gone.
 
         prefix: of the fields, "" for the thinking phase or "answer_".
         """
         values = {name: getattr(params, prefix + name) for name in self._fields}
-        given = {name: value for name, value in values.items() if value is not None}
-        if "temperature" in given and "top_k" not in given and self.top_k == 1:
-            # A greedy request is stored as top_k 1: a temperature of this phase's own undoes it.
-            given["top_k"] = -1
-        sampling = self._replace(**given)
+        sampling = self._replace(**{k: v for k, v in values.items() if v is not None})
         if sampling.temperature < 1e-6:  # SGLang's own threshold (SamplingParams.__post_init__)
             sampling = sampling._replace(temperature=1.0, top_k=1)
         return sampling

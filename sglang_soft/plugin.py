@@ -15,6 +15,12 @@ SGLANG_WINDOW = ("0.5.22", "0.5.23")
 ANY_SGLANG = "SGLANG_SOFT_ANY_SGLANG"
 """Set by `make compat`: try another release. Every other start-up check stays."""
 
+HTTP_APP = "SGLANG_HTTP_SERVER_APP_PATH"
+"""SGLang's: the application that tokenizer workers (--tokenizer-worker-num) import."""
+WRAPPED_APP = "SGLANG_SOFT_WRAPPED_APP"
+"""Where a user's own value of it is kept."""
+_OUR_APP = "sglang_soft.server.app:app"
+
 _REMEDY = "Install a supported SGLang, or run without the plugin: SGLANG_PLUGINS=none."
 
 
@@ -33,20 +39,26 @@ def register() -> None:
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
     from sglang_soft.hooks.check import LazyHook, check_applied, check_targets
-    from sglang_soft.hooks.registry import HOOKS
+    from sglang_soft.hooks.registry import hooks_of
 
+    # Tokenizer workers load no plugins by themselves, and inherit the environment.
+    if (app := os.environ.get(HTTP_APP)) != _OUR_APP:
+        if app is not None:
+            os.environ[WRAPPED_APP] = app
+        os.environ[HTTP_APP] = _OUR_APP
     apply_hooks = HookRegistry.apply_hooks
     # The detokenizer runs none of the changed classes; importing them would only slow its start.
     if apply_hooks.__module__ == __name__ or _process_target() == "run_detokenizer_process":
         return
-    for hook in HOOKS:
+    hooks = hooks_of(installed)
+    for hook in hooks:
         if hook.by_sglang:
             HookRegistry.register(hook.target, LazyHook(hook.hook), HookType(hook.kind))
 
     def apply_and_check() -> None:
-        check_targets(HOOKS)
+        check_targets(hooks)
         apply_hooks()
-        check_applied(HOOKS, HookRegistry._patched)
+        check_applied(hooks, HookRegistry._patched)
 
     HookRegistry.apply_hooks = apply_and_check
 

@@ -3,13 +3,14 @@
 Every error is a ValueError, an HTTP 400, that names key, value and range.
 """
 
-from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
+import math
+from collections.abc import Mapping
 from functools import cache, reduce
 from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
+from sglang_soft_kernels.layout import TOP_K_OFF
 
 from sglang_soft import methods
 from sglang_soft.methods.base import Method
@@ -23,6 +24,10 @@ from sglang_soft.params import (
 )
 
 DEFAULT_METHOD = "soft"
+_NOT_VALIDATED = (
+    "the request did not pass a front end with the plugin, which validates it: use this server's "
+    "own HTTP port or Engine ({})"
+)
 _COMMON = {p.name: p for p in parameters(ThinkingParams)}
 
 
@@ -130,18 +135,6 @@ def resolve(
     return Resolved(params, method, request.given(params), request.given(params, "answer_"))
 
 
-def refuse_misspelled(custom_params: Iterable[str]) -> None:
-    """Reject misspellings of `soft_thinking`, which would silently disable it.
-
-    Raises ValueError.
-    """
-    for key in custom_params:
-        if get_close_matches(str(key).lower(), [KEY], cutoff=0.85):
-            raise ValueError(
-                f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}."
-            )
-
-
 def _any_params() -> Any:
     """The tagged union of every method's struct."""
     return reduce(or_, (method.Params for method in methods.registry().values()))
@@ -153,9 +146,30 @@ def _decoder() -> msgspec.json.Decoder:
     return msgspec.json.Decoder(msgspec.defstruct("Encoded", fields, bases=(RequestParams,)))
 
 
-def decode(text: str) -> RequestParams:
-    """Read `RequestParams.encode`. Raises ValueError: `text` is not such a string."""
-    return RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
+def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
+    """Read `RequestParams.encode`, and check what the engine would fall over.
+
+    Raises ValueError: `text` is not such a string, or was not made by a front end of this server.
+    """
+    try:
+        request = RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
+    except (TypeError, msgspec.MsgspecError) as error:
+        raise ValueError(_NOT_VALIDATED.format(error)) from None
+    keep, ids = request.thinking, (request.think_start_id or 0, request.think_end_id)
+    right = {
+        "max_topk": request.params.max_topk + methods.get(request.method).extra_slots <= max_k,
+        "temperature": keep.temperature > 0 and math.isfinite(keep.temperature),
+        "top_p": 0 < keep.top_p <= 1,
+        "top_k": keep.top_k == -1 or 1 <= keep.top_k <= TOP_K_OFF,
+        "min_p": 0 <= keep.min_p <= 1,
+        "seed": -(2**63) <= request.seed < 2**63,
+        "sample": 0 <= request.sample < 2**31,
+        "max_new_tokens": 0 <= request.max_new_tokens < 2**31,
+        "think tokens": all(0 <= i < vocab_size for i in ids),
+    }
+    if wrong := [name for name, fine in right.items() if not fine]:
+        raise ValueError(_NOT_VALIDATED.format(f"out of range: {', '.join(wrong)}"))
+    return request
 
 
 def json_schema() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sglang_soft.params import RequestParams
 from sglang_soft.trace import THINK_END_REASONS, Steps, StepsDelta, Trace
 
 _ONE: np.ndarray = np.ones(1, np.float32)
+_PHASE_NAMES = ("before", "thinking", "answering")
 _PHASES = {Phase.THINK: "thinking", Phase.ANSWER: "answering"}
 
 
@@ -72,6 +73,8 @@ class SoftRequest:
         """Cache keys of the first concepts of the trace; computed when they are needed."""
         self._named = prompt_len
         """Positions below it carry their final key in SGLang's fill ids."""
+        self._abandoned_prompt: Sequence[int] | None = None
+        """Set by `abandon`."""
 
     @property
     def k(self) -> int:
@@ -84,6 +87,8 @@ class SoftRequest:
 
     @property
     def phase(self) -> Phase:
+        if self._abandoned_prompt is not None:
+            return Phase.ANSWER
         if self.trace.start is None:
             return Phase.WAIT
         return Phase.ANSWER if self.trace.ended_by_think_end else Phase.THINK
@@ -116,6 +121,10 @@ class SoftRequest:
         trace.low_entropy_steps = low_entropy
         if len(trace.method_state):
             trace.method_state = state[: len(trace.method_state)].copy()
+
+    def abandon(self, prompt_ids: Sequence[int]) -> None:
+        """The request ends without a step of its own. prompt_ids: what it was asked."""
+        self._abandoned_prompt = prompt_ids
 
     def count_retractions(self, retractions: int) -> None:
         """Called at every prefill, with SGLang's count of retractions so far."""
@@ -169,6 +178,8 @@ class SoftRequest:
     def finish(self, prompt_ids: Sequence[int], output_ids: Sequence[int], reason: str) -> None:
         """The request has ended: complete the trace. reason: type of SGLang's finish reason."""
         trace = self.trace
+        if self._abandoned_prompt is not None:
+            prompt_ids, output_ids = self._abandoned_prompt, ()
         trace.prompt_ids = np.asarray(prompt_ids, np.int32)
         trace.output_ids = np.asarray(output_ids, np.int32)
         if trace.start is not None and not trace.ended_by_think_end:
@@ -178,6 +189,7 @@ class SoftRequest:
         """`meta_info.soft_thinking` of a finished request, the trace aside."""
         trace = self.trace
         steps = len(trace.steps)
+        sizes = np.count_nonzero(trace.weights[: trace.thinking_tokens], axis=1)
         before = len(trace.prompt_ids) if trace.start is None else trace.start
         entropy = trace.entropy
         return {
@@ -186,7 +198,9 @@ class SoftRequest:
             "thinking_tokens": trace.thinking_tokens,
             "answer_tokens": len(trace.prompt_ids) + len(trace.output_ids) - before - steps,
             "thinking_finish_reason": trace.thinking_finish_reason,
-            "retractions": {name: trace.retractions[name] for name in _PHASES.values()},
+            "mean_concept_size": float(sizes.mean()) if len(sizes) else None,
+            "mixed_share": float((sizes > 1).mean()) if len(sizes) else None,
+            "retractions": {name: trace.retractions.get(name, 0) for name in _PHASE_NAMES},
             "mean_entropy": float(entropy.mean(dtype=np.float64)) if steps else None,
             "final_entropy": float(entropy[-1]) if steps else None,
         }
@@ -194,7 +208,7 @@ class SoftRequest:
     def check(self) -> None:
         """Assert that the parts agree with each other; called when the scheduler is idle."""
         trace = self.trace
-        if trace.start is not None:
+        if trace.start is not None and self._abandoned_prompt is None:
             assert self.prompt_len <= trace.start
             if not trace.ended_by_think_end:
                 assert self.committed == trace.start + len(trace.steps)

@@ -4,6 +4,7 @@ import logging
 import time
 from typing import Any
 
+from sglang_soft.engine import unsupported
 from sglang_soft.engine.embedding import SoftModel, inputs_of
 from sglang_soft.engine.warmup import warmup
 from sglang_soft.server.settings import get_settings
@@ -18,10 +19,7 @@ def after_load_model(_result, self) -> None:
     try:
         self.soft = SoftModel(self, get_settings().max_k)
     except LookupError as error:
-        raise SystemExit(
-            f"sglang-soft cannot mix concept tokens here: {error}. Run without the plugin: "
-            "SGLANG_PLUGINS=none."
-        ) from error
+        unsupported.found(f"concept tokens cannot be mixed here: {error}")
 
 
 def init_cuda_graphs(original, self, *args, **kwargs):
@@ -33,7 +31,8 @@ def init_cuda_graphs(original, self, *args, **kwargs):
         start = time.monotonic()
         steps = warmup(soft, self.model_config.vocab_size, self.device, settings.max_k)
         logger.info("Soft Thinking: %d warm-up steps, %.1f s", steps, time.monotonic() - start)
-    captures = soft is not None and not self.server_args.disable_cuda_graph
+    # A graph of a server that merely has the plugin stays as it is: there soft batches run eagerly.
+    captures = soft is not None and settings.enabled and not self.server_args.disable_cuda_graph
     if captures:
         soft.pool.with_offsets()
     result = original(self, *args, **kwargs)
@@ -54,6 +53,9 @@ def prefill_can_run_graph(result: bool, _runner, forward_batch) -> bool:
 
 
 def decode_can_run_graph(result: bool, runner, forward_batch) -> bool:
-    """A graph that was captured without hidden states cannot give them to a method that reads
-    them; `--return-hidden-states-mode last` has it captured with them."""
+    """Not with a graph that does not mix, nor with one that was captured without the hidden states
+    that a method reads; `--return-hidden-states-mode last` has it captured with them."""
+    inputs = inputs_of(forward_batch)
+    if inputs is not None and inputs.embed is not None and not runner.model_runner.soft.in_graph:
+        return False
     return result and forward_batch.capture_hidden_mode <= runner.capture_hidden_mode

@@ -4,12 +4,17 @@ extension point)."""
 from sglang.srt.managers.scheduler_components.output_streamer import SchedulerOutputStreamer
 
 from sglang_soft import params
+from sglang_soft.engine import unsupported
 from sglang_soft.server.answer import Payload
 
 
 def output_streamer_class(
     base: type[SchedulerOutputStreamer], scheduler
 ) -> type[SchedulerOutputStreamer]:
+    if getattr(scheduler, "rust_server", None) is not None:
+        unsupported.found("SGLang's Rust server has no room for a plugin's output")
+        return base
+
     class SoftOutputStreamer(base):
         has_additional_customized_info = True
 

@@ -15,7 +15,8 @@ class Hook(NamedTuple):
     kind: str
     """`before`, `after`, `around`: a hook by SGLang's HookRegistry. `override`: a method that a
     subclass of ours overrides. `instance`: a method that we replace on one object. `patch`: a
-    function that we replace. `route`: an HTTP route that we add."""
+    function that we replace. `route`: an HTTP route that we add. `setting`: an environment variable
+    of SGLang's that we set."""
     hook: str
     """Our function, `module:name`. Hooks are imported at their first call, so that registration
     imports no torch."""
@@ -24,6 +25,8 @@ class Hook(NamedTuple):
     why: str
     until: str
     """What SGLang would have to offer for this change to be deleted."""
+    missing_in: tuple[str, ...] = ()
+    """Releases without the symbol, on which the change is left out."""
 
     @property
     def by_sglang(self) -> bool:
@@ -51,6 +54,14 @@ HOOKS: tuple[Hook, ...] = (
         ("self", "obj", "input_text", "input_ids"),
         "parse and validate `soft_thinking` before the request reaches the scheduler (HTTP 400)",
         "a validator registry for custom_params",
+    ),
+    Hook(
+        f"{_SRT}.environ.envs.SGLANG_HTTP_SERVER_APP_PATH", "setting",
+        "sglang_soft.plugin:register",
+        (),
+        "load the plugins in tokenizer workers (--tokenizer-worker-num above 1)",
+        "workers that load plugins as SGLang's other processes do",
+        missing_in=("0.5.22",),
     ),
     Hook(
         f"{_TOKENIZER_MANAGER}._send_one_request", "before",
@@ -86,6 +97,21 @@ HOOKS: tuple[Hook, ...] = (
         ("self",),
         "key the KV of concept tokens by their content, in the radix tree and in re-prefill",
         "a per-token cache key separate from the token id",
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.set_finish_with_abort", "around",
+        "sglang_soft.hooks.req:set_finish_with_abort",
+        ("self", "error_msg"),
+        "a request that ends before it ran takes no thinking step",
+        _STATE,
+    ),
+    Hook(
+        f"{_SRT}.managers.scheduler.Scheduler.send_abort_output", "around",
+        "sglang_soft.hooks.scheduler:send_abort_output",
+        ("self", "abort_req", "req"),
+        "a soft request that is aborted in a queue is answered with the fields of any other one",
+        "aborts that go through the output stream",
+        missing_in=("0.5.22",),
     ),
     Hook(
         f"{_SRT}.managers.schedule_batch.ScheduleBatch.prepare_for_extend", "after",
@@ -220,12 +246,26 @@ HOOKS: tuple[Hook, ...] = (
     ),
     Hook(
         f"{_SRT}.entrypoints.http_server", "route",
-        "sglang_soft.server.routes:add_route",
+        "sglang_soft.server.routes:add_to_http",
         (),
         "GET /soft_thinking: what this server offers",
         "routes of plugins",
     ),
+    Hook(
+        f"{_SRT}.entrypoints.http_server.app.router.middleware_stack", "patch",
+        "sglang_soft.server.http:install",
+        (),
+        "refuse the key where no endpoint reads it; carry custom_params to the endpoints that drop "
+        "them; put the summary into every answer",
+        "custom_params and meta_info on every endpoint",
+    ),
 )  # fmt: skip
+
+
+def hooks_of(release: str) -> tuple[Hook, ...]:
+    """The changes that are made to this release of SGLang."""
+    return tuple(hook for hook in HOOKS if release not in hook.missing_in)
+
 
 FIELDS: dict[str, str] = {
     "Req.soft": "SoftRequest, or None",

@@ -1,15 +1,43 @@
 """Req: host-side state of a soft request, and the cache keys of its concept tokens."""
 
 from sglang_soft import params, resolve
+from sglang_soft.engine import unsupported
 from sglang_soft.engine.request import SoftRequest
+from sglang_soft.server.settings import get_settings
 
 
 def after_init(_result, self, *args, **kwargs) -> None:
-    """`req.soft`: a SoftRequest, or None on a discrete request."""
-    encoded = (self.sampling_params.custom_params or {}).get(params.KEY)
+    """`req.soft`: a SoftRequest, or None on a discrete request.
+
+    A request of a front end in which the plugin does not run (a process that attached to the
+    engine, SGLang's gRPC server) was not validated: it is answered with an error.
+    """
     self.soft = None
-    if encoded:
-        self.soft = SoftRequest(resolve.decode(encoded), len(self.origin_input_ids))
+    value = (self.sampling_params.custom_params or {}).get(params.KEY)
+    try:
+        if value is None and get_settings().default is not None and not self.is_prefill_only:
+            raise ValueError(
+                "the server's default (--soft-default) was not applied to this request"
+            )
+        if value:
+            request = resolve.decode(value, get_settings().max_k, self.vocab_size)
+            if reason := unsupported.reason():
+                raise ValueError(reason)
+            self.soft = SoftRequest(request, len(self.origin_input_ids))
+    except ValueError as error:
+        self.set_finish_with_abort(f"{params.KEY}: {error}")
+    if self.soft is not None:
+        # What a custom logit processor reads: an object again, as a client sends it.
+        custom = self.sampling_params.custom_params | {params.KEY: dict(self.soft.trace.params)}
+        self.sampling_params.custom_params = custom
+
+
+def set_finish_with_abort(original, self, *args, **kwargs) -> None:
+    """SGLang ends a request before it ran, by a prefill of one token in place of its prompt."""
+    prompt = self.origin_input_ids
+    original(self, *args, **kwargs)
+    if getattr(self, "soft", None) is not None:
+        self.soft.abandon(prompt)
 
 
 def refresh_fill_ids(original, self) -> None:

@@ -5,6 +5,7 @@ from sglang.srt.layers.logprob_processor import OutputLogprobProcessor
 from sglang.srt.layers.sampler import Sampler
 from sglang.srt.managers.auxiliary_output import append_auxiliary_output
 
+from sglang_soft.engine import unsupported
 from sglang_soft.engine.inputs import StepInputs
 from sglang_soft.engine.step import StepOutput, concept_step
 
@@ -12,7 +13,8 @@ from sglang_soft.engine.step import StepOutput, concept_step
 def after_create_sampler(sampler: Sampler, *args, **kwargs) -> Sampler:
     """Replace SGLang's own sampler; one that a hardware plugin brought is not known to us."""
     if type(sampler) is not Sampler:
-        raise SystemExit(f"sglang-soft does not support the sampler {type(sampler).__name__}")
+        unsupported.found(f"the sampler {type(sampler).__name__} is not supported")
+        return sampler
     return SoftSampler()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sglang_soft import params
 from sglang_soft.server.admission import FrontEnd, ParallelSamples
 from sglang_soft.server.answer import ClientTrace
+from sglang_soft.server.http import current_call
 
 
 def after_init(_result, self, server_args, *args, **kwargs) -> None:
@@ -17,40 +18,56 @@ def after_init(_result, self, server_args, *args, **kwargs) -> None:
 def create_tokenized_object(original, self, obj, input_text, input_ids, *args, **kwargs):
     """Validate `custom_params["soft_thinking"]` and encode it; ValueError becomes HTTP 400."""
     tokenized = original(self, obj, input_text, input_ids, *args, **kwargs)
-    self.soft.admit(obj, tokenized)
+    if self.soft.admit(obj, tokenized) and tokenized.sampling_params.n == 1:
+        _expect(self, tokenized.rid)
     return tokenized
 
 
 def before_send_one_request(self, tokenized_obj) -> None:
-    """Give each of n > 1 parallel samples parameters of its own: SGLang sends copies of one object,
-    the first of which generates nothing and only fills the prefix cache."""
+    """Give each of n > 1 parallel samples parameters of its own: SGLang sends copies of one object.
+    The first of them generates nothing and only fills the prefix cache: it is discrete."""
     sampling: Any = getattr(tokenized_obj, "sampling_params", None)
     samples = (getattr(sampling, "custom_params", None) or {}).get(params.KEY)
     if isinstance(samples, ParallelSamples):
-        encoded = samples.encode(0) if sampling.max_new_tokens == 0 else next(samples)
+        generates = sampling.max_new_tokens != 0
         sampling = tokenized_obj.sampling_params = copy.copy(sampling)
+        encoded = next(samples) if generates else False
         sampling.custom_params = {**sampling.custom_params, params.KEY: encoded}
+        if generates:
+            _expect(self, tokenized_obj.rid)
+
+
+def _expect(manager, rid: str) -> None:
+    """`state.soft`: what the client will read."""
+    if (state := manager.rid_to_state.get(rid)) is not None:
+        state.soft = ClientTrace(manager.soft.header)
 
 
 def update_request_meta_info(
     original, self, meta_info, state, customized_info, index, finish_reason
 ) -> None:
     """Take our field out of what SGLang would copy into `meta_info` as a list, and keep it on the
-    request's state (`state.soft`)."""
+    request's state."""
     payloads = customized_info.get(params.KEY)
     others = {key: values for key, values in customized_info.items() if key != params.KEY}
     if payloads and (payload := payloads[index]) is not None:
-        if not hasattr(state, "soft"):
-            state.soft = ClientTrace(self.soft.header)
         state.soft.add(payload)
     original(self, meta_info, state, others, index, finish_reason)
 
 
 async def stream_one_response(original, self, obj, state, *args, **kwargs):
     """Attach the summary, and the steps that were not yet sent: every step is sent once, however
-    many chunks a stream has and whether SGLang's own fields in it are cumulative or not."""
+    many chunks a stream has and whether SGLang's own fields in it are cumulative or not. Where the
+    HTTP answer has room for one summary, all of it comes with the last chunk."""
+    collected: ClientTrace | None = getattr(state, "soft", None)
+    call = None if collected is None else current_call.get()
+    ended = None if call is None else call.expect()
     async for out in original(self, obj, state, *args, **kwargs):
-        collected: ClientTrace | None = getattr(state, "soft", None)
-        if collected is not None and (info := collected.take()):
-            out["meta_info"][params.KEY] = info
+        meta_info = out["meta_info"]
+        last = meta_info.get("finish_reason") is not None
+        due = last or call is None or not call.whole
+        if collected is not None and due and (info := collected.take()):
+            meta_info[params.KEY] = info
+            if last and ended is not None:
+                ended(info)
         yield out

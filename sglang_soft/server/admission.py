@@ -3,6 +3,7 @@
 import itertools
 import logging
 import secrets
+from collections.abc import Iterable
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -14,12 +15,19 @@ from sglang.srt.sampling.sampling_params import TOP_K_ALL
 from sglang_soft import resolve
 from sglang_soft.params import KEY, RequestParams, Sampling
 from sglang_soft.server.answer import front_end_header
+from sglang_soft.server.endpoints import looks_like_key
+from sglang_soft.server.http import current_call
 from sglang_soft.server.limits import unsupported_request, unsupported_server
-from sglang_soft.server.routes import add_route
+from sglang_soft.server.routes import add_to_http
 from sglang_soft.server.settings import get_settings
-from sglang_soft.server.think_tokens import resolve_think_tokens, starts_thinking
+from sglang_soft.server.think_tokens import PromptEnd, parsed_think_end, resolve_think_tokens
 
 logger = logging.getLogger(__name__)
+
+MAX_SEED = 2**53 - 1
+_SGLANG_DEFAULTS = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0}
+_SAMPLING = frozenset(_SGLANG_DEFAULTS)
+_GRAMMARS = ("json_schema", "regex", "ebnf", "structural_tag")
 
 
 class ParallelSamples:
@@ -48,20 +56,27 @@ class FrontEnd:
             raise SystemExit(f"sglang-soft: {error}") from None
         self._manager = tokenizer_manager
         self._model = tokenizer_manager.model_config
-        self.think_tokens = None
+        self.think_tokens = self._prompt_end = None
+        self._grammar_waits = False
+        """SGLang's grammars begin behind the think-end token that ends a thought."""
         self.unsupported = unsupported_server(server_args)
         """Reason this server does not support Soft Thinking, or None."""
         if self.unsupported is None:
+            # The value in effect: what the operator passed may be "auto".
+            parser, tokenizer = (
+                tokenizer_manager.config_value("reasoning_parser"), tokenizer_manager.tokenizer,
+            )  # fmt: skip
             try:
                 self.think_tokens = resolve_think_tokens(
-                    tokenizer_manager.tokenizer, server_args.reasoning_parser, self.settings,
-                    self._model.vocab_size,
-                )  # fmt: skip
+                    tokenizer, parser, self.settings, self._model.vocab_size
+                )
+                self._prompt_end = PromptEnd(tokenizer, self.think_tokens)
+                self._grammar_waits = self.think_tokens.end == parsed_think_end(tokenizer, parser)
             except ValueError as error:
                 self.unsupported = str(error)
         if self.unsupported and self.settings.enabled:
             raise SystemExit(f"sglang-soft: {self.unsupported}")
-        add_route(self.settings, self.think_tokens, self.unsupported)
+        add_to_http(self.settings, self.think_tokens, self.unsupported)
         state = self.unsupported or f"ready, think tokens {self.think_tokens}"
         logger.info("Soft Thinking: %s", state)
 
@@ -70,20 +85,22 @@ class FrontEnd:
         """What the front end adds to every trace."""
         return front_end_header(self._manager.tokenizer, self.think_tokens, version("sglang"))
 
-    def admit(self, obj, tokenized) -> None:
+    def admit(self, obj, tokenized) -> bool:
         """Replace `custom_params["soft_thinking"]` of a tokenized request by its validated, encoded
-        form. Raises ValueError, which becomes HTTP 400."""
+        form. Returns whether the request is soft. Raises ValueError, which becomes HTTP 400."""
         if not isinstance(obj, GenerateReqInput):
-            return
+            return False
         sampling = tokenized.sampling_params
         custom = dict(sampling.custom_params or {})
+        if (call := current_call.get()) is not None:
+            custom = call.custom_params | custom
         raw = custom.pop(KEY, None)
-        resolve.refuse_misspelled(custom)
+        _refuse_misspelled(custom)
+        # As the request gave them: SGLang's own form of a greedy request has lost its top_k.
+        given = (self._manager.preferred_sampling_params or {}) | (obj.sampling_params or {})
         own = Sampling(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=-1 if sampling.top_k == TOP_K_ALL else sampling.top_k,
-            min_p=sampling.min_p,
+            **_SGLANG_DEFAULTS
+            | {k: v for k, v in given.items() if k in _SAMPLING and v is not None}
         )
         resolved = resolve.resolve(
             raw, request=own, default=self.settings.default, max_k=self.settings.max_k
@@ -91,32 +108,59 @@ class FrontEnd:
         if resolved is not None:
             self._refuse_unsupported(obj, sampling)
             request = self._request(resolved, tokenized)
+            self._free_thought_of_grammar(request, tokenized)
             custom[KEY] = ParallelSamples(request) if sampling.n > 1 else request.encode()
             answer = resolved.answer
             sampling.temperature, sampling.top_p = answer.temperature, answer.top_p
             sampling.min_p = answer.min_p
             sampling.top_k = TOP_K_ALL if answer.top_k == -1 else answer.top_k
+        elif self.settings.default is not None:
+            custom[KEY] = False  # the scheduler sees that the default was considered
         sampling.custom_params = custom or None
+        return resolved is not None
 
     def _request(self, resolved: resolve.Resolved, tokenized) -> RequestParams:
         sampling, tokens = tokenized.sampling_params, self.think_tokens
-        assert tokens is not None
+        assert tokens is not None and self._prompt_end is not None
         max_new_tokens = sampling.max_new_tokens
         if max_new_tokens is None:
             max_new_tokens = max(1, self._manager.context_len - len(tokenized.input_ids))
         seed = sampling.sampling_seed
+        if seed is not None and abs(seed) > MAX_SEED:
+            raise ValueError(
+                f"sampling_seed of a {KEY} request is out of range (allowed: [-(2^53 - 1), "
+                f"2^53 - 1], which every JSON client can hold); got {seed}."
+            )
+        start = resolved.params.thinking_start
+        thinks = start == "now" or (
+            start == "prompt" and self._prompt_end.is_open(tokenized.input_ids)
+        )
         request = RequestParams(
             params=resolved.params,
             thinking=resolved.thinking,
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
             seed=secrets.randbits(53) if seed is None else seed,
             max_new_tokens=max_new_tokens,
-            think_start_id=tokens.start,
+            think_start_id=None if start == "never" else tokens.start,
             think_end_id=tokens.end,
-            starts_thinking=starts_thinking(tokenized.input_ids, tokens),
+            starts_thinking=thinks,
         )
         self._refuse_unbounded(resolved, request)
         return request
+
+    def _free_thought_of_grammar(self, request: RequestParams, tokenized) -> None:
+        """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""
+        sampling = tokenized.sampling_params
+        grammar = next((name for name in _GRAMMARS if getattr(sampling, name, None)), None)
+        if grammar is None or not request.starts_thinking or tokenized.require_reasoning:
+            return
+        if not self._grammar_waits:
+            raise ValueError(
+                f"{grammar} would bind the thought of a {KEY} request, because this server's "
+                "--reasoning-parser does not name the think-end token that ends it; start the "
+                f"server with one that does, or send {KEY}=false."
+            )
+        tokenized.require_reasoning = True
 
     def _refuse_unsupported(self, obj, sampling) -> None:
         if self.unsupported:
@@ -131,10 +175,13 @@ class FrontEnd:
         """What a method needs that this request or server cannot give: host memory for embedding
         offsets, a think-start token."""
         method = resolved.method
-        if method.needs_think_start and request.think_start_id is None:
-            raise ValueError(
-                f"{KEY}.method={method.name} needs a think-start token; set --soft-think-start."
-            )
+        tokens, start = self.think_tokens, resolved.params.thinking_start
+        assert tokens is not None
+        for name in (f"method={method.name}",) * method.needs_think_start + (
+            ("thinking_start=token",) if start == "token" else ()
+        ):
+            if tokens.start is None:
+                raise ValueError(f"{KEY}.{name} needs a think-start token; set --soft-think-start.")
         if not method.feeds_offset:
             return
         bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb
@@ -146,4 +193,13 @@ class FrontEnd:
                 f"up to {steps * size / 2**20:.1f} MiB for this request; this server allows "
                 f"{limit} MiB (--soft-max-vector-mb). Lower max_thinking_tokens or "
                 f"max_new_tokens, now {steps} steps."
+            )
+
+
+def _refuse_misspelled(custom_params: Iterable[str]) -> None:
+    """Raises ValueError: a misspelling of `soft_thinking` would silently disable it."""
+    for key in custom_params:
+        if looks_like_key(str(key)):
+            raise ValueError(
+                f"custom_params: unknown key {key!r}; the key of Soft Thinking is {KEY!r}."
             )

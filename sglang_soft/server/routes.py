@@ -1,22 +1,25 @@
-"""HTTP route: `GET /soft_thinking` says what this server offers.
-
-From the same tables as the command line and the docs.
-"""
+"""What the plugin adds to SGLang's HTTP application: the layer of http.py, and
+`GET /soft_thinking`, which says what this server offers, from the same tables as the command line
+and the docs."""
 
 import sys
 from typing import Any
 
 from sglang_soft import resolve
+from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
 PATH = "/soft_thinking"
 
 
-def add_route(settings: Settings, think_tokens, unsupported: str | None) -> None:
-    """Add the route to SGLang's app, if this process has one (an `Engine` has none)."""
+def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> None:
+    """Both, if this process has an application (an `Engine` has none)."""
     http_server = sys.modules.get("sglang.srt.entrypoints.http_server")
     app = getattr(http_server, "app", None)
-    if app is None or any(getattr(route, "path", None) == PATH for route in app.routes):
+    if app is None:
+        return
+    http.install(app)
+    if any(getattr(route, "path", None) == PATH for route in app.routes):
         return
 
     async def soft_thinking() -> dict[str, Any]:

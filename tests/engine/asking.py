@@ -12,7 +12,8 @@ _ORACLE: dict[tuple, Trace] = {}
 
 def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     """The case as the oracle is asked."""
-    soft = {key: value for key, value in (case.soft or {}).items() if key != "return_concepts"}
+    left_out = ("return_concepts", "thinking_start")
+    soft = {key: value for key, value in (case.soft or {}).items() if key not in left_out}
     tau = soft.pop("cold_stop_entropy", None)
     defaults = {
         "method": "soft",

@@ -50,7 +50,10 @@ def sampling_params(case: Case, **soft) -> dict:
     if case.seed is not None:
         params["sampling_seed"] = case.seed
     if case.soft is not None:
-        params["custom_params"] = {"soft_thinking": {"return_concepts": True} | case.soft | soft}
+        given = {"return_concepts": True} | case.soft | soft
+        if case.prompt == "digits":  # raw text whose last block does not begin an assistant's turn
+            given["thinking_start"] = "now"
+        params["custom_params"] = {"soft_thinking": given}
     return params
 
 

@@ -21,7 +21,7 @@ METHOD_CASES: tuple[Case, ...] = (
     case("cold stop", "cot", "digits", 2, **COLD),
     case("greedy", "cot", "again", 3, temperature=0.0),
     case("plain", "soft_gumbel", "sum", 4, gumbel_temperature=0.5),
-    case("cold stop", "soft_gumbel", "digits", 2**62 + 3, gumbel_temperature=0.9, **COLD),
+    case("cold stop", "soft_gumbel", "digits", 2**52 + 3, gumbel_temperature=0.9, **COLD),
     case("plain", "soft_dirichlet", "long", 5, dirichlet_gamma=4.0),
     case(
         "limit",

@@ -150,7 +150,7 @@ def test_retractions_are_counted_by_phase():
     think(soft, (8,), (1.0,), kind=StepKind.COLD_STOP)
     soft.count_retractions(4)
     soft.finish([1, 2], [7, 8], "stop")
-    assert soft.summary()["retractions"] == {"thinking": 2, "answering": 1}
+    assert soft.summary()["retractions"] == {"before": 1, "thinking": 2, "answering": 1}
 
 
 def test_the_state_of_a_row_comes_from_the_trace_alone():

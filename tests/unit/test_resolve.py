@@ -44,9 +44,11 @@ def test_phases_have_their_own_sampling():
 
 
 def test_a_temperature_of_its_own_undoes_a_greedy_request_in_that_phase_only():
-    *_, thinking, answer = resolve({"temperature": 0.7}, request=GREEDY)
-    assert thinking == Sampling(temperature=0.7, top_p=1.0, top_k=-1, min_p=0.0)
-    assert answer == GREEDY
+    """And what the request says besides stays: SGLang forgets the top_k of a greedy request."""
+    request = Sampling(temperature=0.0, top_p=0.9, top_k=30, min_p=0.1)
+    *_, thinking, answer = resolve({"temperature": 0.7}, request=request)
+    assert thinking == request._replace(temperature=0.7)
+    assert answer == request._replace(temperature=1.0, top_k=1)
 
 
 def test_names_of_the_authors_fork():
@@ -92,20 +94,30 @@ def test_errors_name_key_value_and_range(raw, words):
     assert all(word in str(error.value) for word in words), error.value
 
 
-@pytest.mark.parametrize("key", ["soft_thinkng", "softThinking", "soft-thinking"])
-def test_a_key_that_is_all_but_ours_is_refused(key):
-    resolving.refuse_misspelled(["thinking_budget", "enable_thinking", "soft_cap", 7])
-    with pytest.raises(ValueError, match=f"unknown key '{key}'.*'soft_thinking'"):
-        resolving.refuse_misspelled(["thinking_budget", key])
-
-
 @pytest.mark.parametrize("name", methods.names())
 def test_what_is_encoded_comes_back_equal(name):
     request = request_params(name, seed=-(2**63), max_thinking_tokens=3)
     assert isinstance(request.encode(), str)
-    assert resolving.decode(request.encode()) == request and request.method == name
-    with pytest.raises(ValueError):
-        resolving.decode(request.encode().replace(name, "magic"))
+    assert resolving.decode(request.encode(), 32, 100) == request and request.method == name
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda text: text.replace('"soft"', '"magic"'), "front end"),
+        (lambda text: True, "front end"),
+        (lambda text: {"method": "soft"}, "front end"),
+        (lambda text: text.replace('"max_topk":10', '"max_topk":33'), "max_topk"),
+        (lambda text: text.replace('"think_end_id":8', '"think_end_id":100'), "think tokens"),
+        (lambda text: text.replace('[0.6,', '[0.0,'), "temperature"),
+        (lambda text: text.replace('"seed":0', '"seed":1e30'), "front end"),
+    ],
+)  # fmt: skip
+def test_what_no_front_end_of_ours_encoded_is_refused(change, named):
+    text = request_params().encode()
+    assert change(text) != text, "nothing was changed"
+    with pytest.raises(ValueError, match=named):
+        resolving.decode(change(text), 32, 100)
 
 
 def test_tables_have_every_parameter_once():
