@@ -13,6 +13,7 @@ from tests.engine.setups import SETUPS
 ROOT = Path(__file__).parents[1]
 SERVER = {
     "tests/docs/test_blocks.py",
+    "tests/engine/test_endpoints.py",
     "tests/engine/test_server.py",
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",

@@ -4,12 +4,15 @@ import torch
 from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
 
 from sglang_soft.engine.inputs import StepInputs, decode_embed, prepare
+from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.replay import Span, replay
 
 
 def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
     """Sets `forward_batch.sampling_info.soft` where a soft request takes part."""
     soft = getattr(model_runner, "soft", None)
+    if soft is not None and soft.has_pool and soft.pool.dirty:
+        clean_beam_rows(soft.pool, batch)
     requests = [getattr(req, "soft", None) for req in batch.reqs]
     extend = forward_batch.forward_mode.is_extend()
     dirty = extend and soft is not None and soft.has_pool and soft.pool.dirty
@@ -26,6 +29,14 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
         mode = max(forward_batch.capture_hidden_mode, CaptureHiddenMode.LAST)
         forward_batch.capture_hidden_mode = mode
     forward_batch.sampling_info.soft = inputs
+
+
+def clean_beam_rows(pool: ConceptPool, batch) -> None:
+    """A beam search takes rows for its members, behind those of the requests. What a soft request
+    left in them, a captured graph would feed to the beam."""
+    members = batch.req_pool_indices_cpu[len(batch.reqs) :].tolist()
+    left = sorted(pool.dirty.intersection(members))
+    pool.start(left, [None] * len(left))
 
 
 def _extend(inputs: StepInputs, forward_batch, batch, requests: list, rows: torch.Tensor) -> None:

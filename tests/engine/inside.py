@@ -88,15 +88,63 @@ def in_turn(
     return engine.loop.run_until_complete(scenario())
 
 
-def abort_after_first_token(engine: "sglang.Engine", **request: Any) -> dict:
-    """The last chunk."""
+def abort_after_tokens(engine: "sglang.Engine", tokens: int, stream: bool, **request: Any) -> dict:
+    """The last chunk of a request that is aborted when it has so many tokens, as a request of the
+    same prompt next to it shows."""
 
     async def scenario() -> dict:
-        chunks = await engine.async_generate(stream=True, rid="aborted", **request)
-        last = await anext(chunks)
+        shown = await engine.async_generate(stream=True, **request)
+        aborted = asyncio.create_task(_last(engine, stream=stream, rid="aborted", **request))
+        async for chunk in shown:
+            if len(chunk["output_ids"]) == tokens:
+                engine.tokenizer_manager.abort_request(rid="aborted")
+        return await aborted
+
+    return engine.loop.run_until_complete(scenario())
+
+
+def abort_queued(engine: "sglang.Engine", before: int, **request: Any) -> dict:
+    """The answer to a request that is aborted behind `before` others, more than can run."""
+
+    async def scenario() -> dict:
+        others = [asyncio.create_task(_last(engine, **request)) for _ in range(before)]
+        queued = asyncio.create_task(_last(engine, rid="aborted", **request))
+        while "aborted" not in engine.tokenizer_manager.rid_to_state:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
         engine.tokenizer_manager.abort_request(rid="aborted")
-        async for chunk in chunks:
-            last = chunk
+        last = await queued
+        engine.tokenizer_manager.abort_request(abort_all=True)
+        await asyncio.gather(*others)
         return last
 
     return engine.loop.run_until_complete(scenario())
+
+
+def abort_retracted(engine: "sglang.Engine", tokens: int, **request: Any) -> dict:
+    """The answer to a request that is retracted when it has so many tokens, and aborted then."""
+    from sglang.srt.managers.io_struct import ContinueGenerationReqInput, PauseGenerationReqInput
+
+    manager = engine.tokenizer_manager
+
+    async def scenario() -> dict:
+        chunks = await engine.async_generate(stream=True, rid="aborted", **request)
+        last: dict = {}
+        async for last in chunks:
+            if len(last["output_ids"]) == tokens:
+                await manager.pause_generation(PauseGenerationReqInput(mode="retract"))
+                manager.abort_request(rid="aborted")
+                await asyncio.sleep(0.3)
+                await manager.continue_generation(ContinueGenerationReqInput())
+        return last
+
+    return engine.loop.run_until_complete(scenario())
+
+
+async def _last(engine: "sglang.Engine", stream: bool = False, **request: Any) -> dict:
+    answer = await engine.async_generate(stream=stream, **request)
+    if stream:
+        async for chunk in answer:
+            last = chunk
+        return last
+    return answer

@@ -43,7 +43,8 @@ def test_many_requests_through_few_rows(engine):
 
 @on("default", "no-overlap")
 def test_a_soft_request_that_is_aborted_while_thinking(engine):
-    last = engine.run(inside.abort_after_first_token, **request(engine, SOFT, max_new_tokens=2000))
+    long = request(engine, SOFT, max_new_tokens=400)
+    last = engine.run(inside.abort_after_tokens, 5, True, **long)
     assert last["meta_info"]["finish_reason"]["type"] == "abort"
     assert last["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "abort"
     (out,) = ask(engine, [SOFT])

@@ -1,0 +1,24 @@
+"""What a request does to its neighbours: nothing."""
+
+from tests.conftest import on
+from tests.engine.asking import compare_all, expected, observed, prompt_ids
+from tests.engine.cases import CASES, by_name, sampling_params
+from tests.oracle import compare
+
+SOFT = [case for case in CASES if case.soft is not None][:6]
+BEAM = {"beam_width": 3, "max_new_tokens": 24, "temperature": 0.0, "ignore_eos": True}
+
+
+@on("default", "no-overlap")
+def test_a_beam_search_next_to_soft_requests(engine):
+    """Its members are rows of the batch behind those of the requests."""
+    compare_all(engine, SOFT)  # leaves rows of soft requests for the members
+    prompt = prompt_ids(engine, by_name("discrete, long"))
+    alone = engine.generate([prompt], [BEAM])[0]
+    prompts = [prompt, *(prompt_ids(engine, case) for case in SOFT), prompt]
+    sampling = [BEAM, *(sampling_params(case) for case in SOFT), BEAM]
+    first, *soft, last = engine.generate(prompts, sampling)
+    for case, out in zip(SOFT, soft, strict=True):
+        compare(observed(out), expected(engine, case))
+    for out in (first, last):
+        assert out["output_ids"] == alone["output_ids"], (out, alone)

@@ -1,0 +1,73 @@
+"""A server whose front end is several processes, and one that has not loaded the plugin."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import requests
+
+from sglang_soft.launch_server import BUNDLED_MODEL
+from sglang_soft.server.process import Server
+
+PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+SOFT = {"answer_temperature": 0.0}
+
+
+@pytest.fixture(scope="module")
+def spawned(tmp_path_factory):
+    """With two tokenizer workers, and a reasoning parser that SGLang finds out by itself."""
+    args = ["--model-path", str(BUNDLED_MODEL), "--tokenizer-worker-num", "2", "--reasoning-parser",
+            "auto"]  # fmt: skip
+    with Server(args, log=tmp_path_factory.mktemp("workers") / "log") as server:
+        yield server
+
+
+def generate(url: str, soft) -> requests.Response:
+    sampling = {"temperature": 0.0, "max_new_tokens": 200, "custom_params": {"soft_thinking": soft}}
+    body = {"text": PROMPT, "sampling_params": sampling}
+    # A connection of its own each time, so that both workers are met.
+    return requests.post(f"{url}/generate", json=body, timeout=120, headers={"connection": "close"})
+
+
+def test_every_worker_validates_and_answers(spawned):
+    for _ in range(12):
+        info = generate(spawned.url, SOFT | {"temperature": 0.6}).json()["meta_info"]
+        assert info["soft_thinking"]["thinking_finish_reason"] == "stop_token"
+        refused = generate(spawned.url, {"max_topk": 0})
+        assert refused.status_code == 400 and "max_topk" in refused.text
+    told = requests.get(f"{spawned.url}/soft_thinking", timeout=60).json()
+    assert told["server"]["unsupported"] is None
+
+
+OUTSIDE = """
+import json, sys
+from sglang.srt.entrypoints.engine import Engine
+engine = Engine.attach_tokenizer_worker(int(sys.argv[1]))
+answers = []
+for soft in json.loads(sys.argv[2]):
+    sampling = {"temperature": 0.0, "max_new_tokens": 8}
+    if soft is not None:
+        sampling["custom_params"] = {"soft_thinking": soft}
+    try:
+        answers.append(engine.generate(prompt="What?", sampling_params=sampling)["meta_info"])
+    except Exception as error:
+        answers.append(repr(error))
+print("ANSWERS" + json.dumps([str(answer) for answer in answers]))
+"""
+
+
+def test_a_front_end_without_the_plugin_gets_an_error_for_that_request_alone(spawned):
+    values = [True, {"method": "soft"}, "nonsense", '{"params": {"method": "soft"}}', None]
+    result = subprocess.run(
+        [sys.executable, "-c", OUTSIDE, str(spawned.process.pid), json.dumps(values)],
+        env=os.environ | {"SGLANG_PLUGINS": "sglang_soft_cpu"}, capture_output=True, text=True,
+        timeout=240,
+    )  # fmt: skip
+    (line,) = [x for x in result.stdout.splitlines() if x.startswith("ANSWERS")] or [result.stderr]
+    *soft, discrete = json.loads(line.removeprefix("ANSWERS"))
+    for answer in soft:
+        assert "front end" in answer, answer
+    assert "'length'" in discrete, discrete
+    assert generate(spawned.url, SOFT).status_code == 200, "the server did not live on"
