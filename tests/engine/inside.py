@@ -42,6 +42,15 @@ def generate(engine: "sglang.Engine", **kwargs: Any) -> list[dict] | dict:
     return engine.generate(**kwargs)
 
 
+def error_of(engine: "sglang.Engine", **request: Any) -> str:
+    """The text of the error that a request is refused with."""
+    try:
+        engine.generate(**request)
+    except ValueError as error:
+        return str(error)
+    raise AssertionError("the request was not refused")
+
+
 def stream(engine: "sglang.Engine", **kwargs: Any) -> list[dict]:
     """Every chunk, as it was when it came: SGLang adds later output ids to the same lists."""
     return [copy.deepcopy(chunk) for chunk in engine.generate(stream=True, **kwargs)]

@@ -1,6 +1,7 @@
 """What a request does to its neighbours: nothing."""
 
 from tests.conftest import on
+from tests.engine import inside
 from tests.engine.asking import compare_all, expected, observed, prompt_ids
 from tests.engine.cases import CASES, by_name, sampling_params
 from tests.oracle import compare
@@ -22,3 +23,14 @@ def test_a_beam_search_next_to_soft_requests(engine):
         compare(observed(out), expected(engine, case))
     for out in (first, last):
         assert out["output_ids"] == alone["output_ids"], (out, alone)
+
+
+@on("default")
+def test_a_grammar_without_a_reasoning_parser_is_refused(engine):
+    """It would bind the thought: nothing tells SGLang where that ends."""
+    case = by_name("soft, chat")
+    sampling = sampling_params(case) | {"regex": "[0-9]+"}
+    refused = engine.run(
+        inside.error_of, input_ids=prompt_ids(engine, case), sampling_params=sampling
+    )
+    assert "regex would bind the thought" in refused and "--reasoning-parser" in refused

@@ -160,6 +160,75 @@ def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
     )
 
 
+def test_grammar_of_generate_binds_the_answer_only(server):
+    out = generate(server, {"max_thinking_tokens": 8}, sampling={"regex": "[0-9]{2}\\."}).json()
+    assert out["meta_info"]["soft_thinking"]["thinking_tokens"] == 8
+    thought, answer = out["text"].split("</think>")
+    assert len(answer) == 3 and answer.endswith(".") and not thought.strip().endswith("."), out[
+        "text"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("start", "text", "thinks"),
+    [
+        ("prompt", PROMPT, True),
+        ("prompt", "The tag <think> opens thoughts. What is 43*34? It is", False),
+        ("now", "The tag <think> opens thoughts. What is 43*34? It is", True),
+        ("now", PROMPT.removesuffix("<think>\n"), True),
+        ("never", PROMPT, False),
+        ("token", PROMPT, False),
+    ],
+)
+def test_when_thinking_starts(server, start, text, thinks):
+    soft = {"thinking_start": start, "max_thinking_tokens": 6}
+    out = generate(server, soft, text, sampling={"max_new_tokens": 12, "ignore_eos": True}).json()
+    info = out["meta_info"]["soft_thinking"]
+    assert (info["thinking_tokens"] > 0) == thinks
+    if not thinks:
+        assert info["thinking_finish_reason"] is None and info["answer_tokens"] == 12
+
+
+def test_a_users_text_and_an_earlier_turn_open_no_thought(client):
+    def thinking_tokens(*messages: tuple[str, str], **extra) -> int:
+        chat = client.chat.completions.create(
+            model="default", temperature=0.6, max_tokens=12,
+            messages=[{"role": role, "content": content} for role, content in messages],
+            extra_body=soft_extra(max_thinking_tokens=6) | extra,
+        )  # fmt: skip
+        return chat.choices[0].meta_info["soft_thinking"]["thinking_tokens"]
+
+    user, goes_on = (
+        ("user", "The tag <think> opens thoughts. What is 43*34?"),
+        {"continue_final_message": True},
+    )
+    assert thinking_tokens(user) == 6, "the template's own block"
+    assert thinking_tokens(user, ("assistant", "It is"), **goes_on) == 0
+    assert thinking_tokens(user, ("assistant", "<think>\nWell"), **goes_on) == 6
+    history = (user, ("assistant", "I open <think> often."), ("user", "And 2*3?"))
+    assert thinking_tokens(*history, ("assistant", "It is"), **goes_on) == 0
+
+
+def test_greedy_thinking_says_that_it_mixed_nothing(server):
+    for temperature, mixes in ((0.0, False), (0.6, True)):
+        soft = generate(server, sampling={"temperature": temperature}).json()["meta_info"][
+            "soft_thinking"
+        ]
+        assert (soft["mixed_share"] > 0) == mixes == (soft["mean_concept_size"] > 1)
+
+
+def test_a_seed_that_javascript_cannot_hold_is_refused(server):
+    for seed, status in ((2**53 - 1, 200), (-(2**53) + 1, 200), (2**53, 400), (-(2**60), 400)):
+        response = generate(
+            server, {"method": "cot"}, sampling={"sampling_seed": seed, "max_new_tokens": 4}
+        )
+        assert response.status_code == status, response.text
+        if status == 200:
+            assert response.json()["meta_info"]["soft_thinking"]["seed"] == seed
+        else:
+            assert "2^53 - 1" in response.text and str(seed) in response.text
+
+
 def test_stop_string_while_thinking_ends_the_request(server):
     out = generate(server, sampling={"stop": ["="]}).json()
     assert out["meta_info"]["finish_reason"]["type"] == "stop"
