@@ -55,6 +55,7 @@ def test_a_hook_that_was_not_applied_stops_the_server():
 
 def test_an_sglang_outside_the_window_stops_the_server(monkeypatch):
     monkeypatch.setattr(plugin, "version", lambda _: "0.6.0")
+    monkeypatch.delenv(plugin.ANY_SGLANG, raising=False)
     with pytest.raises(SystemExit, match=r"supports sglang .*0\.5\.23, found 0\.6\.0"):
         plugin.register()
 
