@@ -90,10 +90,18 @@ class FrontEnd:
         form. Returns whether the request is soft. Raises ValueError, which becomes HTTP 400."""
         if not isinstance(obj, GenerateReqInput):
             return False
+        call = current_call.get()
+        try:
+            return self._admit(obj, tokenized, {} if call is None else call.custom_params)
+        except ValueError as error:
+            if call is not None:
+                call.refusal = error
+            raise
+
+    def _admit(self, obj, tokenized, dropped: dict[str, Any]) -> bool:
+        """dropped: `custom_params` that SGLang's endpoint did not pass on."""
         sampling = tokenized.sampling_params
-        custom = dict(sampling.custom_params or {})
-        if (call := current_call.get()) is not None:
-            custom = call.custom_params | custom
+        custom = dropped | (sampling.custom_params or {})
         raw = custom.pop(KEY, None)
         _refuse_misspelled(custom)
         # As the request gave them: SGLang's own form of a greedy request has lost its top_k.

@@ -119,7 +119,7 @@ def check_places(path: str, body: Any) -> Json:
                 raise ValueError(f"{'.'.join(place)} must be an object; got {value!r:.100}.")
             found = value or {}
         elif looks_like_key(name) or (name == "custom_params" and _has_key(value)):
-            if where == place:
+            if place and where == place:
                 continue  # in its place: what is wrong with it is found where it is read
             if endpoint is None:
                 raise ValueError(f"{path} does not support Soft Thinking ({name!r}).")

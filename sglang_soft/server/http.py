@@ -35,6 +35,8 @@ class HttpCall:
         self.whole = endpoint.put is not None
         """The answer has room for one summary, not for one with each chunk."""
         self.answers: Answers = []
+        self.refusal: ValueError | None = None
+        """What the front end found wrong. Not every endpoint makes an HTTP 400 of it."""
 
     def expect(self) -> Callable[[dict[str, Any]], None]:
         """A soft generation begins. Returns what takes its summary."""
@@ -77,10 +79,15 @@ class SoftLayer:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
         token = current_call.set(call)
+        answer = send
+        if call is not None and endpoint is not None and endpoint.put is not None:
+            answer = Editor(send, call, endpoint).send
         try:
-            if call is not None and endpoint is not None and endpoint.put is not None:
-                send = Editor(send, call, endpoint).send
-            return await self._app(scope, _replay(messages, receive), send)
+            return await self._app(scope, _replay(messages, receive), answer)
+        except ValueError as error:
+            if call is None or call.refusal is not error:
+                raise
+            return await _refuse(send, endpoint, str(error))
         finally:
             current_call.reset(token)
 

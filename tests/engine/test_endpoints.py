@@ -49,6 +49,9 @@ APIS = {
 
 
 def post(server: str, path: str, body: dict, **kwargs) -> requests.Response:
+    if path == "/v1/responses":  # the only endpoint that looks at the name
+        told = requests.get(f"{server}/v1/models", timeout=60).json()
+        body = {"model": told["data"][0]["id"]} | body
     return requests.post(server + path, json=body, timeout=120, **kwargs)
 
 

@@ -202,11 +202,12 @@ def test_a_users_text_and_an_earlier_turn_open_no_thought(client):
         ("user", "The tag <think> opens thoughts. What is 43*34?"),
         {"continue_final_message": True},
     )
+    closed = ("assistant", "</think>The tag <think> is")
     assert thinking_tokens(user) == 6, "the template's own block"
-    assert thinking_tokens(user, ("assistant", "It is"), **goes_on) == 0
-    assert thinking_tokens(user, ("assistant", "<think>\nWell"), **goes_on) == 6
+    assert thinking_tokens(user, ("assistant", "Well"), **goes_on) == 6, "the thought goes on"
+    assert thinking_tokens(user, closed, **goes_on) == 0
     history = (user, ("assistant", "I open <think> often."), ("user", "And 2*3?"))
-    assert thinking_tokens(*history, ("assistant", "It is"), **goes_on) == 0
+    assert thinking_tokens(*history, ("assistant", "</think>It is"), **goes_on) == 0
 
 
 def test_greedy_thinking_says_that_it_mixed_nothing(server):
