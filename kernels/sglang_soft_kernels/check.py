@@ -82,7 +82,7 @@ def _sampling_variants() -> Iterator[Variant]:
     floats = ["top_p", "min_p", "weights", "entropy", "max_prob", "ratios", "entropy_1"]
     floats += ["totals", "beyond", "uniforms", "probs"]
     types = row_types | {f"{name}_ptr": "*fp32" for name in floats}
-    integers = ("top_k", "num_candidates", "blocks", "ids", "top_ids", "counts", "ranks")
+    integers = ("top_k", "num_candidates", "sizes", "blocks", "ids", "top_ids", "counts", "ranks")
     types |= {f"{name}_ptr": "*i32" for name in integers}
     types |= {"logits_ptr": "*fp32", "keys_ptr": "*i64", "order_ptr": "*i64"}
     for V, W in [(151_936, 16), (151_936, 32), (262_144, 64), (262_144, 128), (111, 16)]:

@@ -64,22 +64,14 @@ class StepInputs:
         return list({r.method.name: r.method for r in self.requests}.values())
 
     @cached_property
-    def top_k_bound(self) -> int | None:
-        """Upper bound of the enabled top_k; 0: none is enabled; None: whole rows are sorted."""
-        top_ks = [r.request.thinking.top_k for r in self.requests]
-        return None if self._sorts_whole_rows else max(0, *top_ks)
+    def top_k_bound(self) -> int:
+        """Upper bound of the enabled top_k; 0: none is enabled."""
+        return max(0, *(r.request.thinking.top_k for r in self.requests))
 
     @cached_property
-    def num_candidates(self) -> int | None:
-        """W: candidates that the methods of this batch need; None: the whole vocabulary."""
-        full = [r.request.thinking.top_k for r in self.requests if r.method.needs_full_filter]
-        return None if self._sorts_whole_rows else max([self.k, *full])
-
-    @cached_property
-    def _sorts_whole_rows(self) -> bool:
-        return any(
-            r.method.needs_full_filter and r.request.thinking.top_k == -1 for r in self.requests
-        )
+    def draws(self) -> int:
+        """Tokens that the methods of this batch draw in a row."""
+        return max(m.draws(self.k) for m in self.methods)
 
     @cached_property
     def feeds_offset(self) -> bool:

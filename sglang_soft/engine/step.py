@@ -17,12 +17,13 @@ from sglang_soft_kernels import (
     soft_sample,
     update_pool,
 )  # fmt: skip
+from sglang_soft_kernels.index import identity
 from sglang_soft_kernels.layout import StepKind
 
 from sglang_soft import methods
 from sglang_soft.engine.inputs import StepInputs
 from sglang_soft.methods import NextInput, StepContext
-from sglang_soft.methods.noise import Noise
+from sglang_soft.methods.noise import DRAW, Noise
 
 
 class StepOutput:
@@ -107,7 +108,11 @@ def concept_step(
     ints, floats = inputs.pool.gather(inputs.rows)
     V = logits.shape[1]
     unfiltered = any(m.needs_unfiltered for m in inputs.methods)
-    wanted = inputs.num_candidates
+    noise = uniforms = None
+    if any(m.stochastic for m in inputs.methods):
+        noise = Noise(inputs.pool.seeds[inputs.rows], ints[:, layout.THINK_STEP])
+        if n := inputs.draws:
+            uniforms = noise.uniform(DRAW, identity(n, logits.device))
     sample = soft_sample(
         logits,
         floats[:, layout.TEMPERATURE],
@@ -115,16 +120,18 @@ def concept_step(
         floats[:, layout.TOP_P],
         floats[:, layout.MIN_P],
         ints[:, layout.NUM_CANDIDATES],
-        k=V if wanted is None else min(V, wanted),
+        k=min(V, inputs.k),
+        sizes=ints[:, layout.MAX_TOPK],
         top_k_bound=inputs.top_k_bound,
         index=inputs.index,
         unfiltered=min(V, inputs.k) if unfiltered else 0,
+        uniforms=uniforms,
     )
     if hidden is not None:
         # A copy: SGLang's tensor may be a static buffer of a captured graph, which the next replay
         # overwrites before the host has its copy.
         hidden = hidden.clone() if inputs.index is None else hidden[inputs.index]
-    fed = _next_input(inputs, logits, sample, floats, ints, hidden)
+    fed = _next_input(inputs, logits, sample, floats, ints, noise, hidden)
     record = finish_step(
         fed.ids, fed.weights, fed.output_token, sample.entropy, logits, ints, floats,
         force_end=fed.force_end, state=fed.state, index=inputs.index,
@@ -132,11 +139,10 @@ def concept_step(
     return StepOutput(inputs, record, ints, fed.embedding_offset)
 
 
-def _next_input(inputs: StepInputs, logits, sample, floats, ints, hidden) -> NextInput:
+def _next_input(inputs: StepInputs, logits, sample, floats, ints, noise, hidden) -> NextInput:
     """What each row's own method feeds: ids [A, k] int32, weights [A, k], and the rest where a
     method has it."""
     pool, rows, used = inputs.pool, inputs.rows, inputs.methods
-    stochastic = any(m.stochastic for m in used)
     common = {
         "sample": sample,
         "logits": lambda: logits if inputs.index is None else logits[inputs.index],
@@ -144,7 +150,7 @@ def _next_input(inputs: StepInputs, logits, sample, floats, ints, hidden) -> Nex
         "floats": floats,
         "args": pool.args[rows] if any(r.args for r in inputs.requests) else None,
         "state": pool.method_state[rows] if any(m.state for m in used) else None,
-        "noise": Noise(pool.seeds[rows], ints[:, layout.THINK_STEP]) if stochastic else None,
+        "noise": noise,
         "k": inputs.k,
         "hidden": hidden,
         "hidden_size": pool.hidden_size,

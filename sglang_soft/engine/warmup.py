@@ -16,8 +16,8 @@ from sglang_soft.engine.request import SoftRequest
 from sglang_soft.engine.step import concept_step
 from sglang_soft.params import RequestParams, Sampling
 
-_TOP_K = (16, 32, 64, 128)
-"""Widths of the sampling kernels; a larger top_k sorts whole rows."""
+_TOP_K = (16, 32, 64, 128, 129)
+"""Widths of the sampling kernels, and one above them, which is searched."""
 
 
 def requests(max_k: int) -> Iterator[SoftRequest]:

@@ -1,8 +1,8 @@
 """The interface of a thinking method: from the logits of one step to what is fed next.
 
-Shapes: A rows that may think, V vocabulary, W candidates, k largest concept of this batch, H hidden
-size. A method computes for all A rows; rows that think by another method are discarded afterwards.
-It may not read anything on the host, and what it computes for a row may depend on that row only.
+Shapes: A rows that may think, V vocabulary, k largest concept of this batch, H hidden size. A
+method computes for all A rows; rows that think by another method are discarded afterwards. It
+may not read anything on the host, and what it computes for a row may depend on that row only.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import msgspec
 import torch
-from sglang_soft_kernels import SoftSample, layout
+from sglang_soft_kernels import Drawn, SoftSample, layout
 
 from sglang_soft.methods.noise import Noise
 from sglang_soft.params import Parameter, ThinkingParams, parameters
@@ -58,9 +58,9 @@ class StepContext:
         the first of which are those of `names`. Columns are views, made on demand."""
         self.sample = sample
         self.ids = sample.ids
-        """[A, W] int32: the candidates, most probable first."""
+        """[A, k] int32: the candidates, most probable first."""
         self.probs = sample.weights
-        """[A, W] float32: Filter(p) over the candidates, sum 1; 0: unused."""
+        """[A, k] float32: Filter(p) over the request's own k, sum 1; 0: unused."""
         self.entropy = sample.entropy
         """[A] nats, of p over the whole vocabulary."""
         self.max_prob = sample.max_prob
@@ -128,21 +128,19 @@ class StepContext:
         return self._args[:, self._names.index(name)]
 
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The request's k most probable candidates, renormalised: ids and weights, [A, <= k]."""
-        k = min(self.k, self.ids.shape[1])
-        ranks = torch.arange(k, device=self.ids.device)
-        weights = torch.where(ranks < self.max_topk[:, None], self.probs[:, :k], 0.0)
-        return self.ids[:, :k], weights / weights.cumsum(1)[:, -1:]
+        """The request's own k most probable tokens, `ids` and `probs`, [A, <= k]."""
+        return self.ids, self.probs
 
-    def drawn(self, count: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-        """`count` tokens drawn from Filter(p): ids and ranks, [A, count]. Needs
-        `Method.needs_full_filter`."""
-        ranks = self.noise.draw(self.probs, count)
-        return self.ids.gather(1, ranks), ranks
+    @property
+    def drawn(self) -> Drawn:
+        """Tokens drawn independently from Filter(p), or from the request's own k most probable
+        ones (`Method.needs_full_filter`): ids, ranks and probabilities, [A, >= `Method.draws`]."""
+        assert self.sample.drawn is not None, "a method that draws must say how many (`draws`)"
+        return self.sample.drawn
 
     def discrete(self) -> NextInput:
         """One drawn token: the step of discrete chain of thought."""
-        ids, _ = self.drawn()
+        ids = self.drawn.ids[:, :1]
         return NextInput(ids, torch.ones_like(ids, dtype=torch.float32), ids[:, 0])
 
 
@@ -158,7 +156,7 @@ class Method:
     state: ClassVar[tuple[float, ...]] = ()
     """A row's state before its first thinking step."""
     needs_full_filter: ClassVar[bool] = False
-    """Candidates are all of Filter(p), not only the k most probable."""
+    """It draws from all of Filter(p), not only from the k most probable tokens."""
     needs_unfiltered: ClassVar[bool] = False
     """`StepContext.sample.unfiltered` is there: the k largest logits at temperature 1."""
     stochastic: ClassVar[bool] = False
@@ -201,6 +199,10 @@ class Method:
                 value = p.choices.index(value)
             numbers.append(float("inf") if value is None else float(value))
         return tuple(numbers)
+
+    def draws(self, k: int) -> int:
+        """How many tokens of `StepContext.drawn` it reads. k: largest concept of the batch."""
+        return 1 if self.needs_full_filter else 0
 
     def step(self, context: StepContext) -> NextInput:
         raise NotImplementedError

@@ -26,12 +26,14 @@ class MixtureOfInputs(Method):
 
     stochastic = True
 
+    def draws(self, k: int) -> int:
+        return 1
+
     def step(self, context: StepContext) -> NextInput:
         ids, p = context.top()
-        drawn = context.noise.draw(p)
+        ranks = torch.arange(ids.shape[1], device=ids.device)
         h = normalised_entropy(p, context.max_topk)[:, None]
         beta = context.arg("moi_beta")[:, None]
-        y = torch.zeros_like(p).scatter_(1, drawn, 1.0)
-        token = ids.gather(1, drawn)[:, 0]
+        y = (ranks == context.drawn.ranks[:, :1]).float()
         ids, weights = order(ids, (h * p + (beta + 1 - h) * y) / (beta + 1))
-        return NextInput(ids, weights, token)
+        return NextInput(ids, weights, context.drawn.ids[:, 0])

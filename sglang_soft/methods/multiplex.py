@@ -29,19 +29,21 @@ class Multiplex(Method):
     needs_full_filter = True
     stochastic = True
 
+    def draws(self, k: int) -> int:
+        return k
+
     def step(self, context: StepContext) -> NextInput:
-        k, last = context.k, context.ids.shape[1] - 1
-        _, ranks = context.drawn(k)
-        counted = torch.arange(k, device=ranks.device) < context.max_topk[:, None]
-        # In the order of the candidates, so that equal weights keep it; draws beyond the row's own
-        # k come last.
-        ranks = torch.where(counted, ranks, last + 1).sort(1).values
-        counted = ranks <= last
+        k, unused = context.k, 2**31 - 1
+        ids, ranks, probs = (x[:, :k] for x in context.drawn)
+        counted = torch.arange(k, device=ids.device) < context.max_topk[:, None]
+        # In the order of the tokens, so that equal weights keep it; draws beyond the row's own k
+        # come last.
+        ranks, at = torch.where(counted, ranks, unused).sort(1)
+        counted = ranks < unused
         same = (ranks[:, :, None] == ranks[:, None, :]) & counted[:, None, :]
         first = counted & ~torch.tril(same, -1).any(2)
-        ranks = ranks.clamp(max=last)
         by_probability = context.arg("multiplex_weighting")[:, None] == 1
-        weights = torch.where(by_probability, context.probs.gather(1, ranks), same.sum(2))
+        weights = torch.where(by_probability, probs.gather(1, at), same.sum(2))
         weights = torch.where(first, weights, 0.0)
-        ids, weights = order(context.ids.gather(1, ranks), weights / weights.cumsum(1)[:, -1:])
+        ids, weights = order(ids.gather(1, at), weights / weights.cumsum(1)[:, -1:])
         return NextInput(ids, weights, ids[:, 0])

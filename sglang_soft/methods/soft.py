@@ -11,6 +11,4 @@ class Soft(Method):
     source = "arXiv 2505.15778"
 
     def step(self, context: StepContext) -> NextInput:
-        # The candidates of a row are its own k already: nothing to renormalise.
-        k = min(context.k, context.ids.shape[1])
-        return NextInput(context.ids[:, :k], context.probs[:, :k], context.ids[:, 0])
+        return NextInput(context.ids, context.probs, context.ids[:, 0])

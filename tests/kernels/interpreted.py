@@ -87,7 +87,7 @@ def test_batch_invariance():
 
 
 def test_wide_top_k():
-    """top_k_bound at the kernels' limit, and above it (the reference runs)."""
+    """top_k_bound at the kernels' width, and above it (the mass of the top_k is searched)."""
     logits = cases.make_logits(2, 9000, "ties", seed=1)
     params = list(cases.make_params(2, 10, seed=1))
     params[0] = torch.tensor([0.6, 1.0])

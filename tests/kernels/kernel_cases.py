@@ -216,6 +216,12 @@ def check_draws(run, A, V, kind, n, dtype, beyond, device):
     # What else it returns is that of a step without draws: of the k most probable.
     narrow = [*params[:4], params[4].clamp(max=k)]
     assert_samples(sample, logits, narrow, k, tie_free_share=0.5)
+    # A row's own size cuts what is fed, not what is drawn from.
+    sizes = (torch.arange(A, device=device) % k + 1).int()
+    sized = run(logits, *params, k=k, sizes=sizes, uniforms=uniforms)
+    cut = run(logits, *params[:4], params[4].minimum(sizes), k=k)
+    for got, want in zip((*sized[:4], *sized.drawn), (*cut[:4], *sample.drawn), strict=True):
+        assert torch.equal(got, want)
     first, last = (torch.tensor([a], device=device) for a in (0, A - 1))
     plain = run(logits, *(p[first] for p in narrow), k=k, index=first)
     for got, want in zip(plain[:4], sample):

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from scipy import stats
-from sglang_soft_kernels import SoftSample, layout
+from sglang_soft_kernels import Drawn, SoftSample, layout
 
 from sglang_soft.methods import noise
 from sglang_soft.methods.base import StepContext
@@ -39,11 +39,15 @@ def context(
         ids=ids, weights=probs.expand(rows, -1), entropy=torch.zeros(rows),
         max_prob=probs.max().expand(rows), unfiltered=None,
     )  # fmt: skip
+    source = noise.Noise(torch.full((rows,), seed), steps)
+    ranks = source.draw(probs.expand(rows, -1), k).int()
+    drawn = Drawn(ids.gather(1, ranks.long()), ranks, probs[ranks.long()])
+    sample = sample._replace(drawn=drawn)
     return StepContext(
         sample=sample, logits=lambda: probs.log().expand(rows, -1), ints=ints,
         floats=torch.ones(rows, 4), args=torch.tensor([[*args.values()]]).expand(rows, -1),
         names=list(args), state=torch.zeros(rows, 1),
-        noise=noise.Noise(torch.full((rows,), seed), steps), k=k, hidden=None, hidden_size=8,
+        noise=source, k=k, hidden=None, hidden_size=8,
         embedding_rms=1.0,
     )  # fmt: skip
 

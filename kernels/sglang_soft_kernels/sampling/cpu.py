@@ -62,8 +62,8 @@ def kept_tokens(e, count, most, min_p, limit):
 
 @compiled
 def sample_loop(
-    z, temperature, top_k, top_p, min_p, num_candidates, index, uniforms, ids, weights, entropy,
-    max_prob, top_ids, ratios, entropy_1, drawn, ranks, probs, min_ratio,
+    z, temperature, top_k, top_p, min_p, num_candidates, sizes, index, uniforms, ids, weights,
+    entropy, max_prob, top_ids, ratios, entropy_1, drawn, ranks, probs, min_ratio,
 ):  # fmt: skip
     V, k_out, m, n = z.shape[1], ids.shape[1], top_ids.shape[1], uniforms.shape[1]
     e = np.empty(min(V, MAX_INSERTED), np.float32)  # the largest logits in order, then their e
@@ -120,7 +120,7 @@ def sample_loop(
             drawn[a, i], ranks[a, i], probs[a, i] = token[rank], rank, e[rank] / mass
         mass = 0.0
         for i in range(k_out):
-            if i < kept:
+            if i < min(kept, sizes[a]):
                 ids[a, i], weights[a, i] = token[i], e[i]
                 mass += e[i]
             else:
@@ -137,8 +137,8 @@ _NOT_DRAWN: tuple[np.ndarray, ...] = (_NO_INTS, _NO_INTS, _NO_FLOATS)
 
 
 def soft_sample(
-    logits, temperature, top_k, top_p, min_p, num_candidates, *, k, top_k_bound=None, index=None,
-    unfiltered=0, uniforms=None,
+    logits, temperature, top_k, top_p, min_p, num_candidates, *, k, sizes=None, top_k_bound=None,
+    index=None, unfiltered=0, uniforms=None,
 ):  # fmt: skip
     A = len(temperature)
 
@@ -153,7 +153,8 @@ def soft_sample(
         assert len(uniforms) == A, "rows of different batches"
         n = uniforms.shape[1]
         drawn = Drawn(ints(A, n), ints(A, n), torch.empty((A, n)))
-    parameters = (x.numpy() for x in (temperature, top_k, top_p, min_p, num_candidates))
+    sizes = num_candidates if sizes is None else sizes
+    parameters = (x.numpy() for x in (temperature, top_k, top_p, min_p, num_candidates, sizes))
     sample_loop(
         logits.float().numpy(), *parameters, index_array(index),
         _NO_FLOATS if uniforms is None else uniforms.numpy(),

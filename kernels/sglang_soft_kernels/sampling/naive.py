@@ -74,6 +74,7 @@ def soft_sample(
     num_candidates: torch.Tensor,
     *,
     k: int,
+    sizes: torch.Tensor | None = None,
     top_k_bound: int | None = None,
     index: torch.Tensor | None = None,
     unfiltered: int = 0,
@@ -84,14 +85,15 @@ def soft_sample(
 
     logits: [N, V], no nan or +inf, at least one finite a row. The rest as `layout.Filter` has it:
     temperature: [A] float32. top_k: [A] int32. top_p, min_p: [A] float32. num_candidates: [A]
-    int32. top_k_bound: host-known upper bound of the enabled top_k (0: none is enabled), which
-    limits the partial sort; None sorts everything. index: [A] int64 rows to compute; None: all,
-    A = N. unfiltered: m <= min(k, V); above 0, `SoftSample.unfiltered` is there. uniforms: [A, n]
-    float32 in (0, 1): `SoftSample.drawn` is there, drawn by inverse CDF in the order of the tokens
-    from all that the filter keeps, at most num_candidates, whatever k is. dtype: float64 evaluates
-    the same formulas in double precision (naive only).
+    int32. sizes: [A] int32, 1 .. k: at most so many tokens in ids and weights; None: k.
+    top_k_bound: host-known upper bound of the enabled top_k (0: none is enabled), which limits the
+    partial sort; None sorts everything. index: [A] int64 rows to compute; None: all, A = N.
+    unfiltered: m <= min(k, V); above 0, `SoftSample.unfiltered` is there. uniforms: [A, n] float32
+    in (0, 1): `SoftSample.drawn` is there, drawn by inverse CDF in the order of the tokens from all
+    that the filter keeps, at most num_candidates, whatever k is. dtype: float64 evaluates the same
+    formulas in double precision (naive only).
 
-    On a GPU a k above 128 sorts whole rows; nothing else does.
+    On a GPU k is at most 128, and nothing sorts whole rows.
     """
     if index is not None:
         logits = logits[index]
@@ -123,6 +125,9 @@ def soft_sample(
     e = e * keep
     drawn = None if uniforms is None else _drawn(e, order, uniforms)
     e, order, keep = e[:, :k], order[:, :k], keep[:, :k]
+    if sizes is not None:
+        keep = keep & (torch.arange(keep.shape[1], device=e.device) < sizes[:, None])
+        e = e * keep
     ids = torch.where(keep, order, order[:, :1]).int()
     if width < k:
         e = torch.nn.functional.pad(e, (0, k - width))

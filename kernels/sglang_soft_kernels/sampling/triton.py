@@ -25,11 +25,10 @@ import triton.language as tl
 
 from ..index import identity
 from .naive import Drawn, SoftSample, Unfiltered
-from .naive import soft_sample as operator
 from .tail import INT_MIN, LOWEST, NO_TOP_P, draw_kernel, mass_of, ordered, total_kernel, unordered
 
 MAX_WIDTH = 128
-"""Largest W, and with it k; for a larger k the naive function runs, which sorts whole rows."""
+"""Largest W, and with it k."""
 
 BLOCK = tl.constexpr(64)
 TILE_BLOCKS = tl.constexpr(64)
@@ -120,17 +119,18 @@ def _total(tile_e, tile_ex, x, T):
         "ids_ptr", "weights_ptr", "entropy_ptr", "max_prob_ptr", "top_ids_ptr", "ratios_ptr",
         "entropy_1_ptr", "order_ptr", "counts_ptr", "totals_ptr", "beyond_ptr", "k", "m", "beyond",
         "drawing", "temperature_stride", "top_k_stride", "top_p_stride",
-        "min_p_stride", "num_candidates_stride",
+        "min_p_stride", "num_candidates_stride", "sizes_ptr", "sizes_stride",
     ]
 )  # fmt: skip
 def finish_kernel(
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    temperature_ptr,  # [A], any stride, as are the next four
+    temperature_ptr,  # [A], any stride, as are the next five
     top_k_ptr,
     top_p_ptr,
     min_p_ptr,
     num_candidates_ptr,
+    sizes_ptr,
     maxima_ptr,
     shares_ptr,
     blocks_ptr,  # [A, BLOCKS] int32 scratch
@@ -158,6 +158,7 @@ def finish_kernel(
     top_p_stride,
     min_p_stride,
     num_candidates_stride,
+    sizes_stride,
     W: tl.constexpr,
     BLOCKS: tl.constexpr,
     NT_POW2: tl.constexpr,
@@ -223,7 +224,8 @@ def finish_kernel(
     tl.store(order_ptr + a * 2 * W + rank, key, mask=(rank < count) & (drawing != 0))
     tl.store(counts_ptr + a, count, mask=drawing != 0)
     tl.store(totals_ptr + a, total, mask=drawing != 0)
-    keep = (e >= min_p) & (rank < tl.minimum(num_candidates, k))
+    size = tl.minimum(tl.load(sizes_ptr + a * sizes_stride), k)
+    keep = (e >= min_p) & (rank < tl.minimum(num_candidates, size))
     keep = keep & (tl.cumsum(e, axis=0) - e <= top_p * total)
     e = tl.where(keep, e, 0.0)
     first = tl.sum(tl.where(rank == 0, token, 0), axis=0)
@@ -240,16 +242,18 @@ def launch_config(V: int, W: int) -> dict[str, int]:
 
 
 def soft_sample(
-    logits, temperature, top_k, top_p, min_p, num_candidates, *, k, top_k_bound=None, index=None,
-    unfiltered=0, uniforms=None,
+    logits, temperature, top_k, top_p, min_p, num_candidates, *, k, sizes=None, top_k_bound=None,
+    index=None, unfiltered=0, uniforms=None,
 ):  # fmt: skip
-    """logits: float32, float16 or bfloat16, rows contiguous; the others may be columns."""
+    """logits: float32, float16 or bfloat16, rows contiguous; the others may be columns.
+
+    Raises:
+        ValueError: k is above 128.
+    """
     A, V = len(temperature), logits.shape[1]
     if k > MAX_WIDTH:
-        return operator.naive(
-            logits, temperature, top_k, top_p, min_p, num_candidates, k=k, top_k_bound=top_k_bound,
-            index=index, unfiltered=unfiltered, uniforms=uniforms,
-        )  # fmt: skip
+        raise ValueError(f"k = {k} slots; the kernel takes 1..{MAX_WIDTH}.")
+    sizes = num_candidates if sizes is None else sizes
     assert logits.stride(1) == 1 or V == 1
     device, m, drawing = logits.device, unfiltered, uniforms is not None
 
@@ -275,7 +279,8 @@ def soft_sample(
     maxima, shares = floats(A, tiles * TILE_BLOCKS.value), floats(A, SHARES.value, tiles)
     blocks, counts, totals, beyond_totals = ints(A, config["BLOCKS"]), ints(A), floats(A), floats(A)
     keys, order = torch.empty((2, A, 2 * W), dtype=torch.int64, device=device)
-    strides = [x.stride(0) for x in (logits, temperature, top_k, top_p, min_p, num_candidates)]
+    strides = [x.stride(0) for x in (logits, temperature, top_k, top_p, min_p)]
+    strides += [num_candidates.stride(0), sizes.stride(0)]
     scan_kernel[(tiles, A)](
         logits, index, temperature, maxima, shares, V, tiles, *strides[:2], UNFILTERED=m > 0,
         num_warps=8,
@@ -286,14 +291,14 @@ def soft_sample(
             shares.stride(0), *strides[1:4], NT_POW2=config["NT_POW2"], W=W, num_warps=TAIL_WARPS,
         )  # fmt: skip
     finish_kernel[(A,)](
-        logits, index, temperature, top_k, top_p, min_p, num_candidates, maxima, shares, blocks,
-        keys, *sample[:4], *at_one, order, counts, totals, beyond_totals, V, tiles, k, m,
+        logits, index, temperature, top_k, top_p, min_p, num_candidates, sizes, maxima, shares,
+        blocks, keys, *sample[:4], *at_one, order, counts, totals, beyond_totals, V, tiles, k, m,
         int(beyond), int(drawing), *strides, **config,
     )  # fmt: skip
     if n:
         draw_kernel[(A, n)](
             logits, index, temperature, top_p, min_p, num_candidates, uniforms, order, counts,
-            totals, *drawn, V, n, *strides[:2], *strides[3:], uniforms.stride(0), order.stride(0),
+            totals, *drawn, V, n, *strides[:2], *strides[3:6], uniforms.stride(0), order.stride(0),
             num_warps=TAIL_WARPS,
         )  # fmt: skip
     return result
