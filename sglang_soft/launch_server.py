@@ -62,11 +62,18 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     load_plugins()
     from sglang.launch_server import run_server
+    from sglang.srt.arg_groups.model_override_base import resolving_view
     from sglang.srt.server_args import prepare_server_args
     from sglang.srt.utils import kill_process_tree
 
+    from sglang_soft.server.limits import unsupported_server
+
+    server_args = prepare_server_args(rest)
+    server_args.resolve_once()
+    if reason := unsupported_server(resolving_view(server_args)):
+        raise SystemExit(f"error: {reason}")
     try:
-        run_server(prepare_server_args(rest))
+        run_server(server_args)
     finally:
         kill_process_tree(os.getpid(), include_parent=False)
 

@@ -128,7 +128,9 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     think_start_id: int | None
     think_end_id: int
     starts_thinking: bool
-    """The prompt ends inside an open think block."""
+    """The first output token is one of the thought."""
+    host_bytes: int = 0
+    """Host memory that its embedding offsets may take."""
 
     @property
     def method(self) -> str:

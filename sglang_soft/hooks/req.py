@@ -1,5 +1,9 @@
 """Req: host-side state of a soft request, and the cache keys of its concept tokens."""
 
+from http import HTTPStatus
+from typing import Any
+from weakref import WeakKeyDictionary
+
 from sglang_soft import params, resolve
 from sglang_soft.engine import unsupported
 from sglang_soft.engine.request import SoftRequest
@@ -15,7 +19,8 @@ def after_init(_result, self, *args, **kwargs) -> None:
     self.soft = None
     value = (self.sampling_params.custom_params or {}).get(params.KEY)
     try:
-        if value is None and get_settings().default is not None and not self.is_prefill_only:
+        generates = self.sampling_params.max_new_tokens != 0
+        if value is None and generates and get_settings().default is not None:
             raise ValueError(
                 "the server's default (--soft-default) was not applied to this request"
             )
@@ -23,13 +28,36 @@ def after_init(_result, self, *args, **kwargs) -> None:
             request = resolve.decode(value, get_settings().max_k, self.vocab_size)
             if reason := unsupported.reason():
                 raise ValueError(reason)
+            _reserve(self, request)
             self.soft = SoftRequest(request, len(self.origin_input_ids))
     except ValueError as error:
         self.set_finish_with_abort(f"{params.KEY}: {error}")
+    except MemoryError as error:
+        self.set_finish_with_abort(
+            f"{params.KEY}: {error}", HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableError"
+        )
     if self.soft is not None:
         # What a custom logit processor reads: an object again, as a client sends it.
         custom = self.sampling_params.custom_params | {params.KEY: dict(self.soft.trace.params)}
         self.sampling_params.custom_params = custom
+
+
+def _reserve(req, request: params.RequestParams) -> None:
+    """Host memory for embedding offsets, until SGLang forgets the request. Raises MemoryError."""
+    if not request.host_bytes:
+        return
+    limit = get_settings().max_vector_mb_total
+    taken = sum(_reserved.values())
+    if taken + request.host_bytes > limit * 2**20:
+        raise MemoryError(
+            f"method={request.method} may need {request.host_bytes / 2**20:.1f} MiB of host "
+            f"memory, and requests that run or wait have {taken / 2**20:.1f} of {limit} MiB "
+            "(--soft-max-vector-mb-total). Try again later, or lower max_thinking_tokens."
+        )
+    _reserved[req] = request.host_bytes
+
+
+_reserved: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 def set_finish_with_abort(original, self, *args, **kwargs) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import secrets
 from collections.abc import Iterable
 from functools import cached_property
@@ -9,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 
 import msgspec
+from sglang.srt.arg_groups.model_override_base import resolving_view
 from sglang.srt.managers.io_struct import GenerateReqInput
 from sglang.srt.sampling.sampling_params import TOP_K_ALL
 
@@ -19,7 +21,7 @@ from sglang_soft.server.endpoints import looks_like_key
 from sglang_soft.server.http import current_call
 from sglang_soft.server.limits import unsupported_request, unsupported_server
 from sglang_soft.server.routes import add_to_http
-from sglang_soft.server.settings import get_settings
+from sglang_soft.server.settings import from_env
 from sglang_soft.server.think_tokens import PromptEnd, parsed_think_end, resolve_think_tokens
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,8 @@ class FrontEnd:
         launch_server, or a server-wide default) and cannot work. A server that merely has the
         plugin installed serves discrete requests all the same and refuses soft ones."""
         try:
-            self.settings = get_settings()
+            # Not `get_settings`: an Engine may be the second one of its process.
+            self.settings = from_env(os.environ)
         except ValueError as error:
             raise SystemExit(f"sglang-soft: {error}") from None
         self._manager = tokenizer_manager
@@ -59,13 +62,12 @@ class FrontEnd:
         self.think_tokens = self._prompt_end = None
         self._grammar_waits = False
         """SGLang's grammars begin behind the think-end token that ends a thought."""
-        self.unsupported = unsupported_server(server_args)
+        # The values in effect: those of `server_args` are what the operator passed, such as "auto".
+        config = resolving_view(server_args)
+        self.unsupported = unsupported_server(config)
         """Reason this server does not support Soft Thinking, or None."""
         if self.unsupported is None:
-            # The value in effect: what the operator passed may be "auto".
-            parser, tokenizer = (
-                tokenizer_manager.config_value("reasoning_parser"), tokenizer_manager.tokenizer,
-            )  # fmt: skip
+            parser, tokenizer = config.reasoning_parser, tokenizer_manager.tokenizer
             try:
                 self.think_tokens = resolve_think_tokens(
                     tokenizer, parser, self.settings, self._model.vocab_size
@@ -153,8 +155,7 @@ class FrontEnd:
             think_end_id=tokens.end,
             starts_thinking=thinks,
         )
-        self._refuse_unbounded(resolved, request)
-        return request
+        return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
 
     def _free_thought_of_grammar(self, request: RequestParams, tokenized) -> None:
         """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""
@@ -179,19 +180,17 @@ class FrontEnd:
                 f"{KEY} cannot be used together with {reason}; leave that out, or send {KEY}=false."
             )
 
-    def _refuse_unbounded(self, resolved: resolve.Resolved, request: RequestParams) -> None:
-        """What a method needs that this request or server cannot give: host memory for embedding
-        offsets, a think-start token."""
-        method = resolved.method
-        tokens, start = self.think_tokens, resolved.params.thinking_start
-        assert tokens is not None
-        for name in (f"method={method.name}",) * method.needs_think_start + (
-            ("thinking_start=token",) if start == "token" else ()
-        ):
-            if tokens.start is None:
-                raise ValueError(f"{KEY}.{name} needs a think-start token; set --soft-think-start.")
+    def _host_bytes(self, resolved: resolve.Resolved, request: RequestParams) -> int:
+        """Host memory that embedding offsets may take. Raises ValueError: more than one request
+        may, or the method needs a think-start token and there is none."""
+        method, start = resolved.method, resolved.params.thinking_start
+        assert self.think_tokens is not None
+        needs = [f"method={method.name}"] * method.needs_think_start
+        needs += ["thinking_start=token"] * (start == "token")
+        if needs and self.think_tokens.start is None:
+            raise ValueError(f"{KEY}.{needs[0]} needs a think-start token; set --soft-think-start.")
         if not method.feeds_offset:
-            return
+            return 0
         bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb
         steps = request.max_new_tokens if bound is None else min(request.max_new_tokens, bound)
         size = self._model.hidden_size * self._model.dtype.itemsize
@@ -202,6 +201,7 @@ class FrontEnd:
                 f"{limit} MiB (--soft-max-vector-mb). Lower max_thinking_tokens or "
                 f"max_new_tokens, now {steps} steps."
             )
+        return steps * size
 
 
 def _refuse_misspelled(custom_params: Iterable[str]) -> None:

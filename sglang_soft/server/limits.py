@@ -11,6 +11,9 @@ SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("enable_pdmux", False, "PD multiplexing"),
     ("dllm_algorithm", None, "diffusion language models"),
     ("is_embedding", False, "embedding models"),
+    ("use_ray", False, "Ray, whose actors load no plugins"),
+    ("smg_grpc_mode", False, "the SMG gRPC server, which has a front end of its own"),
+    ("encoder_only", False, "encoder disaggregation"),
 )
 """(field of ServerArgs, its value where Soft Thinking works, what it stands for)."""
 

@@ -31,6 +31,7 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
             "server": {
                 "max_k": settings.max_k,
                 "max_vector_mb": settings.max_vector_mb,
+                "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
                 "think_start_id": think_tokens and think_tokens.start,
                 "think_end_id": think_tokens and think_tokens.end,

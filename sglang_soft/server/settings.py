@@ -87,6 +87,11 @@ SETTINGS: tuple[Setting, ...] = (
         "host memory that one request of a method that feeds embedding offsets may take",
     ),
     Setting(
+        "max_vector_mb_total", "MIB", 8192, _whole_number(0, None),
+        "host memory that all such requests may take that run or wait at once; one more gets "
+        "HTTP 503",
+    ),
+    Setting(
         "methods", "MODULES", None, _text,
         "modules that register thinking methods of your own, separated by commas",
     ),
@@ -109,6 +114,7 @@ class Settings:
     """Checked parameters, `method` merged in; None: requests must opt in."""
     max_k: int = 32
     max_vector_mb: int = 256
+    max_vector_mb_total: int = 8192
     methods: str | None = None
     think_start: str | None = None
     think_end: str | None = None
