@@ -69,6 +69,7 @@ class SoftModel:
         self._max_k = max_k
         self.embedding = input_embedding(model_runner.model)
         self.facts = measure_embedding(self.embedding)
+        """As of the last `measure`."""
         self.in_graph = False
         """A captured decode graph mixes."""
         self.checked_at = 0
@@ -85,6 +86,12 @@ class SoftModel:
             rows, self._max_k, runner.device, hidden_size=facts.hidden_size, dtype=facts.dtype,
             embedding_rms=facts.rms,
         )  # fmt: skip
+
+    def measure(self) -> None:
+        """The weights have changed."""
+        self.facts = measure_embedding(self.embedding)
+        if self.has_pool:
+            self.pool.embedding_rms = self.facts.rms
 
     @property
     def has_pool(self) -> bool:

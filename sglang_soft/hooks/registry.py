@@ -38,6 +38,7 @@ _SRT = "sglang.srt"
 _TOKENIZER_MANAGER = f"{_SRT}.managers.tokenizer_manager.TokenizerManager"
 _EMBEDDING = f"{_SRT}.layers.vocab_parallel_embedding.VocabParallelEmbedding"
 _SAMPLER = f"{_SRT}.layers.sampler.Sampler"
+_WEIGHTS = f"{_SRT}.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
 _STATE = "plugin state on this class"
 
 HOOKS: tuple[Hook, ...] = (
@@ -179,6 +180,19 @@ HOOKS: tuple[Hook, ...] = (
         ("self",),
         "check the concept pool while nothing runs (only with SGLANG_SOFT_CHECK=1, for tests)",
         "a plugin hook for idle checks",
+    ),
+    *(
+        Hook(
+            f"{_WEIGHTS}.{source}", "after",
+            "sglang_soft.hooks.scheduler:after_weight_update",
+            ("self", "recv_req"),
+            "measure the embedding table again when its weights have changed",
+            "a plugin hook for weight updates",
+        )
+        for source in (
+            "update_weights_from_disk", "update_weights_from_distributed",
+            "update_weights_from_tensor", "update_weights_from_ipc",
+        )
     ),
     Hook(
         f"{_SAMPLER}.forward", "override",

@@ -24,6 +24,13 @@ def send_abort_output(original, self, abort_req, req) -> None:
     return None
 
 
+def after_weight_update(_result, self, recv_req) -> None:
+    """All ranks update at the same time, so they can measure together."""
+    soft = getattr(self.tp_worker.model_runner, "soft", None)
+    if soft is not None:
+        soft.measure()
+
+
 def after_on_idle(_result, self) -> None:
     """SGLang calls it in every round of an idle loop; the pool is checked once a pause."""
     soft = getattr(self.tp_worker.model_runner, "soft", None)

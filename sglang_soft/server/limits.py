@@ -11,6 +11,9 @@ SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("enable_pdmux", False, "PD multiplexing"),
     ("dllm_algorithm", None, "diffusion language models"),
     ("is_embedding", False, "embedding models"),
+    ("attn_dp_size", 1, "data-parallel attention, whose ranks must agree on a CUDA graph"),
+    ("enable_torch_compile", False, "torch.compile of the model"),
+    ("enable_nvidia_megakernel", False, "megakernels, which replace the model's forward"),
     ("use_ray", False, "Ray, whose actors load no plugins"),
     ("smg_grpc_mode", False, "the SMG gRPC server, which has a front end of its own"),
     ("encoder_only", False, "encoder disaggregation"),
@@ -26,6 +29,8 @@ REQUEST_LIMITS: tuple[tuple[str, str], ...] = (
     ("image_data", "images"),
     ("video_data", "videos"),
     ("audio_data", "audio"),
+    ("return_sampling_mask", "sampling masks, which are of the token that was drawn and not fed"),
+    ("multi_item_delimiter_indices", "multi-item scoring"),
 )
 """(field of GenerateReqInput, what it stands for): refused when set on a soft request."""
 
@@ -50,4 +55,6 @@ def unsupported_request(obj, sampling_params) -> str | None:
             return f"{name} ({field})"
     if (sampling_params.beam_width or 1) > 1:
         return f"beam search (beam_width={sampling_params.beam_width})"
+    if getattr(sampling_params, "watermark", None) is not None:
+        return "watermarks (watermark), which act on drawn tokens"
     return None
