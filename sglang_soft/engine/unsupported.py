@@ -8,6 +8,7 @@ as if the plugin were not there, and answers a soft one with an error.
 from sglang_soft.server.settings import get_settings
 
 _reasons: list[str] = []
+_runners: list = []
 
 
 def found(reason: str) -> None:
@@ -17,6 +18,17 @@ def found(reason: str) -> None:
     _reasons.append(reason)
 
 
-def reason() -> str | None:
-    """The first reason, or None."""
-    return _reasons[0] if _reasons else None
+def serves(model_runner) -> None:
+    """This process runs the model of this `ModelRunner`."""
+    _runners[:] = [model_runner]
+
+
+def reason(lora_id: str | None = None) -> str | None:
+    """Why a soft request cannot run, or None. lora_id: of its adapter, if it has one."""
+    if _reasons:
+        return _reasons[0]
+    managers = [getattr(runner, "lora_manager", None) for runner in _runners]
+    if lora_id and any(getattr(m, "embed_tokens_module", None) is not None for m in managers):
+        # SGLang adds what an adapter makes of the output token, not of the mixture.
+        return "adapters of this server change the input embedding (LoRA on embed_tokens)"
+    return None

@@ -18,6 +18,7 @@ def after_load_model(_result, self) -> None:
         return
     try:
         self.soft = SoftModel(self, get_settings().max_k)
+        unsupported.serves(self)
     except LookupError as error:
         unsupported.found(f"concept tokens cannot be mixed here: {error}")
 

@@ -26,7 +26,7 @@ def after_init(_result, self, *args, **kwargs) -> None:
             )
         if value:
             request = resolve.decode(value, get_settings().max_k, self.vocab_size)
-            if reason := unsupported.reason():
+            if reason := unsupported.reason(self.lora_id):
                 raise ValueError(reason)
             _reserve(self, request)
             self.soft = SoftRequest(request, len(self.origin_input_ids))

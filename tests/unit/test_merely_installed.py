@@ -30,11 +30,11 @@ def enabled(monkeypatch, installed):
     monkeypatch.setenv(settings.REQUIRED, "1")
 
 
-def request(value=None) -> Req:
+def request(value=None, **kwargs) -> Req:
     """A request as the scheduler makes it, with the hook that runs behind `Req.__init__`."""
     custom = None if value is None else {"soft_thinking": value}
     sampling = SamplingParams(max_new_tokens=5, custom_params=custom)
-    made = Req("rid", "", [1, 2, 3], sampling, vocab_size=100, eos_token_ids=set())
+    made = Req("rid", "", [1, 2, 3], sampling, vocab_size=100, eos_token_ids=set(), **kwargs)
     req.after_init(None, made)
     return made
 
@@ -77,6 +77,18 @@ def test_a_soft_request_is_an_error_and_a_discrete_one_is_not(what):
 def test_a_server_that_was_asked_for_it_does_not_start(enabled, what):
     with pytest.raises(SystemExit, match="SGLANG_PLUGINS=none"):
         UNSUPPORTED[what]()
+
+
+def test_a_lora_adapter_on_the_embedding_is_refused_with_soft_thinking(monkeypatch):
+    monkeypatch.setattr(unsupported, "_runners", [])
+    for module, refused in ((None, False), (object(), True)):
+        manager = SimpleNamespace(embed_tokens_module=module)
+        unsupported.serves(SimpleNamespace(lora_manager=manager))
+        made = request(request_params().encode(), lora_id="a")
+        assert (made.soft is None) == refused
+        assert not refused or "LoRA on embed_tokens" in made.to_finish.message
+        assert request(request_params().encode()).soft is not None, "without an adapter"
+        assert request(lora_id="a").to_finish is None, "discrete"
 
 
 @pytest.mark.parametrize("value", [True, {"method": "soft"}, "yes", '{"params": 1}', 7])
