@@ -60,6 +60,12 @@ def flush_cache(engine: "sglang.Engine") -> None:
     engine.flush_cache()
 
 
+def update_weights(engine: "sglang.Engine", path: str) -> None:
+    """Load other weights in place, and forget the KV of the old ones."""
+    success, message, *_ = engine.update_weights_from_disk(path)
+    assert success, message
+
+
 def has_plugin(engine: "sglang.Engine") -> bool:
     from sglang.srt.managers.schedule_batch import Req
 
