@@ -11,11 +11,11 @@ SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("enable_pdmux", False, "PD multiplexing"),
     ("dllm_algorithm", None, "diffusion language models"),
     ("is_embedding", False, "embedding models"),
-    ("attn_dp_size", 1, "data-parallel attention, whose ranks must agree on a CUDA graph"),
-    ("enable_torch_compile", False, "torch.compile of the model"),
-    ("enable_nvidia_megakernel", False, "megakernels, which replace the model's forward"),
-    ("use_ray", False, "Ray, whose actors load no plugins"),
-    ("smg_grpc_mode", False, "the SMG gRPC server, which has a front end of its own"),
+    ("attn_dp_size", 1, "data-parallel attention"),
+    ("enable_torch_compile", False, "torch.compile"),
+    ("enable_nvidia_megakernel", False, "megakernels"),
+    ("use_ray", False, "Ray"),
+    ("smg_grpc_mode", False, "the SMG gRPC server"),
     ("encoder_only", False, "encoder disaggregation"),
 )
 """(field of ServerArgs, its value where Soft Thinking works, what it stands for)."""
@@ -29,7 +29,7 @@ REQUEST_LIMITS: tuple[tuple[str, str], ...] = (
     ("image_data", "images"),
     ("video_data", "videos"),
     ("audio_data", "audio"),
-    ("return_sampling_mask", "sampling masks, which are of the token that was drawn and not fed"),
+    ("return_sampling_mask", "sampling masks"),
     ("multi_item_delimiter_indices", "multi-item scoring"),
 )
 """(field of GenerateReqInput, what it stands for): refused when set on a soft request."""
