@@ -42,7 +42,7 @@ COLD_STOP = tl.constexpr(int(StepKind.COLD_STOP))
 MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
 
-WARPS = 1
+WARPS, OFFSET_WARPS = 1, 4
 OFFSETS = tl.constexpr(1024)
 """Elements of an embedding offset that a program copies."""
 WIDTH = tl.constexpr(32)
@@ -210,7 +210,7 @@ def write_offsets(record, offsets, ints, rows, method, pool_offsets, pool_has_of
     if len(packed):
         write_offsets_kernel[(len(packed), triton.cdiv(H, OFFSETS.value))](
             packed, offsets, ints, rows, pool_offsets, pool_has_offset.view(torch.int8), H, method,
-            packed.stride(0), offsets.stride(0), ints.stride(0), num_warps=4,
+            packed.stride(0), offsets.stride(0), ints.stride(0), num_warps=OFFSET_WARPS,
         )  # fmt: skip
 
 
