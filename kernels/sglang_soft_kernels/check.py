@@ -129,8 +129,8 @@ def _noise_variants() -> Iterator[Variant]:
 def _blending_variants() -> Iterator[Variant]:
     integers = ("ids", "max_topk", "drawn", "token", "out_ids", "output_token", "ranks", "counts")
     types = {f"{name}_ptr": "*i32" for name in (*integers, "ints", "marker")}
-    floats = ("scores", "temperature", "share", "out_weights", "out", "probs", "by_probability")
-    floats += ("entropy", "state", "args", "after")
+    floats = ["scores", "temperature", "share", "out_weights", "out", "probs", "by_probability"]
+    floats += ["entropy", "state", "args", "after"]
     types |= {f"{name}_ptr": "*fp32" for name in floats}
     types |= {f"{name}_ptr": "*i8" for name in ("soft", "latent", "force_end")}
     for name, warps in (

@@ -123,11 +123,13 @@ def finish_step(
         into, method = StepRecord(packed, k), -1
     packed = into.packed
     assert packed.shape == (A, layout.record_columns(k, states)), "a record of another step"
+    given = [x.contiguous().numpy() for x in (ids, weights, token)]  # one variant of the loop
+    own_state = np.empty((A, 0), np.float32) if state is None else state.contiguous().numpy()
     finish_loop(
-        ids.numpy(), weights.numpy(), token.numpy(), entropy.numpy(), logits.float().numpy(),
+        *given, entropy.numpy(), logits.float().numpy(),
         index_array(index), ints.numpy(), floats.numpy(),
         NONE if force_end is None else force_end.numpy(),
-        np.empty((A, 0), np.float32) if state is None else state.numpy(), packed.numpy(),
+        own_state, packed.numpy(),
         k, method,
     )  # fmt: skip
     return into
