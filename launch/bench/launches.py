@@ -2,8 +2,9 @@
 
     python -m launch.bench.launches
 
-Prints a table of the launches of every method. Kernels are recorded in place of being run, and so
-is every other operator that does work on the device; views and allocations do none.
+Prints the table of docs/benchmarks.md, the launches of every method. Kernels are recorded in place
+of being run, and so is every other operator that does work on the device; views and allocations do
+none.
 """
 
 import argparse

@@ -1,9 +1,11 @@
 """What a decode step launches on a GPU, counted without one (launch/bench/launches.py)."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from launch.bench.launches import TOP_KS, Launches, recording, request, step
+from launch.bench.launches import TOP_KS, Launches, recording, request, step, table
 from sglang_soft import methods
 from sglang_soft.methods.cot import CoT
 from tests.unit.soft_request import soft_request
@@ -57,6 +59,11 @@ def test_a_sort_of_the_vocabulary_would_be_seen(launches, monkeypatch):
     monkeypatch.setattr(CoT, "step", sorting)
     assert "aten::sort" in step([request("cot", -1)] * 2, launches)
     assert launches.wide == ["aten::sort"]
+
+
+def test_the_page_has_the_counts():
+    page = (Path(__file__).parents[2] / "docs/benchmarks.md").read_text()
+    assert page.split("<!-- launches -->\n")[1].split("\n<!-- end of launches -->")[0] == table()
 
 
 def test_views_and_allocations_are_not_counted():
