@@ -43,4 +43,6 @@ def stated(text: str) -> str | None:
 def equal(answer: str, gold: str) -> bool:
     """As numbers: `1462.0` is 1462. Raises ValueError: thousands of digits, which Python does not
     read."""
-    return Decimal(answer) == int(gold) if "." in answer else int(answer) == int(gold)
+    if "." in answer or "." in gold:
+        return Decimal(answer) == Decimal(gold)
+    return int(answer) == int(gold)

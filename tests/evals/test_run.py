@@ -8,6 +8,7 @@ import time
 import orjson
 import pytest
 from sglang_soft_evals import client, run
+from sglang_soft_evals.asking import Asker
 from sglang_soft_evals.sample import seed_of
 
 from tests.evals.fake_server import probe, reply, serving, soft, solve
@@ -17,7 +18,7 @@ TEXTS = ("benchmark", "method", "question", "status", "gold", "grader", "prompt"
 NUMBERS = ("sample", "seed", "thinking_tokens", "answer_tokens", "completion_tokens")
 FIELDS = dict.fromkeys((*TEXTS, "text"), str) | dict.fromkeys(NUMBERS, int) | {"latency_s": float}
 OPTIONAL = dict.fromkeys(("answer", "thinking_method", "thinking_finish_reason", "error"), str)
-OPTIONAL |= {"correct": bool, "mean_entropy": float}
+OPTIONAL |= {"correct": bool, "mean_entropy": float, "mixed_share": float}
 
 
 def test_every_sample_is_recorded_once_with_every_field(tmp_path):
@@ -138,17 +139,33 @@ def test_a_server_that_goes_away_stops_the_run_without_failed_records(tmp_path, 
     assert len(set(keys(tmp_path))) == len(keys(tmp_path)) == 60
 
 
-def test_an_unexpected_error_stops_the_run_at_once(tmp_path):
+def test_an_answer_that_is_no_completion_is_a_failed_sample(tmp_path):
     broken = []
 
     def respond(request):
         if len(server.asked) >= 20 and not broken:
-            broken.append(request)  # the others get good answers and must stop as well
+            broken.append(request)
             return 200, {"choices": [{}]}
         return solve(request)
 
     with serving(respond) as server:
-        with pytest.raises(KeyError, match="message"):
+        assert run.execute(small(server.base_url), tmp_path).complete
+    (failed,) = [row for row in samples(tmp_path) if row["status"] == "failed"]
+    assert "no chat completion" in failed["error"] and "'message'" in failed["error"]
+
+
+def test_an_unexpected_error_stops_the_run_at_once(tmp_path, monkeypatch):
+    grade, graded = Asker._grade, []
+
+    async def fails_once(self, row):
+        graded.append(row)
+        if len(graded) == 20:
+            raise KeyError("a fault of ours")
+        return await grade(self, row)
+
+    monkeypatch.setattr(Asker, "_grade", fails_once)
+    with serving() as server:
+        with pytest.raises(KeyError, match="a fault of ours"):
             run.execute(small(server.base_url, questions=200), tmp_path)
         assert 20 <= len(server.asked) < 100
         assert not info(tmp_path)["complete"]
