@@ -13,6 +13,7 @@ import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
+import step_cases  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
 from sglang_soft_kernels.blending import triton as blending  # noqa: E402
@@ -150,3 +151,8 @@ def test_methods_of_a_batch(case):
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_write_offsets(case):
     states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cpu")
+
+
+@pytest.mark.parametrize("sampling", step_cases.SAMPLINGS, ids=lambda s: f"top_k={s.top_k}")
+def test_steps_of_every_method(sampling, monkeypatch):
+    step_cases.check_steps(sampling, "cpu", monkeypatch)
