@@ -13,7 +13,6 @@ import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
-import step_cases  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
 from sglang_soft_kernels.blending import triton as blending  # noqa: E402
@@ -22,6 +21,8 @@ from sglang_soft_kernels.noise import triton as noise  # noqa: E402
 from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
 from sglang_soft_kernels.state import triton as state  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
+
+from tests.unit import step_cases  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
