@@ -22,6 +22,8 @@ from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
 from sglang_soft_kernels.state import triton as state  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
 
+from tests.unit import step_cases  # noqa: E402
+
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
@@ -150,3 +152,8 @@ def test_methods_of_a_batch(case):
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_write_offsets(case):
     states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cpu")
+
+
+@pytest.mark.parametrize("sampling", step_cases.SAMPLINGS, ids=lambda s: f"top_k={s.top_k}")
+def test_steps_of_every_method(sampling, monkeypatch):
+    step_cases.check_steps(sampling, "cpu", monkeypatch)
