@@ -10,7 +10,6 @@ Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,21 +34,35 @@ _NO_EOS = (-1,) * EOS_COLUMNS
 _IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, int(Phase.OFF), 0, 0)
 
 
-class Rows(NamedTuple):
-    """What a step knows of its rows, of the pool's table."""
+class Rows:
+    """What a step knows of its rows, of the pool's table. Views, made when they are asked for: most
+    methods need few of them."""
 
-    ints: torch.Tensor
-    """[A, 20] int32"""
-    floats: torch.Tensor
-    """[A, 4] float32"""
-    seeds: torch.Tensor
-    """[A] int64"""
-    args: torch.Tensor
-    """[A, P] float32: parameters of the rows' methods."""
-    state: torch.Tensor
-    """[A, >= S] float32: state of the rows' methods."""
-    uniforms: torch.Tensor | None
-    """[A, draws] float32, of stream DRAW; None: nothing is drawn."""
+    def __init__(
+        self, table: torch.Tensor, state_column: int, uniforms: torch.Tensor | None
+    ) -> None:
+        self._table, self._state_column = table, state_column
+        self.ints = table[:, :INT_COLUMNS]
+        """[A, 20] int32"""
+        self.floats = table[:, INT_COLUMNS:SEED].view(torch.float32)
+        """[A, 4] float32"""
+        self.uniforms = uniforms
+        """[A, draws] float32, of stream DRAW; None: nothing is drawn."""
+
+    @property
+    def seeds(self) -> torch.Tensor:
+        """[A] int64"""
+        return seeds_of(self._table)
+
+    @property
+    def args(self) -> torch.Tensor:
+        """[A, P] float32: parameters of the rows' methods."""
+        return self._table[:, ARGS : self._state_column].view(torch.float32)
+
+    @property
+    def state(self) -> torch.Tensor:
+        """[A, >= S] float32: state of the rows' methods."""
+        return self._table[:, self._state_column :].view(torch.float32)
 
 
 class ConceptPool:
@@ -106,17 +119,10 @@ class ConceptPool:
                 request.trace.steps.use_offsets(nbytes, str(self.dtype).removeprefix("torch."))
             (self.dirty.add if request else self.dirty.discard)(row)
 
-    def gather(self, rows: torch.Tensor, draws: int = 0) -> "Rows":
+    def gather(self, rows: torch.Tensor, draws: int = 0) -> Rows:
         """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
         table, uniforms = gather_rows(self.table, rows, draws, DRAW)
-        return Rows(
-            table[:, :INT_COLUMNS],
-            table[:, INT_COLUMNS:SEED].view(torch.float32),
-            seeds_of(table),
-            table[:, ARGS : self._state].view(torch.float32),
-            table[:, self._state :].view(torch.float32),
-            uniforms if draws else None,
-        )
+        return Rows(table, self._state, uniforms if draws else None)
 
     def with_offsets(self) -> torch.Tensor:
         """`offsets`, made at the first call: by a method that feeds them, or before CUDA graphs are

@@ -161,7 +161,7 @@ def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -
         logits=lambda: logits if inputs.index is None else logits[inputs.index],
         ints=rows.ints,
         floats=rows.floats,
-        args=rows.args,
+        args=rows.args if method.arg_names else None,
         names=method.arg_names,
         state=rows.state[:, : len(method.state)] if method.state else None,
         noise=Noise(rows.seeds, rows.ints[:, layout.THINK_STEP]) if method.stochastic else None,

@@ -160,7 +160,8 @@ class FrontEnd:
         return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
 
     def _eos_ids(self, resolved: resolve.Resolved, sampling) -> tuple[int, ...]:
-        """Those that SGLang's `Req` stops at, as far as they become think-end."""
+        """Those that SGLang's `Req` stops at, as far as they become think-end. Raises ValueError:
+        the model has more of them than a row has columns."""
         if resolved.params.thinking_eos != "think_end" or sampling.ignore_eos:
             return ()
         tokenizer = self._manager.tokenizer
@@ -168,7 +169,13 @@ class FrontEnd:
         if tokenizer is not None:
             more = getattr(tokenizer, "additional_stop_token_ids", None) or ()
             ids |= {tokenizer.eos_token_id, *more}
-        return tuple(sorted(ids - {None}))[:EOS_COLUMNS]
+        ids.discard(None)
+        if len(ids) > EOS_COLUMNS:
+            raise ValueError(
+                f"{KEY}.thinking_eos=think_end supports {EOS_COLUMNS} end-of-sequence tokens, and "
+                f"this model has {len(ids)}; send thinking_eos=stop, or ignore_eos."
+            )
+        return tuple(sorted(ids))
 
     def _free_thought_of_grammar(self, request: RequestParams, tokenized) -> None:
         """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""

@@ -26,15 +26,9 @@ def resolve_think_tokens(
 
     Raises:
         ValueError: a token is not one token of this tokenizer, there is no tokenizer and an id was
-        not given, or the
-            model does not know the id.
+            not given, or the model does not know the id.
     """
-    start, end = "<think>", "</think>"
-    if reasoning_parser:
-        from sglang.srt.parser.reasoning_parser import ReasoningParser
-
-        detector = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector
-        start, end = detector.think_start_token, detector.think_end_token
+    start, end = _parsed(tokenizer, reasoning_parser) or ("<think>", "</think>")
     return ThinkTokens(
         start=_one_token(
             tokenizer, settings.think_start or start, "--soft-think-start", vocabulary
@@ -45,13 +39,21 @@ def resolve_think_tokens(
 
 def parsed_think_end(tokenizer, reasoning_parser: str | None) -> int | None:
     """Id of the token behind which SGLang's grammars begin; None: it has no single one."""
-    if tokenizer is None or not reasoning_parser:
+    parsed = _parsed(tokenizer, reasoning_parser)
+    if tokenizer is None or parsed is None:
+        return None
+    ids = tokenizer.encode(parsed[1], add_special_tokens=False)
+    return ids[0] if len(ids) == 1 else None
+
+
+def _parsed(tokenizer, reasoning_parser: str | None) -> tuple[str, str] | None:
+    """Think-start and think-end of a reasoning parser."""
+    if not reasoning_parser:
         return None
     from sglang.srt.parser.reasoning_parser import ReasoningParser
 
-    end = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector.think_end_token
-    ids = tokenizer.encode(end, add_special_tokens=False)
-    return ids[0] if len(ids) == 1 else None
+    detector = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector
+    return detector.think_start_token, detector.think_end_token
 
 
 def _one_token(tokenizer, text: str, flag: str, vocabulary: int) -> int:
