@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
+from sglang_soft_kernels.sequences import MAX_CLOSING
 
 KEY = "soft_thinking"
 """The key inside SGLang's `SamplingParams.custom_params`."""
@@ -86,6 +87,30 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
                   "assistant's turn opened, else at a think-start token; at once; at a think-start "
                   "token, whatever the prompt says; never"),
     ] = "prompt"  # fmt: skip
+    thinking_stop: Annotated[
+        Literal["answer", "everywhere"],
+        described("Where stop strings, stop regexes and stop_token_ids act: in the answer only, of "
+                  "which a match is wholly a part; or in the thought as well, as in SGLang"),
+    ] = "answer"  # fmt: skip
+    thinking_eos: Annotated[
+        Literal["think_end", "stop"],
+        described("What an end-of-sequence token in the thought does: it becomes think-end (not "
+                  "with ignore_eos); or it ends the request, as in SGLang"),
+    ] = "think_end"  # fmt: skip
+    closing_text: Annotated[
+        str,
+        described("Text that is put before think-end where Cold Stop, max_thinking_tokens or the "
+                  "method forces it; its tokens are thinking tokens",
+                  allowed=f"text of at most {MAX_CLOSING} tokens, without think-end"),
+    ] = ""  # fmt: skip
+    max_answer_tokens: (
+        Annotated[
+            int,
+            described("Upper bound on the tokens of the answer; the request ends with finish "
+                      "reason length; default: none", ge=1, le=_MAX_INT),
+        ]
+        | None
+    ) = None  # fmt: skip
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False
@@ -125,10 +150,15 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     sample: int = 0
     """Which of the request's parallel samples (n > 1) this is; 0 where there is one."""
     max_new_tokens: int
-    think_start_id: int | None
-    think_end_id: int
+    think_start: tuple[int, ...]
+    """Tokens of think-start; empty: thinking does not start at one."""
+    think_end: tuple[int, ...]
+    closing: tuple[int, ...] = ()
+    """Tokens of `closing_text`."""
     starts_thinking: bool
     """The first output token is one of the thought."""
+    eos_ends_thought: bool = False
+    """An end-of-sequence token in the thought becomes think-end."""
     host_bytes: int = 0
     """Host memory that its embedding offsets may take."""
 

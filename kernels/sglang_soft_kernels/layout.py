@@ -6,11 +6,16 @@ Imports neither torch nor triton.
 from enum import IntEnum
 from typing import NamedTuple
 
-# Columns of a pool row's int32 part: parameters and state; the last three change at every step
+# Columns of a pool row's int32 part: parameters and state; from PHASE on they change at every step.
+# THINK_START and THINK_END are ids for methods that mix them; what opens and closes a thought is in
+# the row's delimiters (sequences.py), with the numbers of tokens here. EOS_ENDS: an end-of-sequence
+# token in the thought becomes think-end. MATCH: tokens of think-start (before the thought) or of
+# think-end (in it) that the output ends with. TAIL: where a forced end stands (`tail_state`).
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(9, 12)
-INT_COLUMNS = 12
+START_SIZE, CLOSING_SIZE, TAIL_SIZE, EOS_ENDS = range(9, 13)
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(13, 18)
+INT_COLUMNS = 18
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
@@ -21,8 +26,8 @@ SEED = INT_COLUMNS + FLOAT_COLUMNS
 ARGS = SEED + 2
 
 # Columns of a step's record, int32, floats by their bits; then ids, weights and method state
-KIND, TOKEN, LOW_ENTROPY, ENTROPY = range(4)
-RECORD_HEAD = 4
+KIND, TOKEN, LOW_ENTROPY, ENTROPY, NEXT_TAIL = range(5)
+RECORD_HEAD = 5
 
 MAX_SLOTS = 64
 """Largest concept that the kernels take."""
@@ -32,6 +37,17 @@ MIN_PROB_RATIO = 2.0**-126
 CPUs do not."""
 TOP_K_OFF = 2**31 - 1
 """top_k that is off; a counter's bound that is never reached."""
+
+
+KIND_SHIFT = 256
+"""Factor of the kind in a tail state; larger than every index of a tail."""
+
+
+def tail_state(index: int, kind: int) -> int:
+    """A forced end under way, as one number: index of the tail's next token, and the kind of the
+    step that will emit the last one. 0: none is under way; the first token of a tail is emitted by
+    the step that begins it."""
+    return index + KIND_SHIFT * kind
 
 
 def ids_of(k: int) -> slice:
@@ -104,3 +120,8 @@ class StepKind(IntEnum):
     """Think-end was forced by max_thinking_tokens."""
     METHOD = 5
     """Think-end was forced by the method itself."""
+    EOS = 6
+    """Think-end in place of an end-of-sequence token."""
+    CLOSING = 7
+    """A token of the closing text, or of think-end but its last one, was forced; the thought goes
+    on with the next one of them."""

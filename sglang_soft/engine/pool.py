@@ -17,20 +17,21 @@ import torch
 from sglang_soft_kernels import gather_rows
 from sglang_soft_kernels.layout import ARGS, INT_COLUMNS, SEED, TOP_K_OFF, Filter, Phase
 from sglang_soft_kernels.noise.naive import seeds_of
+from sglang_soft_kernels.sequences import DELIMITER_COLUMNS, delimiter_row
 
 from sglang_soft import methods
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, int(Phase.OFF), 0, 0)
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *[0] * 4, int(Phase.OFF), *[0] * 4)
 
 
 class Rows(NamedTuple):
     """What a step knows of its rows, of the pool's table."""
 
     ints: torch.Tensor
-    """[A, 12] int32"""
+    """[A, 18] int32"""
     floats: torch.Tensor
     """[A, 4] float32"""
     seeds: torch.Tensor
@@ -67,9 +68,16 @@ class ConceptPool:
         parameters and state of the row's method (layout.py). A step gathers them at once. C is
         even, so that the seeds can be viewed as int64."""
         self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 12] int32 request parameters and state."""
+        """[R, 18] int32 request parameters and state."""
         self.method_state = self.table[:, self._state :].view(torch.float32)
         """[R, >= S] float32: state of the row's method."""
+        shape = (rows, DELIMITER_COLUMNS)
+        self.delimiters = torch.zeros(shape, dtype=torch.int32, device=device)
+        """[R, 96] int32: what opens and closes the row's thought; sglang_soft_kernels/sequences.py.
+        """
+        self.eos = torch.zeros(0, dtype=torch.int32, device=device)
+        """[E] int32: end-of-sequence tokens of the model and its tokenizer; `use_eos`."""
+        self._eos_ids: frozenset[int] = frozenset()
         self.has_offset = torch.zeros(rows, dtype=torch.bool, device=device)
         """[R]: the row's next input has an embedding offset."""
         self.offsets: torch.Tensor | None = None
@@ -89,6 +97,7 @@ class ConceptPool:
             return
         index = self.upload(torch.tensor(rows, dtype=torch.int64))
         self.table.index_copy_(0, index, self.upload(self._table(requests)))
+        self.delimiters.index_copy_(0, index, self.upload(_delimiters(requests)))
         self.weights.index_fill_(0, index, 0.0)
         self.has_offset.index_fill_(0, index, False)
         for row, request in zip(rows, requests, strict=True):
@@ -96,6 +105,12 @@ class ConceptPool:
                 nbytes = self.hidden_size * self.dtype.itemsize
                 request.trace.steps.use_offsets(nbytes, str(self.dtype).removeprefix("torch."))
             (self.dirty.add if request else self.dirty.discard)(row)
+
+    def use_eos(self, ids: frozenset[int]) -> None:
+        """The end-of-sequence tokens of this server."""
+        if ids != self._eos_ids:
+            self._eos_ids = ids
+            self.eos = self.upload(torch.tensor(sorted(ids), dtype=torch.int32))
 
     def gather(self, rows: torch.Tensor, draws: int = 0) -> "Rows":
         """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
@@ -149,6 +164,16 @@ class ConceptPool:
         return torch.from_numpy(table)
 
 
+def _delimiters(requests: Sequence[SoftRequest | None]) -> torch.Tensor:
+    """Rows of `delimiters`, on the host."""
+    rows: np.ndarray = np.zeros((len(requests), DELIMITER_COLUMNS), np.int32)
+    for i, soft in enumerate(requests):
+        if soft:
+            r = soft.request
+            rows[i] = delimiter_row(r.think_start, r.think_end, r.closing)
+    return torch.from_numpy(rows)
+
+
 def _floats(request: SoftRequest) -> tuple[float, ...]:
     keep = _filter(request)
     return (keep.temperature, keep.top_p, keep.min_p, request.params.cold_stop_entropy)
@@ -157,11 +182,13 @@ def _floats(request: SoftRequest) -> tuple[float, ...]:
 def _ints(request: SoftRequest) -> tuple[int, ...]:
     r, p, keep, state = request.request, request.params, _filter(request), request.state
     bound = TOP_K_OFF if p.max_thinking_tokens is None else p.max_thinking_tokens
-    start = -1 if r.think_start_id is None else r.think_start_id
+    start, end = r.think_start[-1] if r.think_start else -1, r.think_end[-1]
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
-        max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, r.think_end_id,
-        int(state.phase), state.low_entropy_steps, state.think_step,
+        max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, end,
+        len(r.think_start), len(r.closing), len(r.closing) + len(r.think_end),
+        int(r.eos_ends_thought), int(state.phase), state.low_entropy_steps, state.think_step,
+        state.match, state.tail,
     )  # fmt: skip
 
 

@@ -10,16 +10,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sglang_soft_kernels.layout import Phase, StepKind
+from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
+from sglang_soft_kernels.sequences import advance, failure
 
 from sglang_soft import methods
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import RequestParams
-from sglang_soft.trace import THINK_END_REASONS, Steps, StepsDelta, Trace
+from sglang_soft.trace import (
+    ENDED_WHILE_THINKING,
+    THINK_END_REASONS,
+    Steps,
+    StepsDelta,
+    Trace,
+)
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
+_KINDS = {reason: kind for kind, reason in THINK_END_REASONS.items()}
 _PHASES = {Phase.THINK: "thinking", Phase.ANSWER: "answering"}
 
 
@@ -34,13 +42,23 @@ class ThinkingState(NamedTuple):
     """Thinking steps so far."""
     method_state: np.ndarray
     """[S] float32"""
+    match: int
+    """Tokens of think-start or think-end that the output ends with."""
+    tail: int
+    """Where a forced end stands: `layout.tail_state`."""
 
     @classmethod
     def of(cls, trace: Trace) -> "ThinkingState":
         phase = Phase.WAIT if trace.start is None else Phase.THINK
         if trace.ended_by_think_end:
             phase = Phase.ANSWER
-        return cls(phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state)
+        tail = 0
+        if trace.tail_reason is not None:
+            tail = tail_state(trace.tail_step, _KINDS[trace.tail_reason])
+        return cls(
+            phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state,
+            trace.delimiter_match, tail,
+        )  # fmt: skip
 
 
 class SoftRequest:
@@ -69,6 +87,7 @@ class SoftRequest:
         nothing, it is not kept up."""
         self.steps_sent = 0
         """Steps that the client's process has."""
+        self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
         self._keys = array("q")
         """Cache keys of the first concepts of the trace; computed when they are needed."""
         self._named = prompt_len
@@ -97,30 +116,54 @@ class SoftRequest:
 
     def commit(
         self, token: int, kind: int, ids: np.ndarray, weights: np.ndarray, entropy: float,
-        low_entropy: int, state: np.ndarray, offset: bytes = b"",
+        low_entropy: int, state: np.ndarray, offset: bytes = b"", tail: int = 0,
     ) -> None:  # fmt: skip
         """One output token became visible. All but `token` counts for thinking steps only.
 
         ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
-        offset: [H] in the model's dtype, as bytes.
+        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step.
         """
         self.committed += 1
         trace = self.trace
         if kind == StepKind.PLAIN:
-            if trace.start is None and token == self.request.think_start_id:
-                trace.start = self.committed
+            if trace.start is None:
+                match = self._match(self.request.think_start, token)
+                if match and match == len(self.request.think_start):
+                    trace.start, match = self.committed, 0
+                trace.delimiter_match = match
             return
         assert self.phase == Phase.THINK, f"thinking step in phase {self.phase.name}"
-        if kind == StepKind.CONCEPT:
+        if kind in (StepKind.CONCEPT, StepKind.CLOSING):
             k = self.k
+            offset = offset if kind == StepKind.CONCEPT else b""
             trace.steps.append(ids[:k], weights[:k], entropy, offset)
-        else:  # think-end is fed as itself
-            end = np.array([self.request.think_end_id], np.int32)
-            trace.steps.append(end, _ONE, entropy)
+            trace.delimiter_match = self._match(self.request.think_end, token)
+            trace.tail_step = tail % KIND_SHIFT
+            trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
+        else:  # the last token of think-end is fed as itself
+            trace.steps.append(np.array([token], np.int32), _ONE, entropy)
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
+            trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy
         if len(trace.method_state):
             trace.method_state = state[: len(trace.method_state)].copy()
+
+    def _match(self, sequence: tuple[int, ...], token: int) -> int:
+        """Tokens of `sequence` that the output ends with after `token`."""
+        return advance(sequence, self._borders[sequence], self.trace.delimiter_match, token)
+
+    def answer_tokens(self, output_ids: Sequence[int]) -> int:
+        """How many output tokens are the answer's: 0 while it thinks; before a thought began, those
+        that are no part of think-start. The last one may not be committed yet."""
+        trace = self.trace
+        if self.phase == Phase.THINK:
+            return 0
+        if trace.start is not None:
+            return self.prompt_len + len(output_ids) - trace.start - len(trace.steps)
+        match = trace.delimiter_match
+        if self.committed < self.prompt_len + len(output_ids):
+            match = self._match(self.request.think_start, output_ids[-1])
+        return len(output_ids) - match
 
     def abandon(self, prompt_ids: Sequence[int]) -> None:
         """The request ends without a step of its own. prompt_ids: what it was asked."""
@@ -176,14 +219,15 @@ class SoftRequest:
         return delta
 
     def finish(self, prompt_ids: Sequence[int], output_ids: Sequence[int], reason: str) -> None:
-        """The request has ended: complete the trace. reason: type of SGLang's finish reason."""
+        """The request has ended: complete the trace. reason: one of ENDED_WHILE_THINKING."""
         trace = self.trace
         if self._abandoned_prompt is not None:
             prompt_ids, output_ids = self._abandoned_prompt, ()
         trace.prompt_ids = np.asarray(prompt_ids, np.int32)
         trace.output_ids = np.asarray(output_ids, np.int32)
         if trace.start is not None and not trace.ended_by_think_end:
-            trace.thinking_finish_reason = reason if reason in ("length", "abort") else "stop"
+            assert reason in ENDED_WHILE_THINKING
+            trace.thinking_finish_reason = reason
 
     def summary(self) -> dict[str, Any]:
         """`meta_info.soft_thinking` of a finished request, the trace aside."""

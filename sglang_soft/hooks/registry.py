@@ -107,6 +107,28 @@ HOOKS: tuple[Hook, ...] = (
         _STATE,
     ),
     Hook(
+        f"{_SRT}.managers.schedule_batch.Req.update_finish_state", "around",
+        "sglang_soft.hooks.finish:update_finish_state",
+        ("self", "new_accepted_len"),
+        "stop conditions act in the answer only (`thinking_stop`), which has a budget of its own "
+        "(`max_answer_tokens`)",
+        "stop conditions that know where reasoning ends",
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.tail_str", "around",
+        "sglang_soft.hooks.finish:tail_str",
+        ("self", "new_accepted_len"),
+        "a stop string has to lie wholly in the answer",
+        "stop conditions that know where reasoning ends",
+    ),
+    Hook(
+        f"{_SRT}.managers.detokenizer_manager.DetokenizerManager.trim_matched_stop", "around",
+        "sglang_soft.hooks.detokenizer:trim_matched_stop",
+        ("self", "output", "finished_reason", "no_stop_trim"),
+        "cut off a stop string of the answer, not the same text in the thought",
+        "stop strings that are cut off at the end of the output",
+    ),
+    Hook(
         f"{_SRT}.managers.scheduler.Scheduler.send_abort_output", "around",
         "sglang_soft.hooks.scheduler:send_abort_output",
         ("self", "abort_req", "req"),

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import sglang_soft
+from sglang_soft.hooks.finish import reason_of
 from sglang_soft.trace import StepsDelta
 from sglang_soft.trace.codec import header, steps_to_json
 
@@ -28,7 +29,7 @@ class Payload(NamedTuple):
         if not req.finished():
             return cls(delta, None, None) if delta and delta.steps else None
         soft.check()
-        soft.finish(req.origin_input_ids, req.output_ids, req.finished_reason.to_json()["type"])
+        soft.finish(req.origin_input_ids, req.output_ids, reason_of(req))
         soft.trace.model = model
         return cls(delta, soft.summary(), header(soft.trace) if wants_trace else None)
 
@@ -85,8 +86,7 @@ def front_end_header(tokenizer, think_tokens, sglang_version: str) -> dict[str, 
         "tokenizer": {
             "vocab_size": None if tokenizer is None else len(tokenizer),
             "probe": None if tokenizer is None else tokenizer.encode(probe),
-            "think_start_id": think_tokens.start,
-            "think_end_id": think_tokens.end,
+            **think_tokens.to_json(),
         },
         "versions": {"sglang": sglang_version, "sglang_soft": sglang_soft.__version__},
     }

@@ -33,8 +33,11 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
                 "max_vector_mb": settings.max_vector_mb,
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
-                "think_start_id": think_tokens and think_tokens.start,
-                "think_end_id": think_tokens and think_tokens.end,
+                **(
+                    think_tokens.to_json()
+                    if think_tokens
+                    else dict.fromkeys(("think_start_id", "think_end_id"))
+                ),
                 "unsupported": unsupported,
             },
         }

@@ -1,4 +1,4 @@
-"""Why a thought ended."""
+"""Why a thought ended. docs/parameters.md has the table that clients read."""
 
 from sglang_soft_kernels.layout import StepKind
 
@@ -7,8 +7,15 @@ THINK_END_REASONS = {
     StepKind.COLD_STOP: "cold_stop",
     StepKind.MAX_THINKING_TOKENS: "max_thinking_tokens",
     StepKind.METHOD: "method",
+    StepKind.EOS: "eos",
 }
 """`thinking_finish_reason` of a thought whose last step emitted think-end."""
 
-FINISH_REASONS = (*THINK_END_REASONS.values(), "length", "abort", "stop")
-"""Every `thinking_finish_reason`; with the last three the request ended while it was thinking."""
+ENDED_WHILE_THINKING = (
+    "length", "abort", "stop_string", "stop_regex", "stop_token_id", "eos_stop", "stop",
+)  # fmt: skip
+"""`thinking_finish_reason` of a thought in which the request ended. "stop": none of the others, such
+as a grammar that is complete."""
+
+FINISH_REASONS = (*THINK_END_REASONS.values(), *ENDED_WHILE_THINKING)
+"""Every `thinking_finish_reason`."""
