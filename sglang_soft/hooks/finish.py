@@ -65,10 +65,11 @@ def update_finish_state(original, self, *args, **kwargs) -> None:
             length = len(_decode(self, soft.answer_tokens(self.output_ids)))
             self.finished_reason = in_answer(self.finished_reason.matched, length)
     budget = soft.params.max_answer_tokens
-    if budget is not None and not self.finished():
-        if soft.answer_tokens(self.output_ids) >= budget:
-            self.finished_reason = FINISH_LENGTH(length=budget)
-            self.finished_len = len(self.output_ids)
+    if budget is None or self.finished():
+        return None
+    if soft.answer_tokens(self.output_ids) >= budget:
+        self.finished_reason = FINISH_LENGTH(length=budget)
+        self.finished_len = len(self.output_ids)
     return None
 
 

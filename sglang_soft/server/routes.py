@@ -10,6 +10,7 @@ from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
 PATH = "/soft_thinking"
+_NO_THINK_TOKENS = {"think_start_id": None, "think_end_id": None}
 
 
 def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> None:

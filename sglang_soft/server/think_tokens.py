@@ -32,9 +32,9 @@ def resolve_think_tokens(
     vocabulary: number of ids that the model knows.
 
     Raises:
-        ValueError: `<think>` and `</think>`, for want of others, are not one token each; a delimiter
-            has more than 8 tokens; there is no tokenizer and no ids were given; or the model does
-            not know an id.
+        ValueError: `<think>` and `</think>`, where nothing names others, are not one token each; a
+            delimiter has more than 8 tokens; there is no tokenizer and no ids were given; or the
+            model does not know an id.
     """
     start, end, most = "<think>", "</think>", 1
     if reasoning_parser:

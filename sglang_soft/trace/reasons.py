@@ -14,8 +14,8 @@ THINK_END_REASONS = {
 ENDED_WHILE_THINKING = (
     "length", "abort", "stop_string", "stop_regex", "stop_token_id", "eos_stop", "stop",
 )  # fmt: skip
-"""`thinking_finish_reason` of a thought in which the request ended. "stop": none of the others, such
-as a grammar that is complete."""
+"""`thinking_finish_reason` of a thought in which the request ended. "stop": by something else, such
+as a complete grammar."""
 
 FINISH_REASONS = (*THINK_END_REASONS.values(), *ENDED_WHILE_THINKING)
 """Every `thinking_finish_reason`."""

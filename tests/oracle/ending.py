@@ -59,9 +59,9 @@ class Ending:
     def _why(self, step: ThinkingStep, emitted: int, low: int) -> str | None:
         """Why think-end has to be forced, or None."""
         request = self.request
-        if step.token in request.eos_ids and request.thinking_eos == "think_end":
-            if not overlap([*self.thought, step.token], request.end):
-                return "eos"
+        is_eos = step.token in request.eos_ids and request.thinking_eos == "think_end"
+        if is_eos and not overlap([*self.thought, step.token], request.end):
+            return "eos"
         if step.concludes:
             return "method"
         if request.cold_stop_threshold is not None and low >= request.cold_stop_steps:

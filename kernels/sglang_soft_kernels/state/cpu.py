@@ -113,7 +113,7 @@ def _update_loop(LAYOUT: tuple[int, ...], PHASES: tuple[int, ...], SEQUENCES: tu
         state_bits = state.view(np.int32)
         for a in range(rows.size):
             row, kind = rows[a], packed[a, KIND]
-            concept = kind == CONCEPT or kind == CLOSING
+            concept = kind in (CONCEPT, CLOSING)
             for i in range(k):
                 ids[row, i] = packed[a, HEAD + i]
                 # The last token of think-end and every token outside the thought are fed as plain
@@ -167,15 +167,8 @@ def finish_step(
     A, k = len(ids), ids.shape[1] if k is None else k
     if states is None:
         states = 0 if state is None else state.shape[1]
-    own = [
-        weights,
-        token,
-        entropy,
-        ints,
-        floats,
-        rows,
-        *(x for x in (force_end, state) if x is not None),
-    ]
+    own = [weights, token, entropy, ints, floats, rows]
+    own += [x for x in (force_end, state) if x is not None]
     assert all(len(x) == A for x in own) and weights.shape == ids.shape, "rows of different batches"
     assert len(logits) == A if index is None else len(index) == A, "rows of different batches"
     if into is None:

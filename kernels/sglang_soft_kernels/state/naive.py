@@ -228,7 +228,8 @@ def update_pool(
     tokens: [N] int, what was emitted. ints: [A, 18] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
     [R, >= k] float32 (slots beyond k are left alone), ints [R, 18] int32, state [R, >= S] float32.
-    delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch; None: A = N.
+    delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch; None:
+    A = N.
     """
     kind, k = record.kind, record.k
     if index is not None:

@@ -299,7 +299,8 @@ def finish_step(
         state = floats  # not read
     finish_step_kernel[(A,)](
         ids, weights, token, entropy, logits, index, ints, floats, flags, state, rows,
-        delimiters, eos, packed, len(eos), int(force_end is not None), k, S, min(k, ids.shape[1]), min(S, given_S), method,
+        delimiters, eos, packed, len(eos), int(force_end is not None), k, S,
+        min(k, ids.shape[1]), min(S, given_S), method,
         ids.stride(0), weights.stride(0), token.stride(0),
         state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), delimiters.stride(0),
         packed.stride(0), num_warps=WARPS,
