@@ -76,8 +76,8 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     max_thinking_tokens: (
         Annotated[
             int,
-            described("Upper bound on thinking tokens, those of a closing text included; think-end is "
-                      "forced after the last one; default: none", ge=0, le=_MAX_INT),
+            described("Upper bound on thinking tokens, closing text included; think-end is forced "
+                      "after the last one; default: none", ge=0, le=_MAX_INT),
         ]
         | None
     ) = None  # fmt: skip

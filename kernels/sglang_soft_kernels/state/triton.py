@@ -71,7 +71,7 @@ def _advance(sequence, borders, match, token):
     return tl.where(token == tl.load(sequence + match), match + 1, 0)
 
 
-@triton.jit(do_not_specialize=range(31))
+@triton.jit(do_not_specialize=range(30))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
