@@ -168,13 +168,14 @@ def test_the_answer_has_a_budget(engine):
 
 # --- closing texts
 
+FORCED = ("max_thinking_tokens", "cold_stop", "method")
 CLOSINGS = (
     Case("closing, limit", "sum", LIMIT | {"max_thinking_tokens": 20} | CLOSING),
     Case("closing, all of the bound", "chat", LIMIT | {"closing_text": "stop now!!!!"}),
     Case("closing, cold stop", "digits", SOFT | CLOSING
          | {"cold_stop_entropy": 1.0, "cold_stop_steps": 3}),
     Case("closing, long", "long", LIMIT | {"max_thinking_tokens": 45, "closing_text": LONG}, 80),
-    Case("closing, cut", "tiny", LIMIT | {"max_thinking_tokens": 60, "closing_text": LONG}, 30),
+    Case("closing, cut", "sum", LIMIT | {"max_thinking_tokens": 60, "closing_text": LONG}, 30),
     Case("no closing", "sum", SOFT),
     case("closing", "coconut_tf", "chat", max_thinking_tokens=20, **CLOSING),
     case("closing", "soft_noise", "sum", 16, noise_scale=0.3, max_thinking_tokens=20, **CLOSING),
@@ -187,10 +188,10 @@ CLOSINGS = (
 @on("default", "retract", "mixed-chunk")
 def test_a_closing_text_is_put_before_a_forced_end(engine):
     outs = compare_all(engine, CLOSINGS)
-    assert {"max_thinking_tokens", "cold_stop", "method", "length"} <= finish_reasons(outs)
+    assert {*FORCED, "length"} <= finish_reasons(outs)
     for case_, out in zip(CLOSINGS, outs, strict=True):
         soft = out["meta_info"]["soft_thinking"]
-        if "closing_text" in case_.soft and soft["thinking_finish_reason"] != "length":
+        if "closing_text" in case_.soft and soft["thinking_finish_reason"] in FORCED:
             trace = soft["trace"]
             end = trace["start"] + len(trace["ids"]) - len(prompt_ids(engine, case_))
             text = engine.tokenizer.decode(out["output_ids"][:end])

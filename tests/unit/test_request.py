@@ -203,7 +203,7 @@ def test_a_forced_end_is_resumed_from_the_trace():
 def test_tokens_of_the_answer():
     soft = soft_request(think_start=(7, 3), starts_thinking=False)
     output = []
-    for token, count in ((5, 1), (7, 1), (7, 2), (3, 1)):
+    for token, count in ((5, 1), (7, 1), (7, 2), (3, 2)):
         output.append(token)
         assert soft.answer_tokens(output) == count, "the last token is not committed yet"
         plain(soft, token)

@@ -92,22 +92,23 @@ def test_delimiters_of_several_tokens():
     assert tuple(map(len, tokens)) == (3, 4)
     assert tokens.to_json() == {"think_start_id": [*tokens.start], "think_end_id": [*tokens.end]}
     assert TOKENS.to_json() == {"think_start_id": START, "think_end_id": END}
+    tokenizer = tiny.build_tokenizer.__wrapped__()
     spaced = ThinkTokens((*tokens.start, *TOKENIZER.encode("\n")), tokens.end)
     for open_, text in (
         (True, "a[t]"), (True, "a[t]\n"), (False, "a[t"), (False, "a[t]b"),
-        (True, f"{USER.format('[/t]')}{TURN}[t]a[/t b"), (False, f"{USER.format('a')}{TURN}[t]a[/t]b"),
     ):  # fmt: skip
-        assert is_open(text, tokens=tokens) is open_, text
-    assert is_open("a[t]\n", tokens=spaced) and not is_open("a[t]", tokens=spaced)
+        assert is_open(text, tokenizer, tokens) is open_, text
+    assert is_open("a[t]\n", tokenizer, spaced) and not is_open("a[t]", tokenizer, spaced)
     assert PromptEnd(None, ThinkTokens((1, 2), (3, 4))).is_open([3, 4, 1, 2, 3])
     assert not PromptEnd(None, ThinkTokens((1, 2), (3, 4))).is_open([1, 2, 3, 4, 1])
 
 
 def test_a_template_that_opens_a_block_of_several_tokens():
-    tokenizer = tiny.build_tokenizer()
+    tokenizer = tiny.build_tokenizer.__wrapped__()
     tokenizer.chat_template = tokenizer.chat_template.replace("<think>", "[t]")
     tokens = ThinkTokens(*(tuple(TOKENIZER.encode(text)) for text in ("[t]", "[/t]")))
-    assert is_open(f"{USER.format('a')}{TURN}[t]so far", tokenizer, tokens)
+    assert is_open(f"{USER.format('[/t]')}{TURN}[t]so [/t far", tokenizer, tokens)
+    assert not is_open(f"{USER.format('a')}{TURN}[t]so [/t] far", tokenizer, tokens)
     assert not is_open(f"{USER.format('a')}{TURN}so [t] far", tokenizer, tokens)
 
 
