@@ -87,16 +87,16 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
                   "assistant's turn opened, else at a think-start token; at once; at a think-start "
                   "token, whatever the prompt says; never"),
     ] = "prompt"  # fmt: skip
-    thinking_stop: Annotated[
-        Literal["answer", "everywhere"],
-        described("Where stop strings, stop regexes and stop_token_ids act: in the answer only, of "
-                  "which a match is wholly a part; or in the thought as well, as in SGLang"),
-    ] = "answer"  # fmt: skip
     thinking_eos: Annotated[
         Literal["think_end", "stop"],
-        described("What an end-of-sequence token in the thought does: it becomes think-end (not "
-                  "with ignore_eos); or it ends the request, as in SGLang"),
+        described("What an end-of-sequence token does in a thought: it becomes think-end, or it "
+                  "ends the request, as SGLang has it. `ignore_eos` turns either off"),
     ] = "think_end"  # fmt: skip
+    thinking_stop: Annotated[
+        Literal["answer", "everywhere"],
+        described("Where `stop`, `stop_regex` and `stop_token_ids` act: in the answer only, with "
+                  "matches that lie wholly in it, or in the thought as well, as SGLang has it"),
+    ] = "answer"  # fmt: skip
     closing_text: Annotated[
         str,
         described("Text that is put before think-end where Cold Stop, max_thinking_tokens or the "
@@ -106,8 +106,7 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     max_answer_tokens: (
         Annotated[
             int,
-            described("Upper bound on the tokens of the answer; the request ends with finish "
-                      "reason length; default: none", ge=1, le=_MAX_INT),
+            described("Upper bound on tokens after think-end; default: none", ge=1, le=_MAX_INT),
         ]
         | None
     ) = None  # fmt: skip
@@ -157,8 +156,8 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     """Tokens of `closing_text`."""
     starts_thinking: bool
     """The first output token is one of the thought."""
-    eos_ends_thought: bool = False
-    """An end-of-sequence token in the thought becomes think-end."""
+    eos_ids: tuple[int, ...] = ()
+    """Tokens that become think-end in the thought, at most 8."""
     host_bytes: int = 0
     """Host memory that its embedding offsets may take."""
 

@@ -101,6 +101,16 @@ class Client:
             return {"error": answer.error, "status": answer.status}
         return answer.content
 
+    async def count_tokens(self, model: str, text: str) -> int | None:
+        """Tokens of a text by the server's tokenizer; None: the server does not say."""
+        body = {"model": model, "prompt": text, "add_special_tokens": False}
+        try:
+            answer = await self.post("/tokenize", body)
+        except NoAnswerError:
+            return None
+        count = answer.content.get("count") if answer.status == 200 else None
+        return count if isinstance(count, int) else None
+
     async def refusal(self, body: Mapping[str, Any]) -> str | None:
         """Why the server refuses this request as it is, or None; the answer is not waited for.
 

@@ -16,7 +16,7 @@ _SEPARATED = re.compile(
 )
 _NUMBER = re.compile(r"(?<![\w.)\]])-?\d+(?:\.\d+)?|(?<![\d.])\d+(?:\.\d+)?")
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_ANSWER = re.compile(r"(?i)\banswer\b[^\w\n-]*(?:is|equals)?[^\w-]*(?=-?\d)")
+_ANSWER = re.compile(r"(?i)\banswer\b[^\w\n-]{0,9}(?:is|equals)?[^\w-]{0,9}(?=-?\d)")
 _SPACED = re.compile(r"(-?\d{1,3}(?: \d{3})+)(?![\d,.]*\d)")
 _OPERATOR = re.compile(r"[ \t]*[-+*/^=<>\u00d7\u00f7]|[ \t]*\\(?:cdot|times|div)")
 

@@ -102,7 +102,7 @@ def _sampling_variants() -> Iterator[Variant]:
 
 
 def _state_variants() -> Iterator[Variant]:
-    names = ("ids", "token", "ints", "packed", "before", "delimiters", "eos")
+    names = ("ids", "token", "ints", "packed", "before", "delimiters")
     types = {f"{name}_ptr": "*i32" for name in names}
     floats = ("weights", "entropy", "logits", "floats", "state")
     types |= {f"{name}_ptr": "*fp32" for name in floats}

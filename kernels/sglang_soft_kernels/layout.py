@@ -8,14 +8,17 @@ from typing import NamedTuple
 
 # Columns of a pool row's int32 part: parameters and state; from PHASE on they change at every step.
 # THINK_START and THINK_END are ids for methods that mix them; what opens and closes a thought is in
-# the row's delimiters (sequences.py), with the numbers of tokens here. EOS_ENDS: an end-of-sequence
-# token in the thought becomes think-end. MATCH: tokens of think-start (before the thought) or of
+# the row's delimiters (sequences.py), with the numbers of tokens here. MATCH: tokens of think-start (before the thought) or of
 # think-end (in it) that the output ends with. TAIL: where a forced end stands (`tail_state`).
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
-START_SIZE, CLOSING_SIZE, TAIL_SIZE, EOS_ENDS = range(9, 13)
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(13, 18)
-INT_COLUMNS = 18
+EOS, EOS_COLUMNS = 9, 8
+"""Tokens that become think-end in a thought: the first of the columns that hold them (-1: unused),
+and how many those are."""
+START_SIZE, CLOSING_SIZE, TAIL_SIZE = range(17, 20)
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(20, 25)
+INT_COLUMNS = 26
+"""One is spare: the seed, an int64, begins at an even column."""
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)

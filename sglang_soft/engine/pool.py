@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sglang_soft_kernels import gather_rows
-from sglang_soft_kernels.layout import ARGS, INT_COLUMNS, SEED, TOP_K_OFF, Filter, Phase
+from sglang_soft_kernels.layout import (
+    ARGS,
+    EOS_COLUMNS,
+    INT_COLUMNS,
+    SEED,
+    TOP_K_OFF,
+    Filter,
+    Phase,
+)
 from sglang_soft_kernels.noise.naive import seeds_of
 from sglang_soft_kernels.sequences import DELIMITER_COLUMNS, delimiter_row
 
@@ -24,14 +32,16 @@ from sglang_soft.engine.request import SoftRequest
 from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *[0] * 4, int(Phase.OFF), *[0] * 4)
+_NO_EOS = (-1,) * EOS_COLUMNS
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0)
+_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0, 0)
 
 
 class Rows(NamedTuple):
     """What a step knows of its rows, of the pool's table."""
 
     ints: torch.Tensor
-    """[A, 18] int32"""
+    """[A, 26] int32"""
     floats: torch.Tensor
     """[A, 4] float32"""
     seeds: torch.Tensor
@@ -68,16 +78,13 @@ class ConceptPool:
         parameters and state of the row's method (layout.py). A step gathers them at once. C is
         even, so that the seeds can be viewed as int64."""
         self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 18] int32 request parameters and state."""
+        """[R, 26] int32 request parameters and state."""
         self.method_state = self.table[:, self._state :].view(torch.float32)
         """[R, >= S] float32: state of the row's method."""
         shape = (rows, DELIMITER_COLUMNS)
         self.delimiters = torch.zeros(shape, dtype=torch.int32, device=device)
         """[R, 96] int32: what opens and closes the row's thought; sglang_soft_kernels/sequences.py.
         """
-        self.eos = torch.zeros(0, dtype=torch.int32, device=device)
-        """[E] int32: end-of-sequence tokens of the model and its tokenizer; `use_eos`."""
-        self._eos_ids: frozenset[int] = frozenset()
         self.has_offset = torch.zeros(rows, dtype=torch.bool, device=device)
         """[R]: the row's next input has an embedding offset."""
         self.offsets: torch.Tensor | None = None
@@ -105,12 +112,6 @@ class ConceptPool:
                 nbytes = self.hidden_size * self.dtype.itemsize
                 request.trace.steps.use_offsets(nbytes, str(self.dtype).removeprefix("torch."))
             (self.dirty.add if request else self.dirty.discard)(row)
-
-    def use_eos(self, ids: frozenset[int]) -> None:
-        """The end-of-sequence tokens of this server."""
-        if ids != self._eos_ids:
-            self._eos_ids = ids
-            self.eos = self.upload(torch.tensor(sorted(ids), dtype=torch.int32))
 
     def gather(self, rows: torch.Tensor, draws: int = 0) -> "Rows":
         """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
@@ -186,9 +187,9 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
         max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, end,
+        *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
         len(r.think_start), len(r.closing), len(r.closing) + len(r.think_end),
-        int(r.eos_ends_thought), int(state.phase), state.low_entropy_steps, state.think_step,
-        state.match, state.tail,
+        int(state.phase), state.low_entropy_steps, state.think_step, state.match, state.tail, 0,
     )  # fmt: skip
 
 

@@ -17,13 +17,7 @@ from sglang_soft import methods
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import RequestParams
-from sglang_soft.trace import (
-    ENDED_WHILE_THINKING,
-    THINK_END_REASONS,
-    Steps,
-    StepsDelta,
-    Trace,
-)
+from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
@@ -152,19 +146,6 @@ class SoftRequest:
         """Tokens of `sequence` that the output ends with after `token`."""
         return advance(sequence, self._borders[sequence], self.trace.delimiter_match, token)
 
-    def answer_tokens(self, output_ids: Sequence[int]) -> int:
-        """How many output tokens are the answer's: 0 while it thinks; before a thought began, those
-        that are no part of think-start. The last one may not be committed yet."""
-        trace = self.trace
-        if self.phase == Phase.THINK:
-            return 0
-        if trace.start is not None:
-            return self.prompt_len + len(output_ids) - trace.start - len(trace.steps)
-        match = trace.delimiter_match
-        if self.committed < self.prompt_len + len(output_ids):
-            match = self._match(self.request.think_start, output_ids[-1])
-        return len(output_ids) - match
-
     def abandon(self, prompt_ids: Sequence[int]) -> None:
         """The request ends without a step of its own. prompt_ids: what it was asked."""
         self._abandoned_prompt = prompt_ids
@@ -176,6 +157,21 @@ class SoftRequest:
         more = retractions - sum(counted.values())
         if more:
             counted[name] = counted.get(name, 0) + more
+
+    # Where stop conditions act
+
+    def answer_tokens(self, outputs: int) -> int | None:
+        """Of so many output tokens those behind think-end; None: the thought has not ended."""
+        trace = self.trace
+        if trace.start is None or not trace.ended_by_think_end:
+            return None
+        return outputs - (trace.start - self.prompt_len) - len(trace.steps)
+
+    def stop_window(self, outputs: int) -> int | None:
+        """How many of the last output tokens stop strings may match; None: any."""
+        if self.params.thinking_stop == "everywhere" or self.phase == Phase.WAIT:
+            return None
+        return 0 if self.phase == Phase.THINK else self.answer_tokens(outputs)
 
     # Cache keys
 
@@ -219,15 +215,15 @@ class SoftRequest:
         return delta
 
     def finish(self, prompt_ids: Sequence[int], output_ids: Sequence[int], reason: str) -> None:
-        """The request has ended: complete the trace. reason: one of ENDED_WHILE_THINKING."""
+        """The request has ended: complete the trace. reason: what ended it, which counts where it
+        was thinking."""
         trace = self.trace
         if self._abandoned_prompt is not None:
             prompt_ids, output_ids = self._abandoned_prompt, ()
         trace.prompt_ids = np.asarray(prompt_ids, np.int32)
         trace.output_ids = np.asarray(output_ids, np.int32)
         if trace.start is not None and not trace.ended_by_think_end:
-            assert reason in ENDED_WHILE_THINKING
-            trace.thinking_finish_reason = reason
+            trace.thinking_finish_reason = reason if reason in FINISH_REASONS else "stop"
 
     def summary(self) -> dict[str, Any]:
         """`meta_info.soft_thinking` of a finished request, the trace aside."""

@@ -41,7 +41,7 @@ class StepOutput:
         self.inputs = inputs
         self.record = record
         self.ints = ints
-        """[A, 18] int32: the rows' parameters and state before this step."""
+        """[A, 26] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
 
@@ -143,8 +143,7 @@ def concept_step(
         fed = method.step(_context(method, inputs, logits, sample, rows, hidden))
         record = finish_step(
             fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
-            floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, eos=inputs.pool.eos,
-            force_end=fed.force_end, state=fed.state, index=inputs.index, k=inputs.k,
+            floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end, state=fed.state, index=inputs.index, k=inputs.k,
             states=states, into=record, method=number,
         )  # fmt: skip
         if fed.embedding_offset is not None:

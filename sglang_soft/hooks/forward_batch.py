@@ -6,7 +6,6 @@ from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
 from sglang_soft.engine.inputs import StepInputs, decode_embed, prepare
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.replay import Span, replay
-from sglang_soft.hooks.finish import eos_ids
 
 
 def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
@@ -48,8 +47,6 @@ def _extend(inputs: StepInputs, forward_batch, batch, requests: list, rows: torc
         i for i, request in enumerate(requests)
         if not decodes[i] and (request or pool_rows[i] in inputs.pool.dirty)
     ]  # fmt: skip
-    if inputs.requests:
-        inputs.pool.use_eos(eos_ids(batch.reqs[0]))
     inputs.pool.start([pool_rows[i] for i in starting], [requests[i] for i in starting])
     spans = map(Span, requests, batch.prefix_lens, batch.extend_lens, decodes)
     inputs.embed = replay(inputs.pool, list(spans), rows)

@@ -5,7 +5,7 @@ and the docs."""
 import sys
 from typing import Any
 
-from sglang_soft import resolve
+from sglang_soft import presets, resolve
 from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
@@ -28,17 +28,14 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
         return {
             "methods": resolve.methods_table(),
             "parameters": resolve.table(),
+            "presets": presets.table(),
             "schema": resolve.json_schema(),
             "server": {
                 "max_k": settings.max_k,
                 "max_vector_mb": settings.max_vector_mb,
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
-                **(
-                    think_tokens.to_json()
-                    if think_tokens
-                    else dict.fromkeys(("think_start_id", "think_end_id"))
-                ),
+                **(think_tokens.to_json() if think_tokens else _NO_THINK_TOKENS),
                 "unsupported": unsupported,
             },
         }

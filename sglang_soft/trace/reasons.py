@@ -1,4 +1,4 @@
-"""Why a thought ended. docs/parameters.md has the table that clients read."""
+"""Why a thought ended."""
 
 from sglang_soft_kernels.layout import StepKind
 
@@ -11,11 +11,8 @@ THINK_END_REASONS = {
 }
 """`thinking_finish_reason` of a thought whose last step emitted think-end."""
 
-ENDED_WHILE_THINKING = (
-    "length", "abort", "stop_string", "stop_regex", "stop_token_id", "eos_stop", "stop",
-)  # fmt: skip
-"""`thinking_finish_reason` of a thought in which the request ended. "stop": by something else, such
-as a complete grammar."""
+STOP_REASONS = ("stop_string", "stop_regex", "stop_token_id", "stop_eos")
+"""What ended a request while it was thinking, where it may (`thinking_stop`, `thinking_eos`)."""
 
-FINISH_REASONS = (*THINK_END_REASONS.values(), *ENDED_WHILE_THINKING)
-"""Every `thinking_finish_reason`."""
+FINISH_REASONS = (*THINK_END_REASONS.values(), *STOP_REASONS, "length", "abort", "stop")
+"""Every `thinking_finish_reason`; those from STOP_REASONS on ended the request."""

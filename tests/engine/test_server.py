@@ -230,23 +230,6 @@ def test_a_seed_that_javascript_cannot_hold_is_refused(server):
             assert "2^53 - 1" in response.text and str(seed) in response.text
 
 
-def test_a_stop_string_acts_in_the_answer_or_everywhere(server):
-    """The thought has digits in it, and so has the answer, which is cut before its first one."""
-    greedy = {"answer_temperature": 0.0}
-    whole = generate(server, greedy).json()
-    out = generate(server, greedy, sampling={"stop": ["1"]}).json()
-    assert out["meta_info"]["finish_reason"] == {"type": "stop", "matched": "1"}
-    assert out["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop_token"
-    thought, answer = whole["text"].split("</think>")
-    assert "1" in thought and out["text"] == f"{thought}</think>{answer.split('1')[0]}"
-    out = generate(
-        server, greedy | {"thinking_stop": "everywhere"}, sampling={"stop": ["1"]}
-    ).json()
-    assert out["meta_info"]["finish_reason"] == {"type": "stop", "matched": "1"}
-    assert out["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop_string"
-    assert out["text"] == thought.split("1")[0]
-
-
 def test_the_endpoint_lists_methods_parameters_and_settings(server):
     told = requests.get(f"{server}/soft_thinking", timeout=60).json()
     assert [m["method"] for m in told["methods"]] == list(methods.names())

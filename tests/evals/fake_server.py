@@ -103,9 +103,14 @@ class FakeServer:
             self.in_flight -= 1
         return web.json_response(answer, status=status)
 
+    async def tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response({"count": len(body["prompt"].split())})
+
     async def start(self) -> None:
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_post("/tokenize", self.tokenize)
         for path, answer in self.facts.items():
             app.router.add_get(path, lambda _, answer=answer: _json(answer))
         self._runner = web.AppRunner(app)

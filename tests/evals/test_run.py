@@ -11,7 +11,7 @@ from sglang_soft_evals import client, run
 from sglang_soft_evals.asking import Asker
 from sglang_soft_evals.sample import seed_of
 
-from tests.evals.fake_server import probe, reply, serving, soft, solve
+from tests.evals.fake_server import completion, probe, reply, serving, soft, solve
 from tests.evals.runs import METHODS, SAMPLING, info, keys, raw, samples, small
 
 TEXTS = ("benchmark", "method", "question", "status", "gold", "grader", "prompt", "reasoning")
@@ -152,6 +152,19 @@ def test_an_answer_that_is_no_completion_is_a_failed_sample(tmp_path):
         assert run.execute(small(server.base_url), tmp_path).complete
     (failed,) = [row for row in samples(tmp_path) if row["status"] == "failed"]
     assert "no chat completion" in failed["error"] and "'message'" in failed["error"]
+
+
+def test_a_discrete_thought_is_counted_where_the_server_has_no_reasoning_parser(tmp_path):
+    def respond(request):
+        return completion("so it is 4</think>Answer: 4", reasoning="", thinking=4)
+
+    with serving(respond) as server:
+        config = small(server.base_url, methods=[{"name": "discrete"}])
+        assert run.execute(config, tmp_path).complete
+    for row in samples(tmp_path):
+        assert (row["text"], row["answer"]) == ("Answer: 4", "4")
+        assert row["thinking_tokens"] == 4 and row["thinking_finish_reason"] == "stop_token"
+        assert row["answer_tokens"] == row["completion_tokens"] - 5
 
 
 def test_an_unexpected_error_stops_the_run_at_once(tmp_path, monkeypatch):

@@ -54,14 +54,13 @@ class Inputs(NamedTuple):
     state: torch.Tensor | None
     rows: torch.Tensor
     delimiters: torch.Tensor
-    eos: torch.Tensor
     written: list["Written"]
     """[B]"""
 
     @property
     def fixed(self) -> dict[str, torch.Tensor]:
         """What `finish_step` needs in addition to the first seven."""
-        return {"rows": self.rows, "delimiters": self.delimiters, "eos": self.eos}
+        return {"rows": self.rows, "delimiters": self.delimiters}
 
     def to(self, device: str) -> "Inputs":
         return Inputs(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in self))
@@ -123,7 +122,10 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     ints[:, layout.MAX_THINKING_TOKENS] += 1
     ints[:, layout.COLD_STOP_STEPS] += 1
     ints[chance(0.5), layout.MAX_THINKING_TOKENS] = NEVER
-    ints[:, layout.EOS_ENDS] = chance(0.7).int()
+    eos = slice(layout.EOS, layout.EOS + layout.EOS_COLUMNS)
+    ints[:, eos] = -1
+    stops = chance(0.7)
+    ints[stops, layout.EOS], ints[stops, eos.stop - 2], ints[stops, eos.stop - 1] = EOS
     phases = torch.tensor(
         [Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32
     )
@@ -164,9 +166,8 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
             logits[b, tail] = float("-inf")
     force_end = chance(0.15) if case.force_end else None
     state = torch.randn(B, S, generator=g) if S else None
-    eos = torch.tensor(EOS, dtype=torch.int32)
     inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, force_end, state)
-    return Inputs(*inputs, rows, delimiters, eos, written).to(device)
+    return Inputs(*inputs, rows, delimiters, written).to(device)
 
 
 def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list[float]]:
@@ -183,7 +184,8 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list
     if phase != Phase.THINK:
         return int(StepKind.PLAIN), low, -1, -1, ids, weights
     matched = own.matched(own.end, token)
-    is_eos = token in EOS and ints[layout.EOS_ENDS] and not matched
+    eos = ints[layout.EOS : layout.EOS + layout.EOS_COLUMNS]
+    is_eos = token in eos and not matched
     match = own.matched(own.end)
     at = len(own.closing) + match if match or is_eos else 0
     kind = StepKind.CONCEPT

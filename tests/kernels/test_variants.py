@@ -76,8 +76,7 @@ def test_state(variants):
         delimiters = torch.zeros(R, DELIMITER_COLUMNS + wide, dtype=torch.int32)
         record = kernels.finish_step(
             ids, torch.zeros(A, k), ids[:, -1], torch.zeros(A), torch.zeros(5, V), ints,
-            torch.zeros(A, 4 + wide), rows=torch.arange(A), delimiters=delimiters,
-            eos=torch.zeros(wide, dtype=torch.int32), force_end=torch.zeros(A, dtype=torch.bool) if forced else None,
+            torch.zeros(A, 4 + wide), rows=torch.arange(A), delimiters=delimiters, force_end=torch.zeros(A, dtype=torch.bool) if forced else None,
             state=torch.zeros(A, S) if S else None, index=None if A == 5 else torch.arange(A),
         )  # fmt: skip
         index = None if A == 5 else torch.arange(5)[-A:]

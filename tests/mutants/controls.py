@@ -1,4 +1,4 @@
-"""What ends a thought, an answer and a request."""
+"""Forced ends and delimiters of several tokens; requests.py has those of stop conditions."""
 
 from sglang_soft_kernels import layout
 
@@ -6,49 +6,6 @@ from tests.mutants import mutant, replace
 
 CONTROLS = "tests/engine/test_controls.py"
 DELIMITERS = "tests/engine/test_delimiters.py"
-
-
-@mutant("an end of sequence in the thought becomes think-end",
-        f"{CONTROLS} -k end_of_sequence_in_the_thought")  # fmt: skip
-def eos_is_not_known() -> None:
-    from sglang_soft.engine.pool import ConceptPool
-
-    replace(ConceptPool, "use_eos", lambda _: lambda self, ids: None)
-
-
-@mutant("stop conditions do not act in the thought", f"{CONTROLS} -k 'stop_conditions and default'")
-def stop_conditions_everywhere() -> None:
-    from sglang_soft.hooks import finish
-
-    replace(finish, "_in_answer_only", lambda _: lambda soft: False)
-
-
-@mutant("a stop string lies wholly in the answer", f"{CONTROLS} -k wholly_in_the_answer")
-def stop_strings_begin_in_the_thought() -> None:
-    from sglang_soft.hooks import finish
-
-    def make(_):
-        return lambda original, self, count=1: original(self, count)
-
-    replace(finish, "tail_str", make)
-
-
-@mutant("the text of the thought is not cut at a stop string",
-        f"{CONTROLS} -k 'stop_conditions and default-stop'")  # fmt: skip
-def text_cut_in_the_thought() -> None:
-    from sglang_soft.hooks import finish
-
-    def make(original):
-        return lambda req, count: original(req, len(req.output_ids))
-
-    replace(finish, "_decode", make)
-
-
-@mutant("the answer's budget does not count the thought", f"{CONTROLS} -k 'budget and default'")
-def budget_of_the_output() -> None:
-    from sglang_soft.engine.request import SoftRequest
-
-    replace(SoftRequest, "answer_tokens", lambda _: lambda self, output_ids: len(output_ids))
 
 
 @mutant("the bound on thinking tokens holds with a closing text",

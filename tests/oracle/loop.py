@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from .embed import LastHidden, embed_mixture, embed_tokens
-from .ending import Ending, overlap
+from .ending import Ending
 from .request import Request
 from .steps import ThinkingStep, argmax, argmax_margin, think_end_step
 from .thinking import Thinking
@@ -66,8 +66,9 @@ def _generate(
             phase = "answer"
         elif phase == "before" and output_ids[-len(request.start) :] == list(request.start):
             phase = "thinking"
-        elif why is None and answer_is_full(phase, output_ids, first_step, len(steps), request):
-            why = "length"
+        elif phase == "answer" and why is None and first_step is not None:
+            answer = len(output_ids) - first_step - len(steps)
+            why = "length" if answer == request.max_answer_tokens else None
         finish = "stop" if why not in (None, "length") else why
     if steps and not ended:
         ended = why
@@ -112,22 +113,7 @@ def why_stop(token: int, phase: str, request: Request) -> str | None:
     only where they were asked to."""
     if token in request.stop_ids and (phase != "thinking" or request.thinking_stop == "everywhere"):
         return "stop_token_id"
-    return "eos_stop" if token in request.eos_ids else None
-
-
-def answer_is_full(
-    phase: str, output_ids: Sequence[int], first_step: int | None, steps: int, request: Request
-) -> bool:
-    """The answer has as many tokens as it may; so has the text before a thought, of which a part of
-    think-start is none."""
-    if request.max_answer_tokens is None or phase == "thinking":
-        return False
-    count = len(output_ids)
-    if first_step is not None:
-        count -= first_step + steps
-    elif phase == "before":
-        count -= overlap(output_ids, request.start)
-    return count >= request.max_answer_tokens
+    return "stop_eos" if token in request.eos_ids else None
 
 
 def adjust(

@@ -37,6 +37,7 @@ class Request:
     stop_ids: frozenset[int] = frozenset()
     """The request's stop tokens."""
     max_answer_tokens: int | None = None
+    """Of those after think-end."""
 
     # all thinking (every method but discrete); temperature 0: the filter leaves the argmax alone
     max_topk: int = 10

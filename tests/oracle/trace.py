@@ -26,7 +26,7 @@ class Trace:
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """One of `THINK_END`; or length, eos_stop, stop_token_id: the request finished while thinking;
+    """One of `THINK_END`; or length, stop_eos, stop_token_id: the request finished while thinking;
     None: it never thought."""
     finish: str
     """length or stop."""

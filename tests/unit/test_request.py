@@ -122,7 +122,7 @@ def test_thinking_that_starts_at_think_start_begins_after_it():
 
 
 @pytest.mark.parametrize(
-    "reason", ["length", "abort", "stop", "stop_string", "stop_regex", "stop_token_id", "eos_stop"]
+    "reason", ["length", "abort", "stop", "stop_string", "stop_regex", "stop_token_id", "stop_eos"]
 )
 def test_a_request_that_ends_while_thinking_says_how(reason):
     soft = soft_request()
@@ -198,20 +198,6 @@ def test_a_forced_end_is_resumed_from_the_trace():
     assert soft.state.match == 1
     think(soft, (9,), (1.0,), kind=StepKind.COLD_STOP)
     assert soft.state[4:] == (0, 0) and soft.trace.thinking_finish_reason == "cold_stop"
-
-
-def test_tokens_of_the_answer():
-    soft = soft_request(think_start=(7, 3), starts_thinking=False)
-    output = []
-    for token, count in ((5, 1), (7, 1), (7, 2), (3, 2)):
-        output.append(token)
-        assert soft.answer_tokens(output) == count, "the last token is not committed yet"
-        plain(soft, token)
-        assert soft.phase == Phase.THINK or soft.answer_tokens(output) == count
-    assert soft.answer_tokens(output) == 0
-    think(soft)
-    think(soft, (8,), (1.0,), kind=StepKind.EOS)
-    assert [soft.answer_tokens([*output, 5, 8, *rest]) for rest in ([], [1], [1, 7])] == [0, 1, 2]
 
 
 def test_a_delta_holds_what_is_new():

@@ -21,16 +21,16 @@ def _advance(own, first, failure, match, token):
 
 
 def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, END_FAILURE: int):
-    CLOSING_SIZE, TAIL_SIZE, EOS_ENDS, PHASE, LOW_STEPS, STEP, MATCH, TAIL = LAYOUT[:8]
+    CLOSING_SIZE, TAIL_SIZE, FIRST_EOS, PHASE, LOW_STEPS, STEP, MATCH, TAIL = LAYOUT[:8]
     COLD_STEPS, BOUND, METHOD_COLUMN, COLD_ENTROPY, HEAD, SHIFT = LAYOUT[8:]
     KIND, TOKEN, LOW, ENTROPY = layout.KIND, layout.TOKEN, layout.LOW_ENTROPY, layout.ENTROPY
-    NEXT_TAIL = layout.NEXT_TAIL
+    NEXT_TAIL, LAST_EOS = layout.NEXT_TAIL, FIRST_EOS + layout.EOS_COLUMNS
     PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS, CLOSING = KINDS
     ONE = int(np.float32(1).view(np.int32))
 
     @compiled
     def finish_loop(
-        ids, weights, token, entropy, logits, index, ints, floats, rows, delimiters, eos, force_end,
+        ids, weights, token, entropy, logits, index, ints, floats, rows, delimiters, force_end,
         state, packed, k, method,
     ):  # fmt: skip
         given, S = min(ids.shape[1], k), packed.shape[1] - HEAD - 2 * k
@@ -44,9 +44,9 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, EN
             natural = _advance(own, closing, END_FAILURE, match, emitted)
             ends, tail = natural == size - closing, ints[a, TAIL]
             is_eos = False
-            if ints[a, EOS_ENDS] != 0 and natural == 0:
-                for e in range(eos.size):
-                    is_eos |= eos[e] == emitted
+            if natural == 0:
+                for column in range(FIRST_EOS, LAST_EOS):
+                    is_eos |= ints[a, column] == emitted
             at, kind = closing + match if match > 0 or is_eos else 0, CONCEPT
             if tail > 0:
                 at, kind = tail % SHIFT, tail // SHIFT
@@ -144,7 +144,7 @@ def _update_loop(LAYOUT: tuple[int, ...], PHASES: tuple[int, ...], SEQUENCES: tu
 
 
 finish_loop = _finish_loop(
-    (layout.CLOSING_SIZE, layout.TAIL_SIZE, layout.EOS_ENDS, layout.PHASE,
+    (layout.CLOSING_SIZE, layout.TAIL_SIZE, layout.EOS, layout.PHASE,
      layout.LOW_ENTROPY_STEPS, layout.THINK_STEP, layout.MATCH, layout.TAIL,
      layout.COLD_STOP_STEPS, layout.MAX_THINKING_TOKENS, layout.METHOD, layout.COLD_STOP_ENTROPY,
      layout.RECORD_HEAD, layout.KIND_SHIFT),
@@ -161,7 +161,7 @@ update_loop = _update_loop(
 
 
 def finish_step(
-    ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, eos, force_end=None,
+    ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, force_end=None,
     state=None, index=None, k=None, states=None, into=None, method=-1,
 ):  # fmt: skip
     A, k = len(ids), ids.shape[1] if k is None else k
@@ -181,7 +181,6 @@ def finish_step(
     finish_loop(
         *given, entropy.numpy(), logits.float().numpy(),
         index_array(index), ints.numpy(), floats.numpy(), rows.numpy(), delimiters.numpy(),
-        eos.numpy(),
         NONE if force_end is None else force_end.numpy(),
         own_state, packed.numpy(),
         k, method,

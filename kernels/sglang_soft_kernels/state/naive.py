@@ -83,7 +83,6 @@ def finish_step(
     *,
     rows: torch.Tensor,
     delimiters: torch.Tensor,
-    eos: torch.Tensor,
     force_end: torch.Tensor | None = None,
     state: torch.Tensor | None = None,
     index: torch.Tensor | None = None,
@@ -96,10 +95,10 @@ def finish_step(
 
     From the method: ids [A, <= k] int32, weights [A, <= k] float32, token [A] int32, force_end [A]
     bool (force think-end), state [A, <= S] float32. entropy: [A] float32. logits: [N, V], from
-    which only that of the token that an end would force is read. ints: [A, 18] int32, floats:
+    which only that of the token that an end would force is read. ints: [A, 26] int32, floats:
     [A, 4] float32, the rows' parameters and state before this step. rows: [A] int64 rows of the
-    pool. delimiters: [R, 96] int32 of the pool (sequences.py). eos: [E] int32, end-of-sequence
-    tokens. index: [A] int64 rows of the batch; None: A = N.
+    pool. delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch;
+    None: A = N.
 
     An end is forced token by token: the closing text, then think-end. A part of think-end that the
     output ends with already is not repeated, and no closing text is put before it, nor before a
@@ -122,7 +121,7 @@ def finish_step(
     low = (column(layout.LOW_ENTROPY_STEPS) + _KIND[1]) * confident
     natural = _advance(own, closing, sequences.END_FAILURE, match, token)
     ends = natural == size - closing
-    is_eos = (token == eos).any(1, keepdim=True) & (column(layout.EOS_ENDS) != _KIND[0])
+    is_eos = (token == ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS]).any(1, keepdim=True)
     is_eos &= natural == _KIND[0]
 
     # The later line wins. The bound leaves room for the whole tail, of which all but the last token
@@ -225,9 +224,9 @@ def update_pool(
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [N] int, what was emitted. ints: [A, 18] int32, as for `finish_step`. rows: [A] int64,
+    tokens: [N] int, what was emitted. ints: [A, 26] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
-    [R, >= k] float32 (slots beyond k are left alone), ints [R, 18] int32, state [R, >= S] float32.
+    [R, >= k] float32 (slots beyond k are left alone), ints [R, 26] int32, state [R, >= S] float32.
     delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch; None:
     A = N.
     """
@@ -246,7 +245,8 @@ def update_pool(
         own = pool_state[:, : state.shape[1]]
         own.index_copy_(0, rows, torch.where(thinking.unsqueeze(1), state, own[rows]))
 
-    phase, low, step, before, tail = ints[:, layout.PHASE :].unbind(1)
+    changing = slice(layout.PHASE, layout.TAIL + 1)
+    phase, low, step, before, tail = ints[:, changing].unbind(1)
     own, waits = delimiters[rows], phase == _PHASE[Phase.WAIT]
     first = torch.where(waits, sequences.START_TOKENS, ints[:, layout.CLOSING_SIZE]).unsqueeze(1)
     token = tokens.unsqueeze(1)
@@ -260,7 +260,7 @@ def update_pool(
     low = torch.where(thinking, record.low_entropy, low)
     tail = torch.where(concept, record.next_tail, _KIND[0])
     changed = torch.stack([phase, low, step + concept, match, tail], 1)
-    pool_ints[:, layout.PHASE :].index_copy_(0, rows, changed)
+    pool_ints[:, changing].index_copy_(0, rows, changed)
 
 
 @dispatch
@@ -275,7 +275,7 @@ def write_offsets(
 ) -> None:
     """Write what the rows of a method that feeds embedding offsets add to their next input.
 
-    offsets: [A, H] model dtype. ints: [A, 18] int32. rows: [A] int64. The pool: offsets [R, H]
+    offsets: [A, H] model dtype. ints: [A, 26] int32. rows: [A] int64. The pool: offsets [R, H]
     model dtype, has_offset [R] bool. Rows of other methods are left alone.
     """
     mine = ints[:, layout.METHOD] == method

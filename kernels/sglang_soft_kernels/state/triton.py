@@ -21,7 +21,8 @@ MAX_THINKING_TOKENS = tl.constexpr(layout.MAX_THINKING_TOKENS)
 START_SIZE = tl.constexpr(layout.START_SIZE)
 CLOSING_SIZE = tl.constexpr(layout.CLOSING_SIZE)
 TAIL_SIZE = tl.constexpr(layout.TAIL_SIZE)
-EOS_ENDS = tl.constexpr(layout.EOS_ENDS)
+EOS_COLUMN = tl.constexpr(layout.EOS)
+EOS_COLUMNS = tl.constexpr(layout.EOS_COLUMNS)
 METHOD_COLUMN = tl.constexpr(layout.METHOD)
 PHASE = tl.constexpr(layout.PHASE)
 LOW_ENTROPY_STEPS = tl.constexpr(layout.LOW_ENTROPY_STEPS)
@@ -71,7 +72,7 @@ def _advance(sequence, borders, match, token):
     return tl.where(token == tl.load(sequence + match), match + 1, 0)
 
 
-@triton.jit(do_not_specialize=range(30))
+@triton.jit(do_not_specialize=range(28))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
@@ -79,15 +80,13 @@ def finish_step_kernel(
     entropy_ptr,  # [A] float32
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    ints_ptr,  # [A, 18] int32
+    ints_ptr,  # [A, 26] int32
     floats_ptr,  # [A, 4] float32
     force_end_ptr,  # [A] int8, read if has_force_end
     state_ptr,  # [A, S] float32
     rows_ptr,  # [A]
     delimiters_ptr,  # [R, 96] int32
-    eos_ptr,  # [num_eos] int32
     packed_ptr,  # [A, 5 + 2k + S] int32
-    num_eos,
     has_force_end,
     k,
     S,
@@ -119,9 +118,9 @@ def finish_step_kernel(
     natural = _advance(own + closing, own + END_FAILURE, match, token)
     ends = natural == size - closing
     is_eos = token != token
-    for i in range(num_eos):
-        is_eos |= token == tl.load(eos_ptr + i)
-    is_eos &= (tl.load(ints + EOS_ENDS) != 0) & (natural == 0)
+    for i in tl.static_range(EOS_COLUMNS):
+        is_eos |= token == tl.load(ints + EOS_COLUMN + i)
+    is_eos &= natural == 0
 
     bound = tl.load(ints + THINK_STEP) + size - 1 >= tl.load(ints + MAX_THINKING_TOKENS)
     kind = tl.where(bound, MAX_TOKENS, CONCEPT)
@@ -180,11 +179,11 @@ def update_pool_kernel(
     packed_ptr,  # [A, 5 + 2k + S] int32
     tokens_ptr,  # [N], any stride
     index_ptr,  # [A] row of the batch
-    before_ptr,  # [A, 18] int32
+    before_ptr,  # [A, 26] int32
     rows_ptr,  # [A]
     ids_ptr,  # [R, >= k] int32
     weights_ptr,  # [R, >= k] float32
-    ints_ptr,  # [R, 18] int32
+    ints_ptr,  # [R, 26] int32
     state_ptr,  # [R, >= S] float32
     delimiters_ptr,  # [R, 96] int32
     k,
@@ -241,7 +240,7 @@ def update_pool_kernel(
 def write_offsets_kernel(
     packed_ptr,  # [A, 5 + 2k + S] int32
     offsets_ptr,  # [A, H]
-    ints_ptr,  # [A, 18] int32
+    ints_ptr,  # [A, 26] int32
     rows_ptr,  # [A]
     pool_offsets_ptr,  # [R, H]
     pool_has_offset_ptr,  # [R] int8
@@ -273,18 +272,18 @@ def write_offsets(record, offsets, ints, rows, method, pool_offsets, pool_has_of
 
 
 def finish_step(
-    ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, eos, force_end=None,
+    ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, force_end=None,
     state=None, index=None, k=None, states=None, into=None, method=-1,
 ):  # fmt: skip
     """`token` may have any stride; the last dimension of the others is contiguous."""
     A, k = len(ids), ids.shape[1] if k is None else k
     given_S = 0 if state is None else state.shape[1]
     S = given_S if states is None else states
-    last = [ids, weights, entropy, logits, ints, floats, rows, delimiters, eos]
+    last = [ids, weights, entropy, logits, ints, floats, rows, delimiters]
     last += [x for x in (force_end, state) if x is not None]
     assert all(x.stride(-1) == 1 for x in last if x.shape[-1] > 1)
     assert weights.dtype == entropy.dtype == floats.dtype == torch.float32
-    assert ints.dtype == delimiters.dtype == eos.dtype == torch.int32
+    assert ints.dtype == delimiters.dtype == torch.int32
     columns = layout.record_columns(k, S)
     if into is None:
         packed = torch.empty((A, columns), dtype=torch.int32, device=ids.device)
@@ -299,7 +298,7 @@ def finish_step(
         state = floats  # not read
     finish_step_kernel[(A,)](
         ids, weights, token, entropy, logits, index, ints, floats, flags, state, rows,
-        delimiters, eos, packed, len(eos), int(force_end is not None), k, S,
+        delimiters, packed, int(force_end is not None), k, S,
         min(k, ids.shape[1]), min(S, given_S), method,
         ids.stride(0), weights.stride(0), token.stride(0),
         state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), delimiters.stride(0),
