@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 # Columns of a pool row's int32 part: parameters and state; from PHASE on they change at every step.
 # THINK_START and THINK_END are ids for methods that mix them; what opens and closes a thought is in
-# the row's delimiters (sequences.py), with the numbers of tokens here. MATCH: tokens of think-start (before the thought) or of
-# think-end (in it) that the output ends with. TAIL: where a forced end stands (`tail_state`).
+# the row's delimiters (sequences.py), with the numbers of tokens here. MATCH: tokens of think-start
+# (before the thought) or of think-end (in it) that the output ends with. TAIL: where a forced end
+# stands (`tail_state`).
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
 EOS, EOS_COLUMNS = 9, 8

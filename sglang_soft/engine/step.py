@@ -143,7 +143,8 @@ def concept_step(
         fed = method.step(_context(method, inputs, logits, sample, rows, hidden))
         record = finish_step(
             fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
-            floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end, state=fed.state, index=inputs.index, k=inputs.k,
+            floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end,
+            state=fed.state, index=inputs.index, k=inputs.k,
             states=states, into=record, method=number,
         )  # fmt: skip
         if fed.embedding_offset is not None:

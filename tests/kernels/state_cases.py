@@ -32,7 +32,7 @@ CASES = [
     Case(7, 3, 5, True, tokens=torch.int32),
     Case(33, 10, 0, False),
     Case(63, 64, 1, True, logits=torch.bfloat16),
-    Case(127, 17, 2, True),
+    Case(191, 17, 2, True),
 ]
 EVERY_PATH = CASES[-1]
 """Large enough that each kind and each change of phase is in it."""
