@@ -34,8 +34,8 @@ class Setup:
         return "SGLANG_TEST_RETRACT" in self.env
 
 
-START, END = "((((", "))))))))"
-"""Delimiters of 4 and 8 tokens. A bias on one token makes a model emit them by itself."""
+START, END = "((((((((", "))))))))"
+"""Delimiters of 8 tokens each. A bias on one token makes a model emit them by itself."""
 
 SETUPS: dict[str, Setup] = {
     "default": Setup(),
