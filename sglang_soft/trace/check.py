@@ -27,13 +27,13 @@ def validate(trace: "Trace") -> None:
             f"delimiter_match must be in [0, {MAX_DELIMITER - 1}]; got {trace.delimiter_match}."
         )
     most = MAX_CLOSING + MAX_DELIMITER - 1
-    reasons = THINK_END_REASONS.values() if trace.tail_step else (None,)
-    if not 0 <= trace.tail_step <= most or trace.tail_reason not in reasons:
+    if not 0 <= trace.tail_step <= most:
+        raise ValueError(f"tail_step must be in [0, {most}]; got {trace.tail_step}.")
+    reasons = tuple(THINK_END_REASONS.values())
+    if trace.tail_reason not in (reasons if trace.tail_step else (None,)):
         raise ValueError(
-            f"tail_step must be in [0, {most}], with a tail_reason of {', '.join(reasons)} "
-            f"above 0; got {trace.tail_step} and {trace.tail_reason!r}."
-            if trace.tail_step
-            else f"tail_reason must be null where tail_step is 0; got {trace.tail_reason!r}."
+            f"tail_reason must be one of {', '.join(reasons)}, or null where tail_step is 0; got "
+            f"{trace.tail_reason!r} (tail_step {trace.tail_step})."
         )
     for name in ("prompt_ids", "output_ids"):
         _check_ids(trace, name, getattr(trace, name))
