@@ -132,6 +132,7 @@ class SoftRequest:
             offset = offset if kind == StepKind.CONCEPT else b""
             trace.steps.append(ids[:k], weights[:k], entropy, offset)
             trace.delimiter_match = self._match(self.request.think_end, token)
+            assert trace.delimiter_match < len(self.request.think_end), "a whole think-end goes on"
             trace.tail_step = tail % KIND_SHIFT
             trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
         else:  # the last token of think-end is fed as itself
