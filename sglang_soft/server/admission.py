@@ -18,6 +18,7 @@ from sglang_soft_kernels.layout import EOS_COLUMNS
 from sglang_soft import resolve
 from sglang_soft.params import KEY, RequestParams, Sampling
 from sglang_soft.server.answer import front_end_header
+from sglang_soft.server.closing import closing_ids
 from sglang_soft.server.endpoints import looks_like_key
 from sglang_soft.server.http import current_call
 from sglang_soft.server.limits import unsupported_request, unsupported_server
@@ -152,8 +153,9 @@ class FrontEnd:
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
             seed=secrets.randbits(53) if seed is None else seed,
             max_new_tokens=max_new_tokens,
-            think_start_id=None if start == "never" else tokens.start,
-            think_end_id=tokens.end,
+            think_start=() if start == "never" else tokens.start,
+            think_end=tokens.end,
+            closing=closing_ids(self._manager.tokenizer, resolved.params, tokens.end),
             starts_thinking=thinks,
             eos_ids=self._eos_ids(resolved, sampling),
         )
@@ -202,13 +204,18 @@ class FrontEnd:
 
     def _host_bytes(self, resolved: resolve.Resolved, request: RequestParams) -> int:
         """Host memory that embedding offsets may take. Raises ValueError: more than one request
-        may, or the method needs a think-start token and there is none."""
+        may, or the method needs another think-start than this server's."""
         method, start = resolved.method, resolved.params.thinking_start
         assert self.think_tokens is not None
         needs = [f"method={method.name}"] * method.needs_think_start
         needs += ["thinking_start=token"] * (start == "token")
-        if needs and self.think_tokens.start is None:
+        if needs and not self.think_tokens.start:
             raise ValueError(f"{KEY}.{needs[0]} needs a think-start token; set --soft-think-start.")
+        if method.needs_think_start and max(map(len, self.think_tokens)) > 1:
+            raise ValueError(
+                f"{KEY}.method={method.name} mixes think-start and think-end, which must be one "
+                f"token each (--soft-think-start, --soft-think-end); got {self.think_tokens}."
+            )
         if not method.feeds_offset:
             return 0
         bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb
