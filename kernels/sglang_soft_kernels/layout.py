@@ -14,10 +14,18 @@ INT_COLUMNS = 12
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
+FLOAT_COLUMNS = 4
+
+# Then the request's seed, an int64 in two columns, the method's parameters and its state, float32
+SEED = INT_COLUMNS + FLOAT_COLUMNS
+ARGS = SEED + 2
 
 # Columns of a step's record, int32, floats by their bits; then ids, weights and method state
 KIND, TOKEN, LOW_ENTROPY, ENTROPY = range(4)
 RECORD_HEAD = 4
+
+MAX_SLOTS = 64
+"""Largest concept that the kernels take."""
 
 MIN_PROB_RATIO = 2.0**-126
 """Least probability, relative to the largest one, that counts: below it GPUs flush float32 to 0 and
