@@ -6,6 +6,7 @@ from tests.engine.cases import Case, sampling_params
 from tests.engine.under_test import EngineUnderTest
 from tests.models import tiny
 from tests.oracle import Concept, Observed, Request, Trace, compare, run
+from tests.oracle.math_tokens import math_ids
 
 _ORACLE: dict[tuple, Trace] = {}
 
@@ -30,6 +31,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
         think_end_id=under_test.token_id("</think>"),
         max_new_tokens=case.max_new_tokens,
         cold_stop_threshold=tau,
+        math_ids=math_ids(under_test.tokenizer),
         **(defaults | soft),
     )
 
