@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sglang_soft_kernels.layout import TOP_K_OFF
 
-from sglang_soft import methods
+from sglang_soft import methods, presets
 from sglang_soft.methods.base import Method
 from sglang_soft.params import (
     KEY,
@@ -56,17 +56,20 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
     """Validate the object that a request (or --soft-default) gave.
 
     Args:
-        values: names or aliases of parameters; a null value means the default.
+        values: names or aliases of parameters, and `preset`, whose values count where `values` has
+            none; a null value means the default.
         max_k: the largest `max_topk` that this server allows.
         method: the method where `values` does not name one.
 
     Returns:
-        The given values that are not null, by canonical name.
+        The given values that are not null, by canonical name, without `preset`.
 
     Raises:
-        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
+        ValueError: unknown preset or key, a key given twice, a key of another method, wrong type or out of
             range; names key, value and range.
     """
+    if (preset := values.get("preset")) is not None:
+        return _preset(preset, {k: v for k, v in values.items() if k != "preset"}, max_k)
     name = values.get("method") or method or DEFAULT_METHOD
     if not isinstance(name, str) or name not in methods.registry():
         known = ", ".join(methods.names())
@@ -74,11 +77,11 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
     chosen = methods.get(name)
     result: dict[str, Any] = {"method": name} if values.get("method") else {}
     for key, value in values.items():
-        if key == "method" or value is None:
+        if key in ("method", "preset") or value is None:
             continue
         parameter, owner = _names().get(key, (None, None))
         if parameter is None:
-            known = ", ".join(("method", *_COMMON))
+            known = ", ".join(("preset", "method", *_COMMON))
             raise ValueError(
                 f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
             )
@@ -98,6 +101,21 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
             raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
         result[parameter.name] = converted
     return result
+
+
+def _preset(name: Any, given: Mapping[str, Any], max_k: int) -> dict[str, Any]:
+    """The values of a preset, with those that were given next to it in their place."""
+    preset = presets.find(name)
+    checked = check(given, max_k, preset.method)
+    values = preset.values
+    if checked.get("method", preset.method) != preset.method:
+        # Its method's own parameters mean nothing to another one.
+        values = {key: value for key, value in values.items() if key in _COMMON}
+    values = {"method": preset.method, **values, **checked}
+    try:
+        return check(values, max_k)
+    except ValueError as error:
+        raise ValueError(f"{KEY}.preset={preset.name} does not fit this server: {error}") from None
 
 
 def resolve(
@@ -185,7 +203,11 @@ def table() -> list[dict[str, str]]:
         "meaning": "How the next concept token is made from the logits; see the methods",
         "alias": "",
     }  # fmt: skip
-    return [first, *(_row(p) for p in _COMMON.values())]
+    preset = {
+        "key": "preset", "type": "str", "range": "a name in the list of presets", "default": "",
+        "meaning": "Published parameters; those that are given next to it win", "alias": "",
+    }  # fmt: skip
+    return [first, preset, *(_row(p) for p in _COMMON.values())]
 
 
 def methods_table() -> list[dict[str, Any]]:

@@ -214,13 +214,16 @@ class Method:
             numbers.append(float("inf") if value is None else float(value))
         return tuple(numbers)
 
-    def complete(self, params: ThinkingParams, tokenizer: Any) -> ThinkingParams:
-        """The parameters of a request, with what only a tokenizer knows filled in.
+    def complete(self, params: ThinkingParams, tokenizer: Any, vocabulary: int) -> ThinkingParams:
+        """The parameters of a request, with what only the tokenizer and the model know filled in.
 
-        tokenizer: the server's, with SGLang's interface; None with --skip-tokenizer-init.
+        Args:
+            tokenizer: the server's; None with --skip-tokenizer-init.
+            vocabulary: number of ids that the model knows.
 
         Raises:
-            ValueError: a parameter needs a tokenizer, and there is none; names key and value.
+            ValueError: a parameter needs a tokenizer, and there is none, or it is an id that the
+                model does not know; names key and value.
         """
         return params
 

@@ -44,7 +44,7 @@ class SeLaR(Method):
     stochastic = True
     token_classes = (token_classes.MATH,)
 
-    def complete(self, params: ThinkingParams, tokenizer: Any) -> ThinkingParams:
+    def complete(self, params: ThinkingParams, tokenizer: Any, vocabulary: int) -> ThinkingParams:
         assert isinstance(params, self.Params)
         token_classes.check(tokenizer, "selar_alone", params.selar_alone)
         return params

@@ -5,7 +5,7 @@ from sglang_soft_kernels import compose, switch_modes
 
 from sglang_soft.methods import token_classes
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.params import ThinkingParams, described
+from sglang_soft.params import KEY, ThinkingParams, described
 
 _COUNT = {"ge": 0, "le": 2**24}
 _FIRST = "\\n"
@@ -86,12 +86,17 @@ class SwiReasoning(Method):
     needs_think_start = True
     token_classes = (token_classes.MATH,)
 
-    def complete(self, params: ThinkingParams, tokenizer: Any) -> ThinkingParams:
+    def complete(self, params: ThinkingParams, tokenizer: Any, vocabulary: int) -> ThinkingParams:
         assert isinstance(params, self.Params)
         token_classes.check(tokenizer, "swi_alone", params.swi_alone)
         if params.swi_first_token is None:
             token = token_classes.only_token(tokenizer, _FIRST)
             params = msgspec.structs.replace(params, swi_first_token=token)
+        elif params.swi_first_token >= vocabulary:
+            raise ValueError(
+                f"{KEY}.swi_first_token is out of range (allowed: [0, {vocabulary - 1}], the "
+                f"tokens of this model); got {params.swi_first_token}."
+            )
         return params
 
     def step(self, context: StepContext) -> NextInput:

@@ -1,7 +1,7 @@
 """`sglang-soft`: explain the plugin from its own tables.
 
 sglang-soft settings    the flags and environment variables of a server
-sglang-soft params      the request parameters of Soft Thinking that every method has
+sglang-soft params      the request parameters of Soft Thinking that every method has, and presets
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
@@ -19,6 +19,16 @@ def params_table() -> str:
     from sglang_soft import resolve
 
     return markdown.table(resolve.table())
+
+
+def presets_table() -> str:
+    from sglang_soft import presets
+
+    return markdown.table(presets.table())
+
+
+def params_and_presets() -> str:
+    return f"{params_table()}\n\n{presets_table()}"
 
 
 def methods_table() -> str:
@@ -64,7 +74,7 @@ def settings_table() -> str:
 
 _TABLES = {
     "settings": settings_table,
-    "params": params_table,
+    "params": params_and_presets,
     "methods": methods_table,
     "hooks": hooks_table,
 }

@@ -5,7 +5,7 @@ and the docs."""
 import sys
 from typing import Any
 
-from sglang_soft import resolve
+from sglang_soft import presets, resolve
 from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
@@ -26,6 +26,7 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
         """Methods and parameters of Soft Thinking, and the settings of this server."""
         return {
             "methods": resolve.methods_table(),
+            "presets": presets.table(),
             "parameters": resolve.table(),
             "schema": resolve.json_schema(),
             "server": {
