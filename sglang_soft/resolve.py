@@ -65,8 +65,8 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         The given values that are not null, by canonical name, without `preset`.
 
     Raises:
-        ValueError: unknown preset or key, a key given twice, a key of another method, wrong type or out of
-            range; names key, value and range.
+        ValueError: unknown preset or key, a key given twice, a key of another method, wrong type or
+            out of range; names key, value and range.
     """
     if (preset := values.get("preset")) is not None:
         return _preset(preset, {k: v for k, v in values.items() if k != "preset"}, max_k)
@@ -184,6 +184,7 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
         "sample": 0 <= request.sample < 2**31,
         "max_new_tokens": 0 <= request.max_new_tokens < 2**31,
         "think tokens": all(0 <= i < vocab_size for i in ids),
+        "swi_first_token": (getattr(request.params, "swi_first_token", None) or 0) < vocab_size,
     }
     if wrong := [name for name, fine in right.items() if not fine]:
         raise ValueError(_NOT_VALIDATED.format(f"out of range: {', '.join(wrong)}"))
