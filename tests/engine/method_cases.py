@@ -88,12 +88,13 @@ METHOD_CASES: tuple[Case, ...] = (
     case(
         "as its authors",
         "swireasoning",
-        "sum",
+        "again",
         14,
         **SWI,
         **AUTHORS,
         swi_alone="none",
-        swi_first_token=40,
+        swi_first_token=100,
+        max_topk=3,
     ),
     case(
         "math tokens",
