@@ -56,32 +56,30 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
     """Validate the object that a request (or --soft-default) gave.
 
     Args:
-        values: names or aliases of parameters, and `preset`, whose values count where `values` has
-            none; a null value means the default.
+        values: names or aliases of parameters; a null value means the default.
         max_k: the largest `max_topk` that this server allows.
         method: the method where `values` does not name one.
 
     Returns:
-        The given values that are not null, by canonical name, without `preset`.
+        The given values that are not null, by canonical name.
 
     Raises:
-        ValueError: unknown preset or key, a key given twice, a key of another method, wrong type or
-            out of range; names key, value and range.
+        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
+            range; names key, value and range.
     """
-    if (preset := values.get("preset")) is not None:
-        return _preset(preset, {k: v for k, v in values.items() if k != "preset"}, max_k)
-    name = values.get("method") or method or DEFAULT_METHOD
+    preset = {} if values.get("preset") is None else presets.params_of(values["preset"])
+    name = values.get("method") or preset.get("method") or method or DEFAULT_METHOD
     if not isinstance(name, str) or name not in methods.registry():
         known = ", ".join(methods.names())
         raise ValueError(f"{KEY}.method must be one of {known}; got {name!r}.")
     chosen = methods.get(name)
-    result: dict[str, Any] = {"method": name} if values.get("method") else {}
+    result: dict[str, Any] = {"method": name} if values.get("method") or preset else {}
     for key, value in values.items():
         if key in ("method", "preset") or value is None:
             continue
         parameter, owner = _names().get(key, (None, None))
         if parameter is None:
-            known = ", ".join(("preset", "method", *_COMMON))
+            known = ", ".join(("method", "preset", *_COMMON))
             raise ValueError(
                 f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
             )
@@ -100,22 +98,15 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         if parameter.name == "max_topk" and converted > max_k - chosen.extra_slots:
             raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
         result[parameter.name] = converted
+    if name != preset.get("method", name):  # its own parameters mean nothing to another method
+        preset = {k: v for k, v in preset.items() if k in _COMMON}
+    result = {k: v for k, v in preset.items() if k != "method"} | result
+    if result.get("max_topk", 1) > max_k - chosen.extra_slots:
+        raise ValueError(
+            f"{KEY}.preset={values['preset']} asks for max_topk {result['max_topk']}, more than "
+            f"this server allows ({max_k - chosen.extra_slots}: --soft-max-k); give a smaller one."
+        )
     return result
-
-
-def _preset(name: Any, given: Mapping[str, Any], max_k: int) -> dict[str, Any]:
-    """The values of a preset, with those that were given next to it in their place."""
-    preset = presets.find(name)
-    checked = check(given, max_k, preset.method)
-    values = preset.values
-    if checked.get("method", preset.method) != preset.method:
-        # Its method's own parameters mean nothing to another one.
-        values = {key: value for key, value in values.items() if key in _COMMON}
-    values = {"method": preset.method, **values, **checked}
-    try:
-        return check(values, max_k)
-    except ValueError as error:
-        raise ValueError(f"{KEY}.preset={preset.name} does not fit this server: {error}") from None
 
 
 def resolve(
@@ -204,11 +195,12 @@ def table() -> list[dict[str, str]]:
         "meaning": "How the next concept token is made from the logits; see the methods",
         "alias": "",
     }  # fmt: skip
-    preset = {
-        "key": "preset", "type": "str", "range": "a name in the list of presets", "default": "",
-        "meaning": "Published parameters; those that are given next to it win", "alias": "",
+    second = {
+        "key": "preset", "type": "str", "range": "a name of `sglang-soft presets`", "default": "",
+        "meaning": "Parameters as published for this model; what is given next to it wins",
+        "alias": "",
     }  # fmt: skip
-    return [first, preset, *(_row(p) for p in _COMMON.values())]
+    return [first, second, *(_row(p) for p in _COMMON.values())]
 
 
 def methods_table() -> list[dict[str, Any]]:

@@ -9,8 +9,11 @@ from typing import NamedTuple
 # Columns of a pool row's int32 part: parameters and state; the last three change at every step
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(9, 12)
-INT_COLUMNS = 12
+EOS, EOS_COLUMNS = 9, 8
+"""Tokens that become think-end in a thought: the first of the columns that hold them (-1: unused),
+and how many those are."""
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(17, 20)
+INT_COLUMNS = 20
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
@@ -104,3 +107,5 @@ class StepKind(IntEnum):
     """Think-end was forced by max_thinking_tokens."""
     METHOD = 5
     """Think-end was forced by the method itself."""
+    EOS = 6
+    """Think-end took the place of an end-of-sequence token."""

@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sglang_soft_kernels import gather_rows
-from sglang_soft_kernels.layout import ARGS, INT_COLUMNS, SEED, TOP_K_OFF, Filter, Phase
+from sglang_soft_kernels.layout import (
+    ARGS,
+    EOS_COLUMNS,
+    INT_COLUMNS,
+    SEED,
+    TOP_K_OFF,
+    Filter,
+    Phase,
+)
 from sglang_soft_kernels.noise.naive import seeds_of
 
 from sglang_soft import methods
@@ -23,14 +31,15 @@ from sglang_soft.engine.request import SoftRequest
 from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, int(Phase.OFF), 0, 0)
+_NO_EOS = (-1,) * EOS_COLUMNS
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, int(Phase.OFF), 0, 0)
 
 
 class Rows(NamedTuple):
     """What a step knows of its rows, of the pool's table."""
 
     ints: torch.Tensor
-    """[A, 12] int32"""
+    """[A, 20] int32"""
     floats: torch.Tensor
     """[A, 4] float32"""
     seeds: torch.Tensor
@@ -69,7 +78,7 @@ class ConceptPool:
         parameters and state of the row's method (layout.py). A step gathers them at once. C is
         even, so that the seeds can be viewed as int64."""
         self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 12] int32 request parameters and state."""
+        """[R, 20] int32 request parameters and state."""
         self.method_state = self.table[:, self._state :].view(torch.float32)
         """[R, >= S] float32: state of the row's method."""
         self.has_offset = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -173,6 +182,7 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
         max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, r.think_end_id,
+        *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
         int(state.phase), state.low_entropy_steps, state.think_step,
     )  # fmt: skip
 

@@ -41,7 +41,7 @@ class StepOutput:
         self.inputs = inputs
         self.record = record
         self.ints = ints
-        """[A, 12] int32: the rows' parameters and state before this step."""
+        """[A, 20] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
 

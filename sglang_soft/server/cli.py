@@ -1,7 +1,8 @@
 """`sglang-soft`: explain the plugin from its own tables.
 
 sglang-soft settings    the flags and environment variables of a server
-sglang-soft params      the request parameters of Soft Thinking that every method has, and presets
+sglang-soft params      the request parameters of Soft Thinking that every method has
+sglang-soft presets     parameters as they were published for a model, by name
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
@@ -25,10 +26,6 @@ def presets_table() -> str:
     from sglang_soft import presets
 
     return markdown.table(presets.table())
-
-
-def params_and_presets() -> str:
-    return f"{params_table()}\n\n{presets_table()}"
 
 
 def methods_table() -> str:
@@ -74,7 +71,8 @@ def settings_table() -> str:
 
 _TABLES = {
     "settings": settings_table,
-    "params": params_and_presets,
+    "params": params_table,
+    "presets": presets_table,
     "methods": methods_table,
     "hooks": hooks_table,
 }

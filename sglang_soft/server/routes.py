@@ -26,8 +26,8 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
         """Methods and parameters of Soft Thinking, and the settings of this server."""
         return {
             "methods": resolve.methods_table(),
-            "presets": presets.table(),
             "parameters": resolve.table(),
+            "presets": presets.table(),
             "schema": resolve.json_schema(),
             "server": {
                 "max_k": settings.max_k,

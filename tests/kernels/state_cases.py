@@ -75,6 +75,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     )
     ints[:, layout.PHASE] = phases[torch.randint(0, len(phases), (B,), generator=g)]
     think_end = ints[:, layout.THINK_END]
+    ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS] = -1
 
     entropy = torch.rand(B, generator=g)
     floats = torch.rand(B, layout.COLD_STOP_ENTROPY + 1, generator=g)
@@ -85,6 +86,9 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     weights = torch.rand(B, K + 2, generator=g)[:, :K]
     natural = chance(0.15)
     ids[natural, 0] = think_end[natural]
+    for column in (layout.EOS, layout.EOS + layout.EOS_COLUMNS - 1):
+        at_end = chance(0.1)
+        ints[at_end, column] = ids[at_end, 0]
     logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
     forbidden = chance(0.25)
     logits[forbidden, think_end[forbidden].long()] = float("-inf")
@@ -108,7 +112,9 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[floa
     if token == think_end:
         kind = StepKind.STOP_TOKEN
     elif inputs.logits[b, think_end] > float("-inf"):
-        if inputs.force_end is not None and inputs.force_end[b]:
+        if token in ints[layout.EOS : layout.EOS + layout.EOS_COLUMNS]:
+            kind = StepKind.EOS
+        elif inputs.force_end is not None and inputs.force_end[b]:
             kind = StepKind.METHOD
         elif low >= ints[layout.COLD_STOP_STEPS]:
             kind = StepKind.COLD_STOP

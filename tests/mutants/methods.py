@@ -27,11 +27,15 @@ def one_switch_more() -> None:
     replace(swireasoning, "switch_modes", make)
 
 
-@mutant("a value next to a preset wins", "tests/unit/test_presets.py -k 'win or default'")
+@mutant("a value next to a preset wins", "tests/unit/test_presets.py -k win")
 def preset_wins() -> None:
     from sglang_soft import presets, resolve
 
     def make(original):
-        return lambda name, given, max_k: original(name, {}, max_k) | presets.find(name).values
+        def check(values, *args):
+            found = original(values, *args)
+            return found | (presets.params_of(values["preset"]) if values.get("preset") else {})
 
-    replace(resolve, "_preset", make)
+        return check
+
+    replace(resolve, "check", make)

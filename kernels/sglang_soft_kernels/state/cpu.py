@@ -12,7 +12,8 @@ from .naive import StepRecord
 def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int):
     THINK_END, PHASE, LOW_STEPS, STEP, COLD_STEPS, BOUND, COLD_ENTROPY, HEAD, METHOD_COLUMN = LAYOUT
     KIND, TOKEN, LOW, ENTROPY = layout.KIND, layout.TOKEN, layout.LOW_ENTROPY, layout.ENTROPY
-    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD = KINDS
+    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS = KINDS
+    FIRST_EOS, LAST_EOS = layout.EOS, layout.EOS + layout.EOS_COLUMNS
 
     @compiled
     def finish_loop(
@@ -32,7 +33,12 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int):
             if token[a] == think_end:
                 kind = STOP_TOKEN
             elif logits[n, think_end] > -np.inf:
-                if force_end.size > 0 and force_end[a]:
+                is_eos = False
+                for column in range(FIRST_EOS, LAST_EOS):
+                    is_eos |= token[a] == ints[a, column]
+                if is_eos:
+                    kind = EOS
+                elif force_end.size > 0 and force_end[a]:
                     kind = METHOD
                 elif low >= ints[a, COLD_STEPS]:
                     kind = COLD_STOP

@@ -88,7 +88,7 @@ def finish_step(
 
     From the method: ids [A, <= k] int32, weights [A, <= k] float32, token [A] int32, force_end [A]
     bool (force think-end), state [A, <= S] float32. entropy: [A] float32. logits: [N, V], from
-    which only think-end's is read. ints: [A, 12] int32, floats: [A, 4] float32, the rows'
+    which only think-end's is read. ints: [A, 20] int32, floats: [A, 4] float32, the rows'
     parameters and state before this step. index: [A] int64 rows of the batch; None: A = N.
 
     k, states: slots and state columns (S) of the record, by default those of the method; more of
@@ -114,6 +114,8 @@ def finish_step(
     kind = torch.where(low >= column(layout.COLD_STOP_STEPS), _KIND[StepKind.COLD_STOP], kind)
     if force_end is not None:
         kind = torch.where(force_end.unsqueeze(1), _KIND[StepKind.METHOD], kind)
+    is_eos = (token == ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS]).any(1, keepdim=True)
+    kind = torch.where(is_eos, _KIND[StepKind.EOS], kind)
     kind = torch.where(allowed, kind, _KIND[StepKind.CONCEPT])
     kind = torch.where(token == think_end, _KIND[StepKind.STOP_TOKEN], kind)
     token = torch.where(kind == _KIND[StepKind.CONCEPT], token, think_end)
@@ -171,9 +173,9 @@ def update_pool(
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [N] int, what was emitted. ints: [A, 12] int32, as for `finish_step`. rows: [A] int64,
+    tokens: [N] int, what was emitted. ints: [A, 20] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
-    [R, >= k] float32 (slots beyond k are left alone), ints [R, 12] int32, state [R, >= S] float32.
+    [R, >= k] float32 (slots beyond k are left alone), ints [R, 20] int32, state [R, >= S] float32.
     index: [A] int64 rows of the batch; None: A = N.
     """
     kind, k = record.kind, record.k
@@ -212,7 +214,7 @@ def write_offsets(
 ) -> None:
     """Write what the rows of a method that feeds embedding offsets add to their next input.
 
-    offsets: [A, H] model dtype. ints: [A, 12] int32. rows: [A] int64. The pool: offsets [R, H]
+    offsets: [A, H] model dtype. ints: [A, 20] int32. rows: [A] int64. The pool: offsets [R, H]
     model dtype, has_offset [R] bool. Rows of other methods are left alone.
     """
     mine = ints[:, layout.METHOD] == method

@@ -21,6 +21,8 @@ MAX_THINKING_TOKENS = tl.constexpr(layout.MAX_THINKING_TOKENS)
 THINK_START = tl.constexpr(layout.THINK_START)
 THINK_END = tl.constexpr(layout.THINK_END)
 METHOD_COLUMN = tl.constexpr(layout.METHOD)
+EOS_COLUMN = tl.constexpr(layout.EOS)
+EOS_COLUMNS = tl.constexpr(layout.EOS_COLUMNS)
 PHASE = tl.constexpr(layout.PHASE)
 LOW_ENTROPY_STEPS = tl.constexpr(layout.LOW_ENTROPY_STEPS)
 THINK_STEP = tl.constexpr(layout.THINK_STEP)
@@ -41,6 +43,7 @@ STOP_TOKEN = tl.constexpr(int(StepKind.STOP_TOKEN))
 COLD_STOP = tl.constexpr(int(StepKind.COLD_STOP))
 MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
+EOS = tl.constexpr(int(StepKind.EOS))
 
 WARPS, OFFSET_WARPS = 1, 4
 OFFSETS = tl.constexpr(1024)
@@ -57,7 +60,7 @@ def finish_step_kernel(
     entropy_ptr,  # [A] float32
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    ints_ptr,  # [A, 12] int32
+    ints_ptr,  # [A, 20] int32
     floats_ptr,  # [A, 4] float32
     force_end_ptr,  # [A] int8, read if has_force_end
     state_ptr,  # [A, S] float32
@@ -94,6 +97,8 @@ def finish_step_kernel(
     kind = tl.where(low >= tl.load(ints + COLD_STOP_STEPS), COLD_STOP, kind)
     force_end = tl.load(force_end_ptr + a, mask=has_force_end != 0, other=0)
     kind = tl.where(force_end != 0, METHOD, kind)
+    for i in tl.static_range(EOS_COLUMNS):
+        kind = tl.where(token == tl.load(ints + EOS_COLUMN + i), EOS, kind)
     kind = tl.where(allowed, kind, CONCEPT)
     kind = tl.where(token == think_end, STOP_TOKEN, kind)
     token = tl.where(kind == CONCEPT, token, think_end)
@@ -131,11 +136,11 @@ def update_pool_kernel(
     packed_ptr,  # [A, 4 + 2k + S] int32
     tokens_ptr,  # [N], any stride
     index_ptr,  # [A] row of the batch
-    before_ptr,  # [A, 12] int32
+    before_ptr,  # [A, 20] int32
     rows_ptr,  # [A]
     ids_ptr,  # [R, >= k] int32
     weights_ptr,  # [R, >= k] float32
-    ints_ptr,  # [R, 12] int32
+    ints_ptr,  # [R, 20] int32
     state_ptr,  # [R, >= S] float32
     k,
     S,
@@ -183,7 +188,7 @@ def update_pool_kernel(
 def write_offsets_kernel(
     packed_ptr,  # [A, 4 + 2k + S] int32
     offsets_ptr,  # [A, H]
-    ints_ptr,  # [A, 12] int32
+    ints_ptr,  # [A, 20] int32
     rows_ptr,  # [A]
     pool_offsets_ptr,  # [R, H]
     pool_has_offset_ptr,  # [R] int8
