@@ -309,11 +309,11 @@ def normalised_entropy(probs, max_topk):
 def gate_by_entropy(probs, max_topk, args):
     A = len(probs)
     _check_rows(probs, args)
-    flags = [_empty(probs, A, dtype=torch.bool) for _ in range(2)]
-    out = Gated(*flags, _empty(probs, A))
+    soft, guarded = (_empty(probs, A, dtype=torch.bool) for _ in range(2))
+    out = Gated(soft, guarded, _empty(probs, A))
     if A:
         gate_by_entropy_kernel[(A,)](
-            probs, max_topk, args, *(x.view(torch.int8) for x in flags), out.share,
+            probs, max_topk, args, soft.view(torch.int8), guarded.view(torch.int8), out.share,
             probs.shape[1], *(x.stride(0) for x in (probs, max_topk, args)), num_warps=1,
         )  # fmt: skip
     return out
@@ -333,10 +333,10 @@ def switch_modes(entropy, state, args, ints):
     A = len(entropy)
     _check_rows(state, args, ints)
     assert state.shape[1] >= STATES.value and args.shape[1] > naive.ALONE
-    flags = [_empty(state, A, dtype=torch.bool) for _ in range(3)]
+    flags = soft, guarded, force_end = [_empty(state, A, dtype=torch.bool) for _ in range(3)]
     out = Switched(
-        _empty(state, A, STATES.value), *flags, _empty(state, A, dtype=torch.int32),
-        _empty(state, A),
+        _empty(state, A, STATES.value), soft, guarded, force_end,
+        _empty(state, A, dtype=torch.int32), _empty(state, A),
     )  # fmt: skip
     if A:
         switch_modes_kernel[(A,)](
