@@ -99,6 +99,8 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         if parameter.name == "max_topk" and converted > max_k - chosen.extra_slots:
             raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
         result[parameter.name] = converted
+    if name != preset.get("method", name):  # its own parameters mean nothing to another method
+        preset = {k: v for k, v in preset.items() if k in _COMMON}
     result = {k: v for k, v in preset.items() if k != "method"} | result
     if result.get("max_topk", 1) > max_k - chosen.extra_slots:
         raise ValueError(
@@ -164,10 +166,11 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
     except (TypeError, msgspec.MsgspecError) as error:
         raise ValueError(_NOT_VALIDATED.format(error)) from None
     keep, start, end = request.thinking, request.think_start, request.think_end
+    method = methods.get(request.method)
     ids = (*start, *end, *request.closing)
     short = len(start) <= MAX_DELIMITER and 1 <= len(end) <= MAX_DELIMITER
     right = {
-        "max_topk": request.params.max_topk + methods.get(request.method).extra_slots <= max_k,
+        "max_topk": request.params.max_topk + method.extra_slots <= max_k,
         "temperature": keep.temperature > 0 and math.isfinite(keep.temperature),
         "top_p": 0 < keep.top_p <= 1,
         "top_k": keep.top_k == -1 or 1 <= keep.top_k <= TOP_K_OFF,
@@ -177,6 +180,10 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
         "max_new_tokens": 0 <= request.max_new_tokens < 2**31,
         "think tokens": short and all(0 <= i < vocab_size for i in ids),
         "closing": len(request.closing) <= MAX_CLOSING,
+        **{
+            name: 0 <= (getattr(request.params, name) or 0) < vocab_size
+            for name in method.token_parameters
+        },
     }
     if wrong := [name for name, fine in right.items() if not fine]:
         raise ValueError(_NOT_VALIDATED.format(f"out of range: {', '.join(wrong)}"))
@@ -196,9 +203,8 @@ def table() -> list[dict[str, str]]:
         "meaning": "How the next concept token is made from the logits; see the methods",
         "alias": "",
     }  # fmt: skip
-    names = ", ".join(preset.name for preset in presets.PRESETS)
     second = {
-        "key": "preset", "type": "str", "range": f"one of {names}", "default": "",
+        "key": "preset", "type": "str", "range": "a name of `sglang-soft presets`", "default": "",
         "meaning": "Parameters as published for this model; what is given next to it wins",
         "alias": "",
     }  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 _HOME = {
     "Composed": "blending.naive",
     "Drawn": "sampling.naive",
+    "Gated": "blending.naive",
     "SoftSample": "sampling.naive",
     "StepRecord": "state.naive",
     "Switched": "blending.naive",
@@ -19,6 +20,7 @@ _HOME = {
     "compose": "blending.naive",
     "embedding_mixture": "mixture.naive",
     "finish_step": "state.naive",
+    "gate_by_entropy": "blending.naive",
     "gather_rows": "noise.naive",
     "gumbel": "noise.naive",
     "log_gamma": "noise.naive",

@@ -131,12 +131,12 @@ def _blending_variants() -> Iterator[Variant]:
     integers = ("ids", "max_topk", "drawn", "token", "out_ids", "output_token", "ranks", "counts")
     types = {f"{name}_ptr": "*i32" for name in (*integers, "ints", "marker")}
     floats = ["scores", "temperature", "share", "out_weights", "out", "probs", "by_probability"]
-    floats += ["entropy", "state", "args", "after"]
+    floats += ["entropy", "state", "args", "after", "shown"]
     types |= {f"{name}_ptr": "*fp32" for name in floats}
-    types |= {f"{name}_ptr": "*i8" for name in ("soft", "latent", "force_end")}
+    types |= {f"{name}_ptr": "*i8" for name in ("soft", "guarded", "alone", "force_end")}
     for name, warps in (
         ("compose", blending.WARPS), ("merge_draws", blending.WARPS),
-        ("normalised_entropy", 1), ("switch_modes", 1),
+        ("normalised_entropy", 1), ("gate_by_entropy", 1), ("switch_modes", 1),
     ):  # fmt: skip
         yield Variant(name, getattr(blending, f"{name}_kernel"), types, {}, warps)
 

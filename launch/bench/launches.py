@@ -94,6 +94,8 @@ def step(requests: Sequence[SoftRequest | None], launches: Launches) -> list[str
     inputs = prepare(pool, rows, requests)
     logits, tokens = torch.randn(len(requests), V), torch.zeros(len(requests), dtype=torch.int64)
     hidden = torch.zeros((len(requests), HIDDEN), dtype=torch.bfloat16)
+    for name in {name for m in inputs.methods for name in m.token_classes}:
+        pool.token_class(name, V)  # uploaded once a server
     with launches:
         output = concept_step(inputs, logits, hidden if inputs.reads_hidden else None)
         output.overwrite_tokens(tokens)

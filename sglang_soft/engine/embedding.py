@@ -7,6 +7,7 @@ has added them.
 """
 
 import functools
+from collections.abc import Collection
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -74,6 +75,9 @@ class SoftModel:
         self.embedding = input_embedding(model_runner.model)
         self.facts = measure_embedding(self.embedding)
         """As of the last `measure`."""
+        self.token_ids: dict[str, Collection[int]] = {}
+        """Classes of tokens by name; filled when the scheduler has its tokenizer
+        (hooks/output_streamer.py)."""
         self.in_graph = False
         """A captured decode graph mixes."""
         self.checked_at = 0
@@ -88,7 +92,7 @@ class SoftModel:
         rows = runner.req_to_token_pool.req_to_token.shape[0]
         return ConceptPool(
             rows, self._max_k, runner.device, hidden_size=facts.hidden_size, dtype=facts.dtype,
-            embedding_rms=facts.rms,
+            embedding_rms=facts.rms, token_ids=self.token_ids,
         )  # fmt: skip
 
     def measure(self) -> None:

@@ -9,7 +9,7 @@ still in flight.
 Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -73,8 +73,10 @@ class ConceptPool:
     def __init__(
         self, rows: int, k: int, device: torch.device | str, *, hidden_size: int = 0,
         dtype: torch.dtype = torch.float32, embedding_rms: float = 1.0,
+        token_ids: Mapping[str, Collection[int]] | None = None,
     ) -> None:  # fmt: skip
-        """hidden_size, dtype: of the model's input embedding; embedding_rms: of its table."""
+        """hidden_size, dtype: of the model's input embedding; embedding_rms: of its table.
+        token_ids: classes of tokens by name; read at the first use of a class."""
         self.k = k
         self.hidden_size, self.dtype, self.embedding_rms = hidden_size, dtype, embedding_rms
         self.ids = torch.zeros((rows, k), dtype=torch.int32, device=device)
@@ -106,6 +108,8 @@ class ConceptPool:
         """Rows that a soft request used last; a discrete request that gets one must find it
         clean."""
         self._pin = torch.device(device).type == "cuda"
+        self._token_ids: Mapping[str, Collection[int]] = {} if token_ids is None else token_ids
+        self._classes: dict[tuple[str, int], torch.Tensor] = {}
 
     def start(self, rows: Sequence[int], requests: Sequence[SoftRequest | None]) -> None:
         """Write the rows of requests that are about to be prefilled, in stream order.
@@ -138,6 +142,14 @@ class ConceptPool:
             shape = (len(self.ids), self.hidden_size)
             self.offsets = torch.zeros(shape, dtype=self.dtype, device=self.ids.device)
         return self.offsets
+
+    def token_class(self, name: str, vocabulary: int) -> torch.Tensor:
+        """[V] bool: the tokens of a class; none of an unknown one. Uploaded once."""
+        if (name, vocabulary) not in self._classes:
+            table = torch.zeros(vocabulary, dtype=torch.bool, device="cpu")
+            table[[i for i in self._token_ids.get(name, ()) if i < vocabulary]] = True
+            self._classes[name, vocabulary] = self.upload(table)
+        return self._classes[name, vocabulary]
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """Host tensor -> device, without blocking."""

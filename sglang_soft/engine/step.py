@@ -171,4 +171,5 @@ def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -
         hidden=hidden,
         hidden_size=pool.hidden_size,
         embedding_rms=pool.embedding_rms,
+        token_class=lambda name: pool.token_class(name, logits.shape[1]),
     )

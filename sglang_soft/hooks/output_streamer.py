@@ -5,6 +5,7 @@ from sglang.srt.managers.scheduler_components.output_streamer import SchedulerOu
 
 from sglang_soft import params
 from sglang_soft.engine import unsupported
+from sglang_soft.methods.token_classes import ids_by_name
 from sglang_soft.server.answer import Payload
 
 
@@ -14,6 +15,9 @@ def output_streamer_class(
     if getattr(scheduler, "rust_server", None) is not None:
         unsupported.found("SGLang's Rust server has no room for a plugin's output")
         return base
+    soft = getattr(scheduler.tp_worker.model_runner, "soft", None)
+    if soft is not None:  # the first of our hooks that sees both the model and the tokenizer
+        soft.token_ids.update(ids_by_name(scheduler.tokenizer))
 
     class SoftOutputStreamer(base):
         has_additional_customized_info = True

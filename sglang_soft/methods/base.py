@@ -53,6 +53,7 @@ class StepContext:
         hidden: torch.Tensor | None,
         hidden_size: int,
         embedding_rms: float,
+        token_class: Callable[[str], torch.Tensor] | None = None,
         names: Sequence[str] = (),
     ) -> None:
         """ints: [A, 26] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
@@ -79,6 +80,7 @@ class StepContext:
         """[A, >= P] float32: the method's parameters, in the order of its `Params`."""
         self._logits, self._floats = logits, floats
         self._names, self._state, self._noise = names, state, noise
+        self._token_class = token_class
 
     @property
     def logits(self) -> torch.Tensor:
@@ -132,6 +134,11 @@ class StepContext:
         assert self.args is not None
         return self.args[:, self._names.index(name)]
 
+    def token_class(self, name: str) -> torch.Tensor:
+        """[V] bool: which tokens are in a class of `Method.token_classes`."""
+        assert self._token_class is not None
+        return self._token_class(name)
+
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The request's own k most probable tokens, `ids` and `probs`, [A, <= k]."""
         return self.ids, self.probs
@@ -173,6 +180,10 @@ class Method:
     """It feeds embedding offsets. They are kept in host memory, H elements of the model's dtype a
     thinking token."""
     reads_hidden: ClassVar[bool] = False
+    token_classes: ClassVar[tuple[str, ...]] = ()
+    """Classes of tokens that it reads, of `methods/token_classes.py`."""
+    token_parameters: ClassVar[tuple[str, ...]] = ()
+    """Parameters that are ids of the model's tokens, or None."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -204,6 +215,19 @@ class Method:
                 value = p.choices.index(value)
             numbers.append(float("inf") if value is None else float(value))
         return tuple(numbers)
+
+    def complete(self, params: ThinkingParams, tokenizer: Any, vocabulary: int) -> ThinkingParams:
+        """The parameters of a request, with what only the tokenizer and the model know filled in.
+
+        Args:
+            tokenizer: the server's; None with --skip-tokenizer-init.
+            vocabulary: number of ids that the model knows.
+
+        Raises:
+            ValueError: a parameter needs a tokenizer, and there is none, or it is an id that the
+                model does not know; names key and value.
+        """
+        return params
 
     def draws(self, k: int) -> int:
         """How many tokens of `StepContext.drawn` it reads. k: largest concept of the batch."""

@@ -1,5 +1,6 @@
 from typing import Annotated, Literal
 
+import torch
 from sglang_soft_kernels import merge_draws
 
 from sglang_soft.methods.base import Method, NextInput, StepContext
@@ -9,8 +10,9 @@ from sglang_soft.params import MaxTopK, Temperature, ThinkingParams, TopP, descr
 class Multiplex(Method):
     """k tokens drawn independently from Filter(p), and the mean of their embeddings.
 
-    A token drawn c times weighs c / k (`mean`), or each distinct one by its probability (`prob`);
-    output token: the largest weight, of equal ones the most probable token.
+    Every draw weighs the same (`mean`), or as much as its token is probable (`prob`); a token that
+    was drawn c times has the weight of c draws. Output token: the first draw, or the largest
+    weight, of equal ones the most probable token.
     """
 
     name = "multiplex"
@@ -22,8 +24,12 @@ class Multiplex(Method):
         top_p: TopP | None = 0.95
         multiplex_weighting: Annotated[
             Literal["mean", "prob"],
-            described("Weight of a drawn token: how often it was drawn, or its probability"),
+            described("Weight of a draw: the same for all, or its token's probability"),
         ] = "mean"
+        multiplex_token: Annotated[
+            Literal["first", "largest"],
+            described("Output token: the first draw, or the one of the largest weight"),
+        ] = "first"
 
     needs_full_filter = True
     stochastic = True
@@ -35,4 +41,5 @@ class Multiplex(Method):
         drawn = (x[:, : context.k] for x in context.drawn)
         by_probability = context.arg("multiplex_weighting")
         ids, weights = merge_draws(*drawn, context.max_topk, by_probability)
-        return NextInput(ids, weights, ids[:, 0])
+        first = context.arg("multiplex_token") == 0
+        return NextInput(ids, weights, torch.where(first, context.drawn.ids[:, 0], ids[:, 0]))

@@ -148,7 +148,9 @@ class FrontEnd:
             start == "prompt" and self._prompt_end.is_open(tokenized.input_ids)
         )
         request = RequestParams(
-            params=resolved.params,
+            params=resolved.method.complete(
+                resolved.params, self._manager.tokenizer, self._model.vocab_size
+            ),
             thinking=resolved.thinking,
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
             seed=secrets.randbits(53) if seed is None else seed,

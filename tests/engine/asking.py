@@ -6,6 +6,7 @@ from tests.engine.cases import Case, sampling_params
 from tests.engine.under_test import EngineUnderTest
 from tests.models import tiny
 from tests.oracle import Concept, Observed, Request, Trace, compare, run
+from tests.oracle.math_tokens import math_ids
 
 _ORACLE: dict[tuple, Trace] = {}
 
@@ -33,6 +34,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
         cold_stop_threshold=tau,
         closing=tuple(closing),
         **delimiters(under_test),
+        math_ids=math_ids(under_test.tokenizer),
         **(defaults | soft),
     )
 

@@ -12,7 +12,11 @@ def case(
     )
 
 
-SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7}
+SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7, "swi_first_share": 0.9}
+AUTHORS = {"swi_blend": "mixture", "swi_token": "drawn"}
+OTHERS = {"swi_blend": "drawn", "swi_token": "top", "swi_alone": "none"}
+"""The other choice of every parameter."""
+SELAR = {"selar_contrast": 1.0, "selar_token": "top", "selar_alone": "none"}
 
 METHOD_CASES: tuple[Case, ...] = (
     case("plain", "soft", "sum"),
@@ -33,11 +37,40 @@ METHOD_CASES: tuple[Case, ...] = (
     ),
     case("plain", "moi", "sum", 7, moi_beta=1.0, max_topk=20),
     case("greedy", "moi", "again", 8, moi_beta=2.0, temperature=0.0),
-    case("mean", "multiplex", "sum", 9, multiplex_weighting="mean", max_topk=3, temperature=0.3),
-    case("prob", "multiplex", "chat", 10, multiplex_weighting="prob", max_topk=5, top_k=-1),
+    case(
+        "mean",
+        "multiplex",
+        "sum",
+        9,
+        multiplex_weighting="mean",
+        multiplex_token="largest",
+        max_topk=3,
+        temperature=0.3,
+    ),
+    case(
+        "prob",
+        "multiplex",
+        "chat",
+        10,
+        multiplex_weighting="prob",
+        multiplex_token="first",
+        max_topk=5,
+        top_k=-1,
+    ),
     case("plain", "average", "tiny", max_topk=5),
     case("both ways", "thinkrouter", "sum", 11, router_threshold=0.12),
-    case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3),
+    case("both ways", "selar", "sum", 12, selar_threshold=0.9, max_topk=3, **SELAR),
+    case(
+        "math tokens",
+        "selar",
+        "chat",
+        18,
+        selar_threshold=0.3,
+        selar_contrast=0.25,
+        selar_alone="math",
+        selar_token="drawn",
+        max_topk=4,
+    ),
     # Short: pushing away from the most probable token makes rounding errors grow with every step.
     case(
         "negative weights",
@@ -48,9 +81,31 @@ METHOD_CASES: tuple[Case, ...] = (
         selar_threshold=0.2,
         max_topk=4,
         temperature=1.2,
+        **(SELAR | {"selar_token": "drawn"}),
     ),
-    case("switches", "swireasoning", "sum", 14, **SWI),
-    case("ends it", "swireasoning", "long", 15, **SWI, swi_max_switches=2),
+    case("switches", "swireasoning", "sum", 14, **SWI, **OTHERS),
+    case("ends it", "swireasoning", "long", 15, **SWI, **OTHERS, swi_max_switches=3),
+    case(
+        "as its authors",
+        "swireasoning",
+        "again",
+        14,
+        **SWI,
+        **AUTHORS,
+        swi_alone="none",
+        swi_first_token=100,
+        max_topk=3,
+    ),
+    case(
+        "math tokens",
+        "swireasoning",
+        "chat",
+        19,
+        **SWI,
+        **AUTHORS,
+        swi_alone="math",
+        swi_max_switches=4,
+    ),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),
     case("greedy", "soft_noise", "chat", 17, noise_scale=0.1, temperature=0.0),
     case("plain", "coconut_tf", "sum"),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 RETRACT = {"SGLANG_TEST_RETRACT": "1", "SGLANG_TEST_RETRACT_INTERVAL": "4"}
-SMALL = {"max_total_tokens": 8192, "max_running_requests": 24}
+SMALL = {"max_total_tokens": 8192, "max_running_requests": 32}
 
 
 @dataclass(frozen=True)

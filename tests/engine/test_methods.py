@@ -1,6 +1,7 @@
 """Every thinking method on the engine, held against its oracle; all of them in one batch, and each
 alone."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -13,13 +14,14 @@ from tests.engine.asking import (
     finish_reasons,
     joined,
     observed,
+    oracle_request,
     prompt_ids,
     retractions,
 )
 from tests.engine.cases import sampling_params
 from tests.engine.method_cases import METHOD_CASES
 from tests.engine.setups import SETUPS, SMALL, USUAL
-from tests.oracle import compare
+from tests.oracle import compare, run
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
 _SELDOM = ("cot, cold stop", "thinkrouter, both ways", "selar, negative weights")
@@ -94,6 +96,11 @@ def test_branches_are_taken(engine):
             if marker in ids and len(ids) > 1
         ]
         assert blended, f"no switch blended {marker} in"
+    for case in METHOD_CASES:
+        if case.name.endswith("math tokens"):
+            asked = replace(oracle_request(engine, case), math_ids=frozenset())
+            mixed = run(engine.hf_model, prompt_ids(engine, case), asked)
+            assert mixed.steps != expected(engine, case).steps, f"{case.name}: none was drawn"
 
 
 @on("default")

@@ -78,12 +78,17 @@ def slots(A: int, k: int) -> dict[str, torch.Tensor]:
         "token": torch.where(torch.rand(A, generator=g) < 0.5, ids.gather(1, at)[:, 0], 600).int(),
         "share": torch.rand(A, 3, generator=g)[:, 1] * 1.5,
         "temperature": torch.rand(A, 3, generator=g)[:, 2] + 0.1,
+        "shown": (torch.rand(A, 3, generator=g) < 0.5).float()[:, 0],
+        "guarded": torch.rand(A, generator=g) < 0.7, "alone": torch.rand(701, generator=g) < 0.5,
     }  # fmt: skip
 
 
 OPTIONS: list[tuple[str, ...]] = [
     (), ("softmax",), ("softmax", "temperature"), ("soft", "drawn"), ("token", "share"),
     ("soft", "drawn", "token", "share"), ("soft", "drawn", "token", "share", "keep_drawn"),
+    ("soft", "drawn", "shown"),
+    ("soft", "drawn", "shown", "guarded", "alone", "token", "share"),
+    ("soft", "drawn", "guarded", "alone", "token", "share", "keep_drawn"),
 ]  # fmt: skip
 
 
@@ -110,7 +115,10 @@ def check_compose(A: int, k: int, options: tuple[str, ...], device: str) -> None
         own = [x[a : a + 1] for x in there[0]]
         if k < 60:
             own[:2] = [torch.nn.functional.pad(x, (0, 3)) for x in own[:2]]
-        parts = {n: x[a : a + 1] if isinstance(x, torch.Tensor) else x for n, x in there[1].items()}
+        parts = {
+            n: x[a : a + 1] if isinstance(x, torch.Tensor) and n != "alone" else x
+            for n, x in there[1].items()
+        }
         alone = kernels.compose(*own, **parts)
         used = int((got.weights[a] != 0).sum())
         assert torch.equal(alone.ids[0, :used], got.ids[a, :used])
@@ -139,6 +147,23 @@ def check_entropy(A: int, k: int, device: str) -> None:
     for a in range(A):
         alone = kernels.normalised_entropy(*(x[a : a + 1] for x in inputs))
         assert torch.equal(alone[0], got[a])
+
+
+def check_gate(A: int, k: int, device: str) -> None:
+    made = slots(A, k)
+    p = torch.where(torch.arange(k) < made["max_topk"][:, None], made["scores"], 0.0)
+    p = p / p.sum(1, keepdim=True)
+    h = kernels.normalised_entropy.naive(p, made["max_topk"])
+    args = torch.zeros(A, 5)[:, :4]
+    args[:, 0] = h + torch.tensor([0.01, -0.01]).repeat(A)[:A]  # above it, below it
+    args[::3, 0], args[:, 1], args[1::2, 2] = 0.0, 0.5, 1.0
+    inputs = p, made["max_topk"], args
+    want = kernels.gate_by_entropy.naive(*inputs)
+    got = kernels.gate_by_entropy(*(x.to(device) for x in inputs))
+    assert torch.equal(got.soft.cpu(), want.soft) and torch.equal(got.guarded.cpu(), want.guarded)
+    torch.testing.assert_close(got.share.cpu(), 1 + 0.5 * h, rtol=3e-6, atol=1e-6)
+    if A > 2:
+        assert set(want.soft.tolist()) == set(want.guarded.tolist()) == {True, False}
 
 
 def check_merge_draws(A: int, n: int, device: str) -> None:
@@ -172,7 +197,8 @@ def check_switch_modes(device: str) -> None:
     )
     state = torch.nn.functional.pad(state, (0, 1))
     inf = float("inf")
-    args = torch.stack([some(1, 3), some(0, 0.25), some(0.5, 1), some(1, 2, inf)], 1)
+    args = [some(1, 3), some(0, 0.25), some(0.5, 1), some(1, 2, inf), some(0.75, 1)]
+    args = torch.stack([*args, some(9, inf), some(0, 1), some(0, 1)], 1)
     ints = torch.zeros((A, layout.INT_COLUMNS), dtype=torch.int32)
     ints[:, layout.THINK_STEP] = some(0, 16, 64, 100).int()
     ints[:, layout.MAX_NEW_TOKENS], ints[:, layout.THINK_START] = 64, 5
@@ -182,5 +208,7 @@ def check_switch_modes(device: str) -> None:
     got = kernels.switch_modes(*(x.to(device) for x in inputs))
     for x, y in zip(got, want, strict=True):
         assert x.dtype == y.dtype and torch.equal(x.cpu(), y)
-    assert want.force_end.any() and (want.share < 1).any() and set(want.marker.tolist()) == {5, 6}
-    assert want.latent.any() and not want.latent.all()
+    assert (want.share < 1).any() and set(want.marker.tolist()) == {5, 6, 9}
+    explicit = want.state[:, 0] == 0
+    for flag in (want.force_end, want.soft, want.guarded, want.soft & explicit):
+        assert flag.any() and not flag.all()

@@ -136,6 +136,11 @@ def test_normalised_entropy(size):
 
 
 @pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_gate(size):
+    blending_cases.check_gate(*size, "cpu")
+
+
+@pytest.mark.parametrize("size", blending_cases.SIZES)
 def test_merge_draws(size):
     blending_cases.check_merge_draws(*size, "cpu")
 

@@ -134,11 +134,16 @@ def test_noise_and_blending(variants):
         own, drawn = ints[:, 0], ids[:, 0]
         kernels.compose(ids, scores, own, softmax=True, temperature=floats[:, 1])
         kernels.compose(ids, scores, own, soft=flags, drawn=drawn)
+        kernels.compose(
+            ids, scores, own, soft=flags, drawn=drawn, shown=floats[:, 4], guarded=flags,
+            alone=torch.zeros(9 + wide, dtype=torch.bool),
+        )  # fmt: skip
+        kernels.gate_by_entropy(scores, own, floats)
         kernels.compose(ids, scores, own, token=drawn, share=floats[:, 3], blend_drawn=False)
         kernels.normalised_entropy(scores, own)
         kernels.merge_draws(ids, ids, scores, own, floats[:, 2])
         kernels.switch_modes(scores[:, 0].contiguous(), floats[:, :6], floats, ints)
     assert {name: len(keys) for name, keys in variants.items() if keys} == {
         "gather_rows": 1, "noise": 2, "log_gamma": 1, "compose": 1, "normalised_entropy": 1,
-        "merge_draws": 1, "switch_modes": 1,
+        "gate_by_entropy": 1, "merge_draws": 1, "switch_modes": 1,
     }  # fmt: skip

@@ -7,7 +7,6 @@ were. `swireasoning` has a file of its own.
 """
 
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -85,18 +84,21 @@ def moi(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 
 
 def multiplex(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """K tokens drawn independently from all of q; mean: w = count / K; prob: w proportional to q
-    over the distinct ones. arXiv 2601.08808."""
+    """K tokens drawn independently from all of q, of which each weighs 1 / K (mean) or in
+    proportion to its q (prob); a token's weights add up. Output token: the first draw, or the first
+    slot (largest). arXiv 2601.08808; the weights and the output token as in the sampler of the
+    authors' SGLang (`topk_probs`, `topk_indices[:, 0]`)."""
     draws = [noise.draw(c.probs, j) for j in range(request.max_topk)]
-    counts = Counter(draw.index for draw in draws)
-    drawn = sorted(counts)  # in the order of q
-    if request.multiplex_weighting == "mean":
-        weights = [counts[i] / request.max_topk for i in drawn]
-    else:
-        total = math.fsum(c.probs[i] for i in drawn)
-        weights = [c.probs[i] / total for i in drawn]
+    by_mean = request.multiplex_weighting == "mean"
+    shares = [1.0 if by_mean else c.probs[draw.index] for draw in draws]
+    drawn = sorted({draw.index for draw in draws})  # in the order of q
+    total = math.fsum(shares)
+    weights = [
+        math.fsum(s for s, draw in zip(shares, draws) if draw.index == i) / total for i in drawn
+    ]
     margins = closest(*(c.drawn(*draw) for draw in draws))
-    return step_of(c, [c.ids[i] for i in drawn], weights, margins)
+    token = c.ids[draws[0].index] if request.multiplex_token == "first" else None
+    return step_of(c, [c.ids[i] for i in drawn], weights, margins, token)
 
 
 def average(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
@@ -114,19 +116,28 @@ def thinkrouter(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
 
 
 def selar(c: Candidates, request: Request, noise: Noise) -> ThinkingStep:
-    """h = H(q_K) / log K above the threshold: w = (1 + h) q_K - h onehot(first of q), which may be
-    negative; else cot's step. arXiv 2604.08299.
+    """h = H(q_K) / log K at or above the threshold: w = (1 + c h) q_K - c h onehot(first of q),
+    which may be negative; else cot's step, and so where the drawn token is a mathematical one.
+    Output token: the drawn one, or the first of q (top). arXiv 2604.08299, with the mask of
+    mathematical tokens and the output token of the authors' `generate_selar`.
 
     zero: how near the weight of the first is to 0, where its slot is unused."""
     ids, q = c.first(request.max_topk)
     h = normalised_entropy(q, request.max_topk)
-    if h > request.selar_threshold:
-        weights = [(1 + h) * p - h * (i == 0) for i, p in enumerate(q)]
-        apart = {"order": min(abs(w - weights[0]) for w in weights[1:]), "zero": abs(weights[0])}
+    step = cot(c, request, noise)
+    if request.selar_alone == "math" and step.token in request.math_ids:
+        return step
+    if h >= request.selar_threshold:
+        push = request.selar_contrast * h
+        weights = [(1 + push) * p - push * (i == 0) for i, p in enumerate(q)]
+        apart = {"zero": abs(weights[0])} if push else {}
+        if push and len(weights) > 1:
+            apart["order"] = min(abs(w - weights[0]) for w in weights[1:])
         margins = closest(c.in_order(request.max_topk), apart)
-        step = step_of(c, ids, weights, margins, token=ids[0])
-    else:
-        step = cot(c, request, noise)
+        token = ids[0]
+        if request.selar_token == "drawn":
+            token, margins = step.token, closest(margins, step.margins)
+        step = step_of(c, ids, weights, margins, token=token)
     if not c.greedy:
         step.margins["gate"] = abs(h - request.selar_threshold)
     return step

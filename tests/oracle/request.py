@@ -12,14 +12,17 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "soft_gumbel": ("seed", "gumbel_temperature"),
     "soft_dirichlet": ("seed", "dirichlet_gamma"),
     "moi": ("seed", "moi_beta"),
-    "multiplex": ("seed", "multiplex_weighting"),
+    "multiplex": ("seed", "multiplex_weighting", "multiplex_token"),
     "average": (),
     "thinkrouter": ("seed", "router_threshold"),
-    "selar": ("seed", "selar_threshold"),
-    "swireasoning": ("seed", "swi_window", "swi_alpha", "swi_beta"),
+    "selar": ("seed", "selar_threshold", "selar_contrast", "selar_alone", "selar_token"),
+    "swireasoning": (
+        "seed", "swi_window", "swi_alpha", "swi_beta", "swi_first_share", "swi_blend", "swi_alone",
+        "swi_token",
+    ),
     "soft_noise": ("seed", "noise_scale"),
     "coconut_tf": (),
-}
+}  # fmt: skip
 """The methods, and the fields that each needs in addition to those of all thinking."""
 
 
@@ -65,13 +68,25 @@ class Request:
     dirichlet_gamma: float | None = None
     moi_beta: float | None = None
     multiplex_weighting: Literal["mean", "prob"] | None = None
+    multiplex_token: Literal["first", "largest"] | None = None
     router_threshold: float | None = None
     selar_threshold: float | None = None
+    selar_contrast: float | None = None
+    selar_alone: Literal["math", "none"] | None = None
+    selar_token: Literal["drawn", "top"] | None = None
     swi_window: int | None = None
     swi_alpha: float | None = None
     swi_beta: float | None = None
     swi_max_switches: int | None = None
     """None: any number."""
+    swi_first_share: float | None = None
+    swi_first_token: int | None = None
+    """None: the first step is an ordinary mixture."""
+    swi_blend: Literal["mixture", "drawn"] | None = None
+    swi_alone: Literal["math", "none"] | None = None
+    swi_token: Literal["drawn", "top"] | None = None
+    math_ids: frozenset[int] = frozenset()
+    """Tokens that selar and swireasoning feed alone, unless `..._alone` is "none"."""
     noise_scale: float | None = None
 
     # logits
@@ -110,3 +125,5 @@ class Request:
             raise ValueError(f"{self.gumbel_temperature=} {self.dirichlet_gamma=}: must be above 0")
         if self.multiplex_weighting not in (None, "mean", "prob"):
             raise ValueError(f"{self.multiplex_weighting=}: mean or prob")
+        if self.swi_max_switches is not None and self.swi_max_switches < 1:
+            raise ValueError(f"{self.swi_max_switches=}: at least 1")

@@ -1,13 +1,21 @@
-"""SwiReasoning (arXiv 2510.05069): thinking that switches between mixtures and drawn tokens by a
-running reference.
+"""SwiReasoning (arXiv 2510.05069), after the authors' `generate_swir` (sdc17/SwiReasoning): thinking
+that switches between mixtures and drawn tokens by a running reference.
 
-H1: entropy of softmax(logits), T = 1. L: its `max_topk` largest, unfiltered, renormalised. t: index
-of the step. Step 0 is latent, with reference R = H1. Later, a being the steps since the last
-switch: latent and H1 < R becomes explicit, or concludes the thinking if there were
-`swi_max_switches` such switches already; explicit and H1 > R and a >= W becomes latent. Every
-switch sets R = H1. Latent feeds L, explicit a token drawn from q. At a switch the mixture is
-blended, w *= rate: with think-start (to latent, rate from swi_alpha) or think-end (to explicit,
-from swi_beta) at weight 1 - rate; rate = x + (1 - x) t / max_new_tokens.
+H1: entropy of softmax(logits), T = 1. L: its `max_topk` largest, unfiltered, renormalised (the
+authors mix all). t: index of the step. y: a token drawn from q, the output token of every step
+(`swi_token` top: L's first where a mixture is fed).
+
+Step 0 is latent, with reference R = H1. Later, a being the steps since the last switch: latent and
+H1 < R becomes explicit; explicit and H1 > R and a >= W becomes latent. Every switch sets R = H1.
+Latent feeds L, explicit y. At a switch the mixture is blended, w *= rate: with think-start (to
+latent, rate from swi_alpha) or think-end (to explicit, from swi_beta) at weight 1 - rate; rate =
+x + (1 - x) t / max_new_tokens. `swi_blend` drawn: y is blended with think-end in place of L. Step 0
+is blended with `swi_first_token`, at rate swi_first_share. A latent step whose y is a mathematical
+token feeds y alone.
+
+Conclusion: from the `swi_max_switches`-th switch to explicit on, think-end is queued, and comes at
+the next step. (The authors' rows may go on thinking after it, and are cut for good after twice as
+many switches. Here think-end ends the thinking.)
 """
 
 import math
@@ -21,13 +29,19 @@ from .noise import Noise
 from .request import Request
 from .steps import ThinkingStep, entropy_of, margins
 
-Event = Literal["stays", "to_latent", "to_explicit", "concludes"]
+Event = Literal["stays", "to_latent", "to_explicit"]
 
 
 class Decision(NamedTuple):
     event: Event
     margin: float
     """|H1 - R|; infinity where H1 did not matter."""
+
+
+class Slots(NamedTuple):
+    ids: list[int]
+    weights: list[float]
+    margins: dict[str, float]
 
 
 class SwiReasoning:
@@ -39,34 +53,45 @@ class SwiReasoning:
         self.reference: float | None = None
         self.age = 0
         self.switches = 0
+        self.queue: list[int] = []
+        """Tokens that the coming steps emit whatever was drawn."""
         self.events: list[Event] = []
         """One for every step so far."""
 
     def step(self, c: Candidates, position: int, noise: Noise) -> ThinkingStep:
         """The step of index `position`; steps come in order, each once."""
         assert position == len(self.events)
-        probs = torch.softmax(c.logits, 0)
-        event, margin = self._decide(entropy_of(probs))
+        request = self.request
+        concludes = bool(self.queue)
+        self.queue = self.queue[1:]
+        event, margin = self._decide(entropy_of(torch.softmax(c.logits, 0)))
         self.events.append(event)
-        if self.mode == "latent":
-            ids, weights, found = self._latent(c)
+        if event == "to_explicit" and self.switches >= (request.swi_max_switches or math.inf):
+            self.queue = [request.think_end_id]
+        drawn = cot(c, request, noise)
+        latent = self.mode == "latent"
+        alone = latent and request.swi_alone == "math" and drawn.token in request.math_ids
+        mixes = latent or (event == "to_explicit" and request.swi_blend == "mixture")
+        if alone or not mixes:
+            fed = Slots(drawn.ids, drawn.weights, drawn.margins)
+            token = drawn.token
         else:
-            drawn = cot(c, self.request, noise)
-            ids, weights, found = drawn.ids, drawn.weights, drawn.margins
-        token = ids[0]
-        if event in ("to_latent", "to_explicit"):
-            ids, weights = self._blend(ids, weights, event, position)
-            found = closest(found, smallest_gap([math.log(w) for w in listed(ids, weights)[1]]))
-        if not math.isinf(margin):
-            found = found | {"switch": margin}
-        ids, weights = listed(ids, weights)
+            fed = self._latent(c)
+            token = fed.ids[0]
+            if request.swi_token == "drawn":
+                token = drawn.token
+                fed = fed._replace(margins=closest(fed.margins, drawn.margins))
+        if not alone:
+            fed = self._blended(fed, event, position)
+        found = fed.margins if math.isinf(margin) else fed.margins | {"switch": margin}
+        ids, weights = listed(fed.ids, fed.weights)
         return ThinkingStep(
             token=token,
             ids=ids,
             weights=weights,
             entropy=c.entropy,
             margins=found,
-            concludes=event == "concludes",
+            concludes=concludes,
         )
 
     def _decide(self, h1: float) -> Decision:
@@ -78,9 +103,6 @@ class SwiReasoning:
         if self.mode == "latent":
             if not h1 < self.reference:
                 return Decision("stays", margin)
-            most = self.request.swi_max_switches
-            if most is not None and self.switches >= most:
-                return Decision("concludes", margin)
             self.mode, self.switches = "explicit", self.switches + 1
             self.reference, self.age = h1, 0
             return Decision("to_explicit", margin)
@@ -91,22 +113,30 @@ class SwiReasoning:
         self.mode, self.reference, self.age = "latent", h1, 0
         return Decision("to_latent", margin)
 
-    def _latent(self, c: Candidates) -> tuple[list[int], list[float], dict[str, float]]:
-        """(ids, weights, margins) of L."""
+    def _latent(self, c: Candidates) -> Slots:
+        """L."""
         most = self.request.max_topk
         ranked, ids = torch.sort(c.logits, descending=True, stable=True)
         weights = torch.softmax(ranked, 0)[:most]
         weights = weights / weights.sum()
         found = margins(c.logits, temperature=1.0, top_k=-1, top_p=1.0, min_p=0.0, max_topk=most)
-        return *listed(ids[:most].tolist(), weights.tolist()), found
+        return Slots(*listed(ids[:most].tolist(), weights.tolist()), found)
 
-    def _blend(self, ids: list[int], weights: list[float], event: Event, position: int) -> tuple:
+    def _blended(self, fed: Slots, event: Event, position: int) -> Slots:
         request = self.request
-        if event == "to_latent":
-            start, token = request.swi_alpha, request.think_start_id
+        if position == 0 and request.swi_first_token is not None:
+            rate, token = request.swi_first_share, request.swi_first_token
+        elif event == "to_latent":
+            rate, token = self._grown(request.swi_alpha, position), request.think_start_id
+        elif event == "to_explicit":
+            rate, token = self._grown(request.swi_beta, position), request.think_end_id
         else:
-            start, token = request.swi_beta, request.think_end_id
-        rate = start + (1 - start) * position / request.max_new_tokens
-        slots = {i: rate * w for i, w in zip(ids, weights, strict=True)}
+            return fed
+        slots = {i: rate * w for i, w in zip(fed.ids, fed.weights, strict=True)}
         slots[token] = slots.get(token, 0.0) + 1 - rate
-        return list(slots), list(slots.values())
+        used = listed(list(slots), list(slots.values()))
+        gap = smallest_gap([math.log(w) for w in used[1]])
+        return Slots(*used, closest(fed.margins, gap))
+
+    def _grown(self, start: float, position: int) -> float:
+        return start + (1 - start) * position / self.request.max_new_tokens

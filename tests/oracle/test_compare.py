@@ -113,6 +113,7 @@ def test_the_message_shows_both_sides_and_the_margins(pair):
 
 FLAT = {2: 0.25, 3: 0.25, 4: 0.25, 6: 0.25}
 SELAR = {"method": "selar", "seed": 1, "selar_threshold": 0.5, "max_topk": 4, "max_new_tokens": 1}
+SELAR |= {"selar_contrast": 1.0, "selar_alone": "none", "selar_token": "top"}
 
 
 def test_wrong_negative_weights_and_ids_are_detected():

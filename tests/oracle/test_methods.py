@@ -8,7 +8,7 @@ import torch
 
 from tests.oracle import Request
 from tests.oracle.candidates import Candidates
-from tests.oracle.methods import STATELESS
+from tests.oracle.methods import STATELESS, normalised_entropy
 from tests.oracle.noise import Noise
 from tests.oracle.request import NEEDS
 from tests.oracle.scripted import END, START, Fixed
@@ -23,11 +23,19 @@ FIELDS = {
     "dirichlet_gamma": 4.0,
     "moi_beta": 1.0,
     "multiplex_weighting": "mean",
+    "multiplex_token": "largest",
     "router_threshold": 0.5,
     "selar_threshold": 0.5,
+    "selar_contrast": 1.0,
+    "selar_alone": "math",
+    "selar_token": "top",
     "swi_window": 2,
     "swi_alpha": 0.6,
     "swi_beta": 0.7,
+    "swi_first_share": 0.9,
+    "swi_blend": "drawn",
+    "swi_alone": "math",
+    "swi_token": "top",
     "noise_scale": 0.33,
 }
 
@@ -185,7 +193,8 @@ def test_moi_normalises_its_entropy_by_max_topk_not_by_the_candidates():
         ("mean", (0.1, 0.2, 0.3), [1], [1.0]),
         ("prob", (0.1, 0.2, 0.3), [1], [1.0]),
         ("mean", (0.1, 0.8, 0.8), [2, 1], [2 / 3, 1 / 3]),
-        ("prob", (0.1, 0.8, 0.8), [1, 2], [0.8, 0.2]),
+        ("prob", (0.1, 0.8, 0.8), [1, 2], [2 / 3, 1 / 3]),  # 1/2, and 1/8 twice
+        ("prob", (0.1, 0.2, 0.8), [1, 2], [8 / 9, 1 / 9]),
         ("mean", (0.9, 0.8, 0.1), [1, 2, 3], [1 / 3] * 3),
         ("prob", (0.9, 0.6, 0.1), [1, 0, 3], [4 / 7, 2 / 7, 1 / 7]),
     ],
@@ -194,6 +203,11 @@ def test_multiplex_merges_duplicates(weighting, uniforms, ids, weights):
     """From all of q, whatever K; equal weights in the order of q."""
     found = step("multiplex", draws(*uniforms), max_topk=3, multiplex_weighting=weighting)
     check(found, ids, weights, token=ids[0])
+
+
+def test_multiplex_shows_the_first_draw():
+    found = step("multiplex", draws(0.8, 0.1, 0.2), max_topk=3, multiplex_token="first")
+    check(found, [1, 2], [2 / 3, 1 / 3], token=2)
 
 
 def test_multiplex_margin_is_of_its_closest_draw():
@@ -231,30 +245,53 @@ def test_thinkrouter():
 
 def test_selar():
     """h = 0.875: w = 1.875 q - 0.875 at the first."""
-    found = step("selar")
+    found = step("selar", draws(0.1))
     check(found, [0, 2, 3, 1], [0.46875, 0.234375, 0.234375, 0.0625], token=1)
     assert found.margins["gate"] == pytest.approx(0.375, abs=1e-6)
     assert found.margins["zero"] == pytest.approx(0.0625, abs=1e-6)
 
 
 def test_selar_negative_weight():
-    found = step("selar", logits=FLAT)
+    found = step("selar", draws(0.1), logits=FLAT)
     check(found, [1, 2, 3, 0], [0.5, 0.5, 0.5, -0.5], token=0)
     assert sum(found.weights) == pytest.approx(1.0)
 
 
 def test_selar_weight_of_zero_is_unused():
-    found = step("selar", logits=torch.zeros(2), max_topk=2)
+    found = step("selar", draws(0.1), logits=torch.zeros(2), max_topk=2)
     check(found, [1], [1.0], token=0)
     assert found.margins["zero"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("contrast", "weights"),
+    [(0.0, {1: 0.5, 0: 0.25, 2: 0.125, 3: 0.125}), (2.0, {0: 0.6875, 2: 0.34375, 3: 0.34375, 1: -0.375})],
+)  # fmt: skip
+def test_selar_contrast(contrast, weights):
+    found = step("selar", draws(0.1), selar_contrast=contrast)
+    check(found, list(weights), list(weights.values()), token=1)
+
+
+def test_selar_shows_the_drawn_token_and_feeds_a_mathematical_one_alone():
+    drawn = {"selar_token": "drawn", "math_ids": frozenset([2])}
+    check(
+        step("selar", draws(0.6), selar_contrast=0.0, **drawn),
+        [1, 0, 2, 3],
+        [0.5, 0.25, 0.125, 0.125],
+        0,
+    )
+    check(step("selar", draws(0.8), **drawn), [2], [1.0], token=2)
+    found = step("selar", draws(0.8), selar_contrast=0.0, **(drawn | {"selar_alone": "none"}))
+    check(found, [1, 0, 2, 3], [0.5, 0.25, 0.125, 0.125], token=2)
+
+
 def test_selar_discrete():
     check(step("selar", draws(0.8), selar_threshold=0.9), [2], [1.0], token=2)
-    check(
-        step("selar", draws(0.6), logits=FLAT, selar_threshold=1.0), [2], [1.0], token=2
-    )  # not above it
-    check(step("selar", draws(0.9), max_topk=1, selar_threshold=0.0), [3], [1.0], token=3)
+    at = normalised_entropy(Candidates(HALVES, request("selar")).first(4)[1], 4)
+    assert len(step("selar", draws(0.8), selar_threshold=at).ids) == 4  # at it: soft
+    above = math.nextafter(at, 1)
+    check(step("selar", draws(0.8), selar_threshold=above), [2], [1.0], token=2)
+    check(step("selar", draws(0.9), max_topk=1, selar_threshold=0.1), [3], [1.0], token=3)
     found = step(
         "selar", draws(0.1), top_k=2, selar_threshold=0.5
     )  # h of two candidates over log 4
@@ -322,6 +359,7 @@ IMPOSSIBLE = (
     {"gumbel_temperature": 0.0},
     {"dirichlet_gamma": -1.0},
     {"multiplex_weighting": "max"},
+    {"swi_max_switches": 0},
 )
 
 

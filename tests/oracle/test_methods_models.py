@@ -22,14 +22,18 @@ METHODS = {
     "soft_gumbel": {"gumbel_temperature": 0.5},
     "soft_dirichlet": {"dirichlet_gamma": 4.0},
     "moi": {"moi_beta": 1.0, "max_topk": 20},
-    "multiplex": {"multiplex_weighting": "mean", "max_topk": 3, "temperature": 1.0, "top_k": -1},
+    "multiplex": {"multiplex_weighting": "mean", "multiplex_token": "first", "max_topk": 3,
+                  "temperature": 1.0, "top_k": -1},
     "average": {"max_topk": 5},
     "thinkrouter": {"router_threshold": 0.5},
-    "selar": {"selar_threshold": 0.5, "max_topk": 3},
-    "swireasoning": {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7},
+    "selar": {"selar_threshold": 0.5, "max_topk": 3, "selar_contrast": 1.0, "selar_alone": "none",
+              "selar_token": "drawn"},
+    "swireasoning": {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7, "swi_first_share": 0.9,
+                     "swi_first_token": 40, "swi_blend": "mixture", "swi_alone": "none",
+                     "swi_token": "drawn"},
     "soft_noise": {"noise_scale": 0.33, "temperature": 0.5},
     "coconut_tf": {},
-}
+}  # fmt: skip
 methods = pytest.mark.parametrize("method", METHODS)
 
 

@@ -34,7 +34,7 @@ def slots(step) -> dict[int, float]:
 
 
 def test_there_and_back_and_to_the_end():
-    state, steps = play(MID, FLAT, MID, SHARP, FLAT, FLAT, MID, swi_max_switches=1)
+    state, steps = play(MID, FLAT, MID, SHARP, FLAT, FLAT, MID, SHARP, swi_max_switches=2)
     assert state.events == [
         "stays",
         "stays",
@@ -42,7 +42,8 @@ def test_there_and_back_and_to_the_end():
         "to_explicit",
         "stays",
         "to_latent",
-        "concludes",
+        "to_explicit",
+        "stays",
     ]
     assert slots(steps[0]) == pytest.approx({1: 2 / 3, 0: 1 / 3}, abs=1e-6)
     assert slots(steps[1]) == {0: 0.5, 1: 0.5}  # H1 above the reference
@@ -50,9 +51,10 @@ def test_there_and_back_and_to_the_end():
     assert slots(steps[3]) == pytest.approx({0: 0.79, END: 0.21})  # 0.7 + 0.3 * 3 / 10
     assert slots(steps[4]) == {0: 1.0}  # H1 above the reference, but only 1 step old
     assert slots(steps[5]) == pytest.approx({0: 0.4, 1: 0.4, START: 0.2})  # 0.6 + 0.4 * 5 / 10
-    assert [s.token for s in steps] == [1, 0, 1, 0, 0, 0, 1]
-    assert [s.concludes for s in steps] == [False] * 6 + [True]
-    assert state.switches == 1
+    assert slots(steps[6]) == pytest.approx({1: 0.88, END: 0.12})  # 0.7 + 0.3 * 6 / 10
+    assert [s.token for s in steps] == [1, 0, 1, 0, 0, 0, 1, 0]
+    assert [s.concludes for s in steps] == [False] * 7 + [True]  # the step after the 2nd switch
+    assert state.switches == 2
 
 
 def test_margins():
@@ -115,13 +117,39 @@ def test_window_0_may_switch_back_at_the_next_step():
     assert play(MID, SHARP, FLAT, swi_window=2)[0].events[-1] == "stays"
 
 
-@pytest.mark.parametrize(("most", "end"), [(0, 1), (1, 3), (2, 5), (None, None)])
+@pytest.mark.parametrize(("most", "end"), [(1, 2), (2, 4), (3, 6), (None, None)])
 def test_switches_to_explicit_are_counted(most, end):
-    state, steps = play(MID, SHARP, FLAT, SHARP, FLAT, SHARP, swi_window=0, swi_max_switches=most)
+    state, steps = play(
+        MID, SHARP, FLAT, SHARP, FLAT, SHARP, SHARP, swi_window=0, swi_max_switches=most
+    )
     concluded = [i for i, s in enumerate(steps) if s.concludes]
     assert concluded[:1] == ([] if end is None else [end])
-    if end is None:
-        assert state.switches == 3
+    assert state.switches == 3
+
+
+def test_think_end_may_be_blended_with_the_mixture():
+    _, steps = play(MID, SHARP, swi_blend="mixture", swi_token="drawn", draws=0.95)
+    rate = 0.7 + 0.3 * 0.1
+    assert slots(steps[1]) == pytest.approx({0: 0.9 * rate, END: 1 - rate, 1: 0.1 * rate})
+    assert [s.token for s in steps] == [3, 1]
+
+
+def test_the_first_step_may_hold_another_token():
+    _, steps = play(MID, MID, swi_first_share=0.9, swi_first_token=5)
+    assert slots(steps[0]) == pytest.approx({1: 0.6, 0: 0.3, 5: 0.1}, abs=1e-6)
+    assert slots(steps[1]) == pytest.approx({1: 2 / 3, 0: 1 / 3}, abs=1e-6)
+
+
+def test_a_mathematical_token_is_fed_alone_while_latent():
+    """Nothing is blended in with it, but at a switch to explicit, where it makes no difference."""
+    knobs = {"swi_window": 0, "swi_first_token": 5, "draws": 0.05, "swi_token": "drawn"}
+    state, steps = play(MID, SHARP, FLAT, math_ids=frozenset([0, 1]), **knobs)
+    assert state.events == ["stays", "to_explicit", "to_latent"]
+    assert slots(steps[0]) == {1: 1.0} and slots(steps[2]) == {0: 1.0}
+    assert slots(steps[1]) == pytest.approx({0: 0.73, END: 0.27})
+    _, mixed = play(MID, SHARP, FLAT, math_ids=frozenset([0, 1]), swi_alone="none", **knobs)
+    assert len(mixed[0].ids) == 3 and len(mixed[2].ids) == 3
+    assert [s.token for s in mixed] == [s.token for s in steps] == [1, 0, 0]
 
 
 def test_latent_is_unfiltered_and_at_temperature_1_the_draw_is_not():
@@ -164,14 +192,15 @@ def test_alpha_1_adds_nothing():
 
 WIDE = {2: 0.4, 3: 0.3, 4: 0.3}
 SWI = {"method": "swireasoning", "seed": 1, "max_topk": 2, "max_new_tokens": 8}
-SWI |= {"swi_window": 0, "swi_alpha": ALPHA, "swi_beta": BETA}
+SWI |= {"swi_window": 0, "swi_alpha": ALPHA, "swi_beta": BETA, "swi_first_share": 0.9}
+SWI |= {"swi_blend": "drawn", "swi_alone": "none", "swi_token": "top"}
 
 
 def test_the_loop_feeds_the_blend_and_ends_by_the_method():
-    trace, model = ask(TWO, SURE, WIDE, SURE, SURE, STOP, swi_max_switches=1, **SWI)
-    assert trace.output_ids == [2, 2, 2, END, 2, 7]
-    assert (trace.ended, trace.thinking_tokens, trace.steps[3].forced) == ("method", 3, "method")
-    assert (trace.steps[3].ids, trace.steps[3].weights, trace.answer_tokens) == ([END], [1.0], 2)
+    trace, model = ask(TWO, SURE, WIDE, SURE, SURE, STOP, swi_max_switches=2, **SWI)
+    assert trace.output_ids == [2, 2, 2, 2, END, 7]
+    assert (trace.ended, trace.thinking_tokens, trace.steps[4].forced) == ("method", 4, "method")
+    assert (trace.steps[4].ids, trace.steps[4].weights, trace.answer_tokens) == ([END], [1.0], 1)
     explicit, latent = torch.zeros(10), torch.zeros(10)
     explicit[[2, END]] = torch.tensor([0.7375, 0.2625])
     latent[[2, 3, START]] = torch.tensor([0.7 * 4 / 7, 0.7 * 3 / 7, 0.3])
@@ -185,9 +214,10 @@ def test_order_of_reasons():
         "cold_stop_threshold": 0.5,
         "cold_stop_steps": 1,
         "max_thinking_tokens": 1,
-        "swi_max_switches": 0,
+        "swi_max_switches": 1,
     }
-    assert ask(TWO, {END: 1.0}, **cold, **SWI)[0].ended == "stop_token"
-    assert ask(TWO, SURE, **cold, **SWI)[0].ended == "method"
-    assert ask(TWO, SURE, **(cold | {"swi_max_switches": 1}), **SWI)[0].ended == "cold_stop"
+    ends = {"cold_stop_steps": 2, "max_thinking_tokens": 2}
+    assert ask(TWO, SURE, {END: 1.0}, **(cold | ends), **SWI)[0].ended == "stop_token"
+    assert ask(TWO, SURE, SURE, **(cold | ends), **SWI)[0].ended == "method"
+    assert ask(TWO, SURE, **cold, **SWI)[0].ended == "cold_stop"
     assert ask(TWO, TWO, **cold, **SWI)[0].ended == "max_thinking_tokens"

@@ -136,7 +136,8 @@ def test_moi_draws_its_token_and_gives_it_the_weight_of_the_formula():
 
 
 def test_multiplex_counts_are_multinomial():
-    step = Multiplex().step(context({"multiplex_weighting": 0.0}, k=3))
+    step = Multiplex().step(context({"multiplex_weighting": 0.0, "multiplex_token": 0.0}, k=3))
+    assert chi_square((step.output_token - 10).bincount(minlength=4), PROBS) > SIGNIFICANCE
     counts = (by_token(step.ids, step.weights) * 3).round()
     assert (counts.sum(1) == 3).all()
     assert chi_square(counts.sum(0), PROBS) > SIGNIFICANCE

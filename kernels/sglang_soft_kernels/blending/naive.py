@@ -27,13 +27,26 @@ class Composed(NamedTuple):
     """[A] int32: ids[:, 0] of the input, or the drawn token"""
 
 
+class Gated(NamedTuple):
+    """SeLaR's decision of one step."""
+
+    soft: torch.Tensor
+    """[A] bool: mix; else feed one drawn token"""
+    guarded: torch.Tensor
+    """[A] bool: a drawn token of the class is fed alone"""
+    share: torch.Tensor
+    """[A] float32: of the mixture; 1 - share is the most probable token's"""
+
+
 class Switched(NamedTuple):
     """SwiReasoning's decision of one step."""
 
     state: torch.Tensor
     """[A, 5] float32: columns `LATENT` ..."""
-    latent: torch.Tensor
+    soft: torch.Tensor
     """[A] bool: mix; else feed one drawn token"""
+    guarded: torch.Tensor
+    """[A] bool: a drawn token of the class is fed alone"""
     force_end: torch.Tensor
     """[A] bool"""
     marker: torch.Tensor
@@ -44,8 +57,11 @@ class Switched(NamedTuple):
 
 LATENT, REFERENCE, AGE, SWITCHES, STARTED = range(5)
 """Columns of the state."""
-WINDOW, ALPHA, BETA, MAX_SWITCHES = range(4)
-"""Columns of the parameters."""
+WINDOW, ALPHA, BETA, MAX_SWITCHES, FIRST_SHARE, FIRST_TOKEN, BLEND, ALONE = range(8)
+"""Columns of SwiReasoning's parameters. FIRST_TOKEN: infinity if there is none. BLEND: 0 blends
+think-end with the mixture, 1 with the drawn token. ALONE: 0 guards."""
+THRESHOLD, CONTRAST, SELAR_ALONE = range(3)
+"""Columns of SeLaR's parameters."""
 
 
 def order(ids: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,6 +82,9 @@ def compose(
     temperature: torch.Tensor | None = None,
     soft: torch.Tensor | None = None,
     drawn: torch.Tensor | None = None,
+    shown: torch.Tensor | None = None,
+    alone: torch.Tensor | None = None,
+    guarded: torch.Tensor | None = None,
     token: torch.Tensor | None = None,
     share: torch.Tensor | None = None,
     blend_drawn: bool = True,
@@ -74,13 +93,17 @@ def compose(
 
     1. w = scores / sum(scores) over the row's first max_topk slots; with `softmax`, w =
        softmax(scores / temperature).
-    2. Where `soft` does not hold: the `drawn` token alone, with weight 1.
+    2. Where `soft` does not hold: the `drawn` token alone, with weight 1. So where `guarded` holds
+       and `alone` has the drawn token; nothing is blended in there.
     3. With `token`: w = share w + (1 - share) token, in the slot that holds it already or in a new
        one. `blend_drawn`: also where `soft` does not hold.
     4. The largest weight first, equal ones in the order they came in, unused slots last.
 
-    ids: [A, k] int32. scores: [A, k] float32. soft: [A] bool. Columns: max_topk, drawn, token
-    int32; temperature, share float32.
+    The output token is the drawn one where it is fed alone, or where `shown` is 0; else the first
+    of `ids`.
+
+    ids: [A, k] int32. scores: [A, k] float32. soft, guarded: [A] bool. alone: [V] bool, a class of
+    tokens. Columns: max_topk, drawn, token int32; temperature, shown, share float32.
     """
     slots = torch.arange(ids.shape[1], device=ids.device)
     used = slots < max_topk[:, None]
@@ -94,13 +117,20 @@ def compose(
     output_token = ids[:, 0]
     if soft is not None:
         assert drawn is not None
+        if alone is not None:
+            assert guarded is not None
+            kept = guarded & alone[drawn.long()]
+            soft = soft & ~kept
         weights = torch.where(soft[:, None], weights, (slots == 0).float())
         ids = torch.where(soft[:, None] | (slots > 0), ids, drawn[:, None])
-        output_token = torch.where(soft, output_token, drawn)
+        first = soft if shown is None else soft & (shown != 0)
+        output_token = torch.where(first, output_token, drawn)
     if token is not None:
         assert share is not None
         if soft is not None and not blend_drawn:
             share = torch.where(soft, share, 1.0)
+        if alone is not None:
+            share = torch.where(kept, 1.0, share)
         token, share = token[:, None], share[:, None]
         here = (ids == token) & (weights != 0)
         weights = weights * share
@@ -120,6 +150,18 @@ def normalised_entropy(probs: torch.Tensor, max_topk: torch.Tensor) -> torch.Ten
 
 
 @dispatch
+def gate_by_entropy(probs: torch.Tensor, max_topk: torch.Tensor, args: torch.Tensor) -> Gated:
+    """SeLaR (arXiv 2604.08299): h = H(p) / log k. A row mixes where h >= `THRESHOLD`, and the share
+    of the mixture is 1 + `CONTRAST` h.
+
+    probs, max_topk: as for `normalised_entropy`. args: [A, >= 3] float32.
+    """
+    h = normalised_entropy.naive(probs, max_topk)
+    share = 1 + args[:, CONTRAST] * h
+    return Gated(h >= args[:, THRESHOLD], args[:, SELAR_ALONE] == 0, share)
+
+
+@dispatch
 def merge_draws(
     ids: torch.Tensor,
     ranks: torch.Tensor,
@@ -131,15 +173,16 @@ def merge_draws(
     equal ones by rank.
 
     ids, ranks, probs: [A, n], of `Drawn`; n <= 64. counts: [A] int32, 1 .. n: the draws of a row
-    that count. by_probability: [A] float32; 1: a token weighs its probability, else how often it
-    was drawn.
+    that count. by_probability: [A] float32; 1: every draw weighs its token's probability, else all
+    weigh the same.
     """
     counted = torch.arange(ids.shape[1], device=ids.device) < counts[:, None]
     ranks, at = torch.where(counted, ranks, UNUSED).sort(1)
     counted = ranks < UNUSED
     same = (ranks[:, :, None] == ranks[:, None, :]) & counted[:, None, :]
     first = counted & ~torch.tril(same, -1).any(2)
-    weights = torch.where(by_probability[:, None] == 1, probs.gather(1, at), same.sum(2))
+    often = same.sum(2).float()
+    weights = torch.where(by_probability[:, None] == 1, often * probs.gather(1, at), often)
     weights = torch.where(first, weights, 0.0)
     return order(ids.gather(1, at), weights / weights.cumsum(1)[:, -1:])
 
@@ -152,21 +195,22 @@ def switch_modes(
 
     H is the entropy, R the one at the last switch (first: at the first step). Latent becomes
     explicit where H < R; explicit becomes latent where H > R and the block has lasted `WINDOW`
-    steps. A switch to explicit beyond `MAX_SWITCHES` ends the thought instead. At a switch to
-    latent think-start is blended in, at one to explicit think-end; the share of what is fed grows
-    from `ALPHA` (or `BETA`) to 1 over max_new_tokens.
+    steps. The step after the `MAX_SWITCHES`-th switch to explicit ends the thought. A row mixes
+    while it is latent, and with `BLEND` 0 at a switch to explicit as well. At a switch to latent
+    think-start is blended in, at one to explicit think-end; the share of what is fed grows from
+    `ALPHA` (or `BETA`) to 1 over max_new_tokens. At the first step it is `FIRST_SHARE`, and the
+    rest is `FIRST_TOKEN`'s.
 
-    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 4] float32. ints: [A, 26] int32.
+    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 8] float32. ints: [A, 26] int32.
     """
     was_latent, started = state[:, LATENT] == 1, state[:, STARTED] == 1
     reference = torch.where(started, state[:, REFERENCE], entropy)
     age = torch.where(started, state[:, AGE] + 1, 0.0)
     switches = state[:, SWITCHES]
-    falls = started & was_latent & (reference > entropy)
-    force_end = falls & (switches >= args[:, MAX_SWITCHES])
-    to_explicit = falls & ~force_end
+    to_explicit = started & was_latent & (reference > entropy)
     waited = age >= args[:, WINDOW]
     to_latent = started & ~was_latent & (reference < entropy) & waited
+    force_end = started & ~was_latent & (age == 1) & (switches >= args[:, MAX_SWITCHES])
     switched = to_explicit | to_latent
     latent = (was_latent & ~to_explicit) | to_latent
     after = torch.stack(
@@ -182,5 +226,10 @@ def switch_modes(
     start = torch.where(to_latent, args[:, ALPHA], args[:, BETA])
     progress = ints[:, layout.THINK_STEP] / ints[:, layout.MAX_NEW_TOKENS]
     share = (start + (1 - start) * progress).clamp(max=1.0)
+    share = torch.where(switched, share, 1.0)
     marker = torch.where(to_latent, ints[:, layout.THINK_START], ints[:, layout.THINK_END])
-    return Switched(after, latent, force_end, marker, torch.where(switched, share, 1.0))
+    first = ~started & (args[:, FIRST_TOKEN] < float("inf"))
+    share = torch.where(first, args[:, FIRST_SHARE], share)
+    marker = torch.where(first, torch.where(first, args[:, FIRST_TOKEN], 0.0).int(), marker)
+    soft = latent | (to_explicit & (args[:, BLEND] == 0))
+    return Switched(after, soft, latent & (args[:, ALONE] == 0), force_end, marker, share)
