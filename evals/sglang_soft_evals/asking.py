@@ -9,7 +9,7 @@ from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import RunConfig
 from sglang_soft_evals.grading import GraderProcess
 from sglang_soft_evals.judge import JudgeClient
-from sglang_soft_evals.sample import Task, body, failed, other_method, outcome
+from sglang_soft_evals.sample import UNKNOWN, Task, body, failed, other_method, outcome
 
 
 class Asker:
@@ -26,6 +26,8 @@ class Asker:
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
         self.served: Mapping[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
+        self.think = UNKNOWN
+        """What the server says about think tokens, from `preflight`."""
 
     async def close(self) -> None:
         await self.client.close()
@@ -41,14 +43,14 @@ class Asker:
         config, started = self._config, time.monotonic()
         prompt = config.prompt or self._benchmark.prompt
         text = benchmarks.render(prompt, task.question.question)
-        completion = await self.client.chat(body(config, task, text))
+        completion = await self.client.patient_chat(body(config, task, text))
         row = {
             "benchmark": config.benchmark,
             "method": task.method.name,
             "question": task.question.id,
             "sample": task.sample,
             "seed": task.seed,
-            **outcome(completion),
+            **outcome(completion, self.think),
             "gold": task.question.answer,
             "prompt": text,
             "latency_s": round(time.monotonic() - started, 4),

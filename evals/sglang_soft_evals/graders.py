@@ -9,9 +9,11 @@ math-verify limits its time by SIGALRM, which works on the main thread only. A r
 functions in another process, with a deadline (`grading`).
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
+
+from sglang_soft_evals.fences import python_code
+from sglang_soft_evals.integers import last_number
 
 
 class Grade(NamedTuple):
@@ -21,18 +23,13 @@ class Grade(NamedTuple):
     """The answer as extracted; None if the text gives none."""
 
 
-_INTEGER = re.compile(r"-?\d+")
-_OPENING = re.compile(r"(`{3,})[ \t]*([\w+#.-]*)[^`]*$")
-"""A fence and its language, up to the end of the line."""
-_PYTHON = {"", "python", "python3", "py", "py3"}
-
-
 def arith(text: str, gold: str) -> Grade:
-    """Right if the last integer in the text is the gold answer (the rule of the toy model's
-    card)."""
-    found = _INTEGER.findall(text)
-    answer = found[-1] if found else None
-    return Grade(answer is not None and int(answer) == int(gold), answer)
+    """Right if the last number in the text is the gold answer (the rule of the toy model's card),
+    in any spelling that `integers` reads."""
+    found = last_number(text)
+    if found is None:
+        return Grade(False, None)
+    return Grade(found.value == int(gold), str(found.value))
 
 
 def math(text: str, gold: str) -> Grade:
@@ -53,36 +50,8 @@ def mcq(text: str, gold: str) -> Grade:
 
 
 def code(text: str, gold: str) -> Grade:
-    """The last block of Python; never right or wrong here."""
-    blocks = list(python_blocks(text))
-    return Grade(None, blocks[-1] if blocks else None)
-
-
-def python_blocks(text: str) -> Iterator[str]:
-    """The fenced blocks that are Python or name no language, without empty ones.
-
-    A language may have spaces before it and any case. A block that is not closed (a truncated
-    answer) ends with the text. Line ends become `\\n`.
-    """
-    fence, language, block = "", "", list[str]()
-    for line in text.splitlines():
-        end = line.rstrip()
-        if not fence:
-            if opening := _OPENING.search(line):
-                fence, language, block = opening[1], opening[2].lower(), []
-        elif end.lstrip(" \t") == fence or (end.endswith(fence) and "`" not in end[: -len(fence)]):
-            yield from _python([*block, end[: -len(fence)]], language)
-            fence = ""
-        else:
-            block.append(line)
-    if fence:
-        yield from _python(block, language)
-
-
-def _python(lines: list[str], language: str) -> Iterator[str]:
-    block = "\n".join(lines).strip("\n").rstrip()
-    if block.strip() and language in _PYTHON:
-        yield block
+    """The last block of Python (`fences.python_code`); never right or wrong here."""
+    return Grade(None, python_code(text))
 
 
 GRADERS: dict[str, Callable[[str, str], Grade]] = {

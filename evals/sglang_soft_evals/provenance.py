@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -13,15 +14,8 @@ from typing import Any
 from sglang_soft_evals import benchmarks
 from sglang_soft_evals.config import RunConfig
 
-PACKAGES = (
-    "sglang-soft",
-    "sglang",
-    "torch",
-    "transformers",
-    "sgl-eval",
-    "math-verify",
-    "latex2sympy2-extended",
-)
+GRADERS = ("sgl-eval", "math-verify", "latex2sympy2-extended")
+PACKAGES = ("sglang-soft", "sglang", "torch", "transformers", *GRADERS)
 SERVER_FIELDS = (
     "dtype",
     "quantization",
@@ -94,6 +88,7 @@ def command_line(argv: list[str]) -> str:
             words[index] = "--api-key=..."
         elif index and words[index - 1] == "--api-key":
             words[index] = "..."
+        words[index] = re.sub(r"//[^/]*@", "//...@", words[index])
     return shlex.join(["sglang-soft", "eval", *words])
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from sglang_soft_evals import mixing
 from sglang_soft_evals.record import failed_methods
 from sglang_soft_evals.report.document import Block, Cell, Paragraph, Table
 from sglang_soft_evals.report.numbers import number, share
@@ -49,11 +50,16 @@ def _errors(run: Run) -> list[Block]:
         records = {m: [r for rs in g.values() for r in rs] for m, g in groups.items()}
         failed = failed_methods(r for rs in records.values() for r in rs)
         for method, error in failed.items():
-            text = f"ERROR: every request of {method} on {benchmark} failed ({error}). "
+            none = all(r.failed for r in records[method])
+            what = "every request of" if none else "no answer has a verdict:"
+            failed_text = " failed" if none else ""
+            text = f"ERROR: {what} {method} on {benchmark}{failed_text} ({error}). "
             found.append(Paragraph(f"{text}It has no score and is not compared.", warning=True))
         for method, mine in records.items():
+            if unmixed := mixing.warning(mine):
+                found.append(Paragraph(f"{method} on {benchmark} {unmixed}.", warning=True))
             errors = Counter(r.error for r in mine if r.error and not r.failed)
-            if errors:
+            if errors and method not in failed:
                 text = (
                     f"{errors.total():,} answers of {method} on {benchmark} count as wrong because "
                     f"the grader has no verdict (most often: {errors.most_common(1)[0][0]})."
