@@ -66,10 +66,10 @@ class Server:
     @property
     def api_key(self) -> str | None:
         """The key that `args` gives the server."""
-        flags = [arg.partition("=") for arg in self.args]
-        for (flag, given, value), following in zip(flags, [*self.args[1:], ""], strict=True):
+        for index, arg in enumerate(self.args):
+            flag, given, value = arg.partition("=")
             if flag == "--api-key":
-                return value if given else following
+                return value if given else "".join(self.args[index + 1 : index + 2])
         return None
 
     def shown(self) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def blocks(text: str) -> Iterator[Block]:
     """The fenced blocks of a text, without empty ones.
 
     A fence is three or more backticks or tildes, indented or quoted or after text. A block that is
-    not closed (a truncated answer) ends with the text. The fence's own indent is taken off every
-    line. Line ends become `\\n`.
+    not closed (a truncated answer) ends with the text. The fence's own indent is taken off if
+    every line has it. Line ends become `\\n`.
     """
     fence, language, lines = "", "", list[str]()
     indent, quoted = "", False
@@ -63,12 +63,12 @@ def blocks(text: str) -> Iterator[Block]:
         rest = end.rstrip(fence[0])
         closes = len(end) - len(rest) >= len(fence) and fence[0] not in rest
         if closes and (not rest.strip() or fence[0] == "`"):
-            yield from _block(language, [*lines, rest] if rest.strip() else lines)
+            yield from _block(language, [*lines, rest] if rest.strip() else lines, indent)
             fence = ""
         else:
-            lines.append(line.removeprefix(indent))
+            lines.append(line)
     if fence:
-        yield from _block(language, lines)
+        yield from _block(language, lines, indent)
 
 
 def _language(info: str) -> str:
@@ -76,7 +76,9 @@ def _language(info: str) -> str:
     return (match[1] or "").lower() if match else ""
 
 
-def _block(language: str, lines: list[str]) -> Iterator[Block]:
+def _block(language: str, lines: list[str], indent: str) -> Iterator[Block]:
+    if all(line.startswith(indent) for line in lines if line.strip()):
+        lines = [line.removeprefix(indent) for line in lines]
     code = "\n".join(lines).strip("\n").rstrip()
     if code.strip():
         yield Block(language, code)

@@ -1,6 +1,6 @@
 """Grading in another process, with a deadline: no answer can hang or crash a run.
 
-`python -m sglang_soft_evals.grading GRADER` is that process. Each message, in both directions, is
+`python -m sglang_soft_evals.grading GRADER MEMORY` is that process. Each message, in both directions, is
 4 bytes of length (big-endian) and JSON. The process ends when its input does.
 """
 
@@ -27,6 +27,9 @@ MEMORY = 4 << 30
 """Bytes of address space that a grader may take; more is a MemoryError, and no verdict."""
 _PR_SET_PDEATHSIG = 1
 """From <linux/prctl.h>."""
+
+
+COMMAND = (sys.executable, "-m", "sglang_soft_evals.grading")
 
 
 class Graded(NamedTuple):
@@ -71,10 +74,9 @@ class GraderProcess:
 
     async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "sglang_soft_evals.grading",
+            *COMMAND,
             self._grader,
+            str(MEMORY),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the run
@@ -120,17 +122,17 @@ def serve(grader: str, source: BinaryIO, sink: BinaryIO) -> None:
         sink.flush()
 
 
-def _limit() -> None:
-    """End with the run, however that ends, and take no more than MEMORY for all answers."""
+def _limit(memory: int) -> None:
+    """End with the run, however that ends, and take no more than so many bytes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
-    limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
+    limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
     resource.setrlimit(resource.RLIMIT_AS, (limit, most))
 
 
 def main() -> None:
-    _limit()
+    _limit(int(sys.argv[2]))
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the messages
     serve(sys.argv[1], sys.stdin.buffer, sink)

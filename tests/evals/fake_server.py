@@ -18,8 +18,8 @@ def soft(request: dict[str, Any]) -> dict[str, Any] | bool | None:
 
 
 def probe(request: dict[str, Any]) -> bool:
-    """Whether this is the short trial before a run."""
-    return request.get("max_tokens") == 4
+    """Whether this is a trial before a run: a short one, or one that is stopped at once."""
+    return request.get("max_tokens") == 4 or request.get("stream", False)
 
 
 def completion(
@@ -29,6 +29,7 @@ def completion(
     reasoning: str = "so",
     thinking: int = 3,
     finish: str = "stop",
+    mixed: float = 0.5,
 ) -> Answer:
     """(200, a completion): `thinking` tokens, think-end, and one token for each word of `text`.
 
@@ -43,11 +44,14 @@ def completion(
             "answer_tokens": answer,
             "thinking_finish_reason": "stop_token",
             "mean_entropy": 0.5,
+            "mean_concept_size": 2.5,
+            "mixed_share": mixed,
             "final_entropy": 0.1,
             "retractions": {"thinking": 0, "answering": 0},
         }
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": finish, "meta_info": meta}
+    choice["prompt_token_ids"] = [1, 2, 3]
     return 200, {"choices": [choice], "usage": {"completion_tokens": thinking + 1 + answer}}
 
 
@@ -77,12 +81,27 @@ class FakeServer:
         self.api_key: str | None = None
         """Refuse requests without this key, as SGLang does."""
         self.asked: list[dict[str, Any]] = []
+        """Without the trials of full length."""
+        self.streamed: list[dict[str, Any]] = []
+        self.closed = 0
+        """How many of the next requests lose their connection."""
+        self.info: dict[str, Any] = {"model_path": "fake", "dtype": "float32"}
+        """Of /server_info."""
+        self.prompt = "What?<think>\n"
+        """The end of every prompt, as /detokenize has it."""
         self.hosts: set[str] = set()
         """The Host headers that arrived: others than our own came through us as a proxy."""
         self.in_flight = self.most_in_flight = 0
 
-    async def chat(self, request: web.Request) -> web.Response:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if self.closed:
+            self.closed -= 1
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if body.get("stream"):
+            return await self._stream(request, body)
         self.asked.append(body)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -93,10 +112,30 @@ class FakeServer:
             self.in_flight -= 1
         return web.json_response(answer, status=status)
 
+    async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        self.streamed.append(body)
+        status, answer = self.respond(body)
+        if status != 200:
+            return web.json_response(answer, status=status)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'data: {"choices": []}\n\n')
+        await asyncio.sleep(0.01)
+        return response
+
+    async def tokens(self, request: web.Request) -> web.Response:
+        """/tokenize: think-start is token 4, think-end 5. /detokenize: the end of the prompt."""
+        body = await request.json()
+        if "tokens" in body:
+            return web.json_response({"text": self.prompt})
+        return web.json_response({"tokens": [{"<think>": 4, "</think>": 5}[body["prompt"]]]})
+
     async def start(self) -> None:
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/v1/chat/completions", self.chat)
-        facts = {"/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": {}}
+        for path in ("/tokenize", "/detokenize"):
+            app.router.add_post(path, self.tokens)
+        facts = {"/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": self.info}
         for path, answer in facts.items():
             app.router.add_get(path, lambda _, answer=answer: _json(answer))
         self._runner = web.AppRunner(app)

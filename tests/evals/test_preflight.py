@@ -92,5 +92,6 @@ def test_a_default_method_that_changes_is_refused_when_a_run_is_resumed(tmp_path
 
 def test_a_run_that_never_thinks_says_so(tmp_path, capsys):
     with serving(lambda request: reply(request, "Answer: 1", thinking=-1)) as server:
+        server.prompt = "What?"
         run.execute(small(server.base_url, methods=[{"name": "discrete"}]), tmp_path)
     assert "note: no method was thinking in a trial" in capsys.readouterr().out

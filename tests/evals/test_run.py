@@ -18,6 +18,7 @@ NUMBERS = ("sample", "seed", "thinking_tokens", "answer_tokens", "completion_tok
 FIELDS = dict.fromkeys((*TEXTS, "text"), str) | dict.fromkeys(NUMBERS, int) | {"latency_s": float}
 OPTIONAL = dict.fromkeys(("answer", "thinking_method", "thinking_finish_reason", "error"), str)
 OPTIONAL |= {"correct": bool, "mean_entropy": float}
+OPTIONAL |= {"mean_concept_size": float, "mixed_share": float}
 
 
 def test_every_sample_is_recorded_once_with_every_field(tmp_path):
@@ -92,7 +93,9 @@ def test_truncated_and_failed_requests_are_records(tmp_path):
             assert record["correct"] is False and record["answer"] == "1"
 
 
-def test_failed_samples_are_asked_again_only_if_told(tmp_path):
+def test_failed_samples_are_asked_again_only_if_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(client, "BUSY_PAUSES", ())
+
     def respond(request):
         busy = not probe(request) and soft(request)
         return (503, {"message": "busy"}) if busy else solve(request)
