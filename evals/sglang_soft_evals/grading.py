@@ -1,7 +1,7 @@
 """Grading in another process, with a deadline: no answer can hang or crash a run.
 
-`python -m sglang_soft_evals.grading GRADER MEMORY` is that process. Each message, in both directions, is
-4 bytes of length (big-endian) and JSON. The process ends when its input does.
+`python -m sglang_soft_evals.grading GRADER MEMORY` is that process. Each message, in both
+directions, is 4 bytes of length (big-endian) and JSON. The process ends when its input does.
 """
 
 import asyncio

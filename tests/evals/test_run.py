@@ -7,7 +7,7 @@ import time
 
 import orjson
 import pytest
-from sglang_soft_evals import client, run
+from sglang_soft_evals import client, grading, run
 from sglang_soft_evals.sample import seed_of
 
 from tests.evals.fake_server import probe, reply, serving, soft, solve
@@ -141,17 +141,19 @@ def test_a_server_that_goes_away_stops_the_run_without_failed_records(tmp_path, 
     assert len(set(keys(tmp_path))) == len(keys(tmp_path)) == 60
 
 
-def test_an_unexpected_error_stops_the_run_at_once(tmp_path):
+def test_an_unexpected_error_stops_the_run_at_once(tmp_path, monkeypatch):
     broken = []
+    grade = grading.GraderProcess.grade
 
-    def respond(request):
+    async def breaks(self, text, gold):
         if len(server.asked) >= 20 and not broken:
-            broken.append(request)  # the others get good answers and must stop as well
-            return 200, {"choices": [{}]}
-        return solve(request)
+            broken.append(text)  # the others get good answers and must stop as well
+            raise KeyError("odd")
+        return await grade(self, text, gold)
 
-    with serving(respond) as server:
-        with pytest.raises(KeyError, match="message"):
+    monkeypatch.setattr(grading.GraderProcess, "grade", breaks)
+    with serving() as server:
+        with pytest.raises(KeyError, match="odd"):
             run.execute(small(server.base_url, questions=200), tmp_path)
         assert 20 <= len(server.asked) < 100
         assert not info(tmp_path)["complete"]
