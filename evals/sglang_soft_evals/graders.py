@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sglang_soft_evals.fences import python_code
-from sglang_soft_evals.integers import last_number
+from sglang_soft_evals.integers import last_number, plain_numbers
 
 
 class Grade(NamedTuple):
@@ -33,11 +33,14 @@ def arith(text: str, gold: str) -> Grade:
 
 
 def math(text: str, gold: str) -> Grade:
-    r"""Right if the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`."""
+    r"""Right if the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`.
+
+    Numbers are put into plain digits before (`1\,234`, `\text{0.5}`), which sgl-eval refuses.
+    """
     from sgl_eval._vendored.nemo_skills.math_grader import extract_answer, math_equal
 
     answer = extract_answer(text)
-    return Grade(bool(math_equal(gold, answer)), answer)
+    return Grade(bool(math_equal(gold, answer and plain_numbers(answer))), answer)
 
 
 def mcq(text: str, gold: str) -> Grade:

@@ -13,6 +13,7 @@ LONGEST = 200
 _SPACES = "\u00a0\u2000-\u200a\u202f\u205f\u3000"
 """No-break, thin and other typographical spaces."""
 _LATEX_SPACE = r"\\[,;:!> ]|\{,\}|\{\\,\}|,\\!|\\thinspace\b ?|~"
+_PART = r"(?:\{([^{}]*)\}|(\d))"
 _REPLACED = (
     (re.compile("[\u200b-\u200f\u2060\ufeff]"), ""),
     (re.compile("[\u2212\u2010\u2011\u2013\ufe63\uff0d]"), "-"),
@@ -26,8 +27,7 @@ _REPLACED = (
     (re.compile(r"(?<![\d.,])(\d{1,3}) (?=\d{3}(?: \d{3})*(?![\d.,]*\d))"), r"\1,"),
     (re.compile(rf"[{_SPACES}]"), " "),
     (re.compile(r"(?<=\d)\\[dtc]?frac"), r" \\frac"),
-    (re.compile(r"\\[dtc]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}"), r"\1/\2 "),
-    (re.compile(r"\\[dtc]?frac ?(\d) ?(\d)"), r"\1/\2 "),
+    (re.compile(rf"\\[dtc]?frac ?{_PART} ?{_PART}"), r"\1\2/\3\4 "),
     (re.compile(r"\\(?:text|mathrm|mathbf|textbf|boldsymbol|mathit|operatorname)\s*\{([^{}]*)\}"),
      r" \1 "),
     (re.compile(r"\\[a-zA-Z]+\b\s?"), " "),
@@ -103,3 +103,19 @@ def _read(match: re.Match[str]) -> Stated | None:
         value *= Fraction(10) ** int(power)
     minus = "-" in (match["sign"] or "")
     return Stated(-value if minus else value, match[0].strip())
+
+
+_MARKS = (
+    (re.compile("[\u2212\ufe63\uff0d]"), "-"),
+    (re.compile(rf"(?<=\d)(?:\\[,;:! ]|\{{\\,\}}|~|[{_SPACES}])+(?=\d{{3}}(?!\d))"), ""),
+    (re.compile(r"\\(?:text|textbf|mathbf|mathrm|boldsymbol)\{\s*(-?[\d.,]*\d)\s*\}"), r"\1"),
+    (re.compile(r"^\s*\*\*(.*)\*\*\s*$"), r"\1"),
+)
+
+
+def plain_numbers(answer: str) -> str:
+    r"""An answer of a mathematics benchmark with its numbers in plain digits: `1\,234`, `−5`,
+    `\text{0.5}`. Everything else stays."""
+    for pattern, replacement in _MARKS:
+        answer = pattern.sub(replacement, answer)
+    return answer
