@@ -87,6 +87,10 @@ class FakeServer:
         """How many of the next requests lose their connection."""
         self.info: dict[str, Any] = {"model_path": "fake", "dtype": "float32"}
         """Of /server_info."""
+        self.plugin: dict[str, Any] = {}
+        """Of /soft_thinking."""
+        self.hidden: set[str] = set()
+        """Paths that do not exist."""
         self.prompt = "What?<think>\n"
         """The end of every prompt, as /detokenize has it."""
         self.hosts: set[str] = set()
@@ -152,6 +156,10 @@ class FakeServer:
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.api_key not in (None, key) and not request.path.startswith("/health"):
             return web.json_response({"error": "Unauthorized"}, status=401)
+        if request.path in self.hidden:
+            return web.json_response({"error": "Not Found"}, status=404)
+        if request.path == "/soft_thinking":
+            return web.json_response(self.plugin)
         response = None if self.dead else await handler(request)
         if self.dead:
             assert request.transport is not None
