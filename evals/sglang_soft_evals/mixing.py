@@ -27,7 +27,7 @@ def warning(records: list[Record]) -> str | None:
     mine = [r for r in records if not r.failed and mixes(r.thinking_method)]
     if not mine:
         return None
-    if not any(r.thinking_tokens for r in mine):
+    if not any(r.thinking_tokens for r in mine):  # such as a prompt without think-start
         return "never thought: its figures are those of discrete decoding"
     if (mixed := share(mine)) is None or mixed >= LEAST_SHARE:
         return None

@@ -29,7 +29,7 @@ def completion(
     reasoning: str = "so",
     thinking: int = 3,
     finish: str = "stop",
-    mixed: float = 0.5,
+    mixed: float | None = 0.5,
 ) -> Answer:
     """(200, a completion): `thinking` tokens, think-end, and one token for each word of `text`.
 

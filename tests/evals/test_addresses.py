@@ -140,9 +140,9 @@ def test_a_gateway_whose_server_is_gone_stops_the_run(monkeypatch):
         finally:
             await asker.close()
 
-    with serving(lambda request: (502, {"message": "bad gateway"})) as server:
-        with pytest.raises(ServerGoneError, match="is not healthy .HTTP 502: bad gateway"):
-            asyncio.run(ask(server.base_url))
+    gone = pytest.raises(ServerGoneError, match="is not healthy .HTTP 502: bad gateway")
+    with serving(lambda request: (502, {"message": "bad gateway"})) as server, gone:
+        asyncio.run(ask(server.base_url))
 
 
 def test_the_words_of_an_error_in_openai_form(tmp_path):
@@ -162,6 +162,6 @@ def test_a_proxy_is_not_used_for_this_machine_by_any_of_its_names(monkeypatch):
 
 @row("C15", "a gateway that drops custom_params", "CoT is compared with CoT", "refused by name")
 def test_something_between_that_drops_keys_is_named(tmp_path):
-    with serving(lambda request: completion("Answer: 1")) as server:
-        with pytest.raises(ValueError, match="drops custom_params or return_meta_info"):
-            run.execute(small(server.base_url), tmp_path)
+    refused = pytest.raises(ValueError, match="drops custom_params or return_meta_info")
+    with serving(lambda request: completion("Answer: 1")) as server, refused:
+        run.execute(small(server.base_url), tmp_path)

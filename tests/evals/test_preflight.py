@@ -4,7 +4,8 @@ import pytest
 from sglang_soft_evals import run
 
 from tests.evals.fake_server import completion, probe, reply, serving, soft, solve
-from tests.evals.runs import info, samples, small
+from tests.evals.issue_table import case, row
+from tests.evals.runs import METHODS, info, samples, small
 
 
 def refused(base_url, folder, **changes) -> str:
@@ -26,6 +27,7 @@ def test_refused_methods_are_named_before_anything_runs(tmp_path):
     assert "methods.stop: HTTP 400" in message and "methods.discrete" not in message
 
 
+@row("C15", "a stock server, without the plugin", "CoT is compared with CoT", "refused by name")
 def test_a_server_without_the_plugin_is_refused_by_name(tmp_path):
     """A stock server ignores custom_params and answers with CoT."""
     with serving(lambda request: completion("Answer: 1")) as server:
@@ -39,6 +41,7 @@ def test_a_server_without_the_plugin_is_refused_by_name(tmp_path):
         assert run.execute(plain, tmp_path).complete
 
 
+@row("C15", "a server that answers by another method", "compared all the same", "refused by name")
 def test_a_server_that_uses_another_method_is_refused(tmp_path):
     methods = [{"name": "mine", "soft_thinking": {"method": "moi"}}, {"name": "plain"}]
     with serving(lambda request: completion("Answer: 1", method="soft")) as server:
@@ -50,21 +53,27 @@ def test_a_server_that_uses_another_method_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("method", "served", "error"),
     [
-        ("soft", None, "asked for method 'soft', the answer has no meta_info.soft_thinking"),
-        ("soft", "cot", "asked for method 'soft', the server used method 'cot'"),
-        ("discrete", "soft", "asked for a discrete request, the server used method 'soft'"),
+        case("C15", "one replica without the plugin", "counted as soft", "a failed sample",
+             "soft", None, "asked for method 'soft', the answer has no meta_info.soft_thinking"),
+        case("C15", "cot for a soft row", "counted as soft", "a failed sample",
+             "soft", "cot", "asked for method 'soft', the server used method 'cot'"),
+        case("C15", "soft for a discrete row", "counted as CoT", "a failed sample",
+             "discrete", "soft", "asked for a discrete request, the server used method 'soft'"),
+        case("C15", "soft for a cot row", "counted as CoT", "a failed sample",
+             "cot", "soft", "asked for method 'cot', the server used method 'soft'"),
     ],
-)
+)  # fmt: skip
 def test_every_sample_must_carry_the_method_that_was_asked_for(tmp_path, method, served, error):
     """For example, one replica after a load balancer lacks the plugin."""
-    wanted = {"discrete": False, "soft": {"max_topk": 10}}[method]
+    wanted = {"discrete": False, "soft": {"max_topk": 10}, "cot": {"method": "cot"}}[method]
 
     def respond(request):
         other = not probe(request) and soft(request) == wanted and len(server.asked) % 4 == 0
         return completion("Answer: 1", method=served) if other else solve(request)
 
     with serving(respond) as server:
-        result = run.execute(small(server.base_url), tmp_path)
+        methods = [*METHODS, {"name": "cot", "soft_thinking": {"method": "cot"}}]
+        result = run.execute(small(server.base_url, methods=methods), tmp_path)
     assert result.statuses["failed"] > 0 and result.errors == {}
     for record in samples(tmp_path):
         if record["status"] == "failed":
@@ -74,6 +83,7 @@ def test_every_sample_must_carry_the_method_that_was_asked_for(tmp_path, method,
             assert record["correct"]
 
 
+@row("C15", "a server whose default method changes", "goes on", "refused by name")
 def test_a_default_method_that_changes_is_refused_when_a_run_is_resumed(tmp_path):
     """A method table without `method` leaves the choice to the server."""
 

@@ -7,6 +7,7 @@ import tomllib
 from sglang_soft_evals import cli, facts, paper, preflight, run, runfile
 
 from sglang_soft import launch_server, resolve
+from sglang_soft.params import Sampling
 from sglang_soft.server import settings
 from tests.evals.fake_server import completion, probe, serving, soft, solve
 from tests.evals.issue_table import case, row
@@ -212,7 +213,12 @@ def test_every_run_of_the_paper_fits_the_limits_of_the_server_that_it_starts(nam
     keeps = 0
     for method in config.methods:
         if method.soft_thinking is not None:
-            found = resolve.resolve(dict(method.soft_thinking), limits.default, limits.max_k)
+            found = resolve.resolve(
+                dict(method.soft_thinking),
+                request=Sampling(0.6, 0.95, 30, 0.001),
+                default=limits.default,
+                max_k=limits.max_k,
+            )
             keeps += found.method.feeds_offset
             size = config.sampling.max_tokens * model.hidden_size * paper.BYTES
             if found.method.feeds_offset:
