@@ -1,7 +1,6 @@
 """Runs against SGLang with the bundled model: what the fake server cannot show."""
 
 import pytest
-import requests
 from sglang_soft_evals import run, sample
 
 from tests.evals.issue_table import row
@@ -87,9 +86,3 @@ def test_a_length_above_the_context_is_refused_by_sglang(server, tmp_path):
     with pytest.raises(ValueError, match="maximum context length of 1024 tokens") as error:
         execute(server, tmp_path, sampling=GREEDY | {"max_tokens": 5000})
     assert str(error.value).count("methods.") == len(METHODS)
-
-
-def test_trials_of_full_length_do_not_stay_on_the_server(server, tmp_path):
-    execute(server, tmp_path, questions=1)
-    load = requests.get(f"{server}/server_info", timeout=60).json()["internal_states"]
-    assert load, "the server says nothing of its load"
