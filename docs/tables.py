@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import tomllib
 from sglang_soft_evals import benchmarks
 
 from sglang_soft import methods
@@ -40,9 +41,22 @@ def fields() -> str:
     return markdown.table(rows)
 
 
+def request_fields() -> str:
+    rows = []
+    for group, named in tomllib.loads((DOCS / "fields.toml").read_text()).items():
+        rows += [
+            {"field": f"`{group}.{name}`", "with Soft Thinking": status, "test, or why":
+             f"`{text}`" if status in ("works", "refused") else text}
+            for name, (status, text) in named.items()
+        ]  # fmt: skip
+    return markdown.table(rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "settings": cli.settings_table,
     "params": cli.params_table,
+    "presets": cli.presets_table,
+    "request_fields": request_fields,
     "methods": cli.methods_table,
     "hooks": cli.hooks_table,
     "formulas": formulas,

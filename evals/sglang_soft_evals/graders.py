@@ -10,10 +10,11 @@ functions in another process, with a deadline (`grading`).
 """
 
 from collections.abc import Callable
+from fractions import Fraction
 from typing import NamedTuple
 
 from sglang_soft_evals.fences import python_code
-from sglang_soft_evals.integers import last_number, plain_numbers
+from sglang_soft_evals.numbers import plain_numbers, stated, written
 
 
 class Grade(NamedTuple):
@@ -24,12 +25,11 @@ class Grade(NamedTuple):
 
 
 def arith(text: str, gold: str) -> Grade:
-    """Right if the last number in the text is the gold answer (the rule of the toy model's card),
-    in any spelling that `integers` reads."""
-    found = last_number(text)
-    if found is None:
+    """Right if the number that the text gives is the gold answer: see `numbers.stated`."""
+    value = stated(text)
+    if value is None:
         return Grade(False, None)
-    return Grade(found.value == int(gold), str(found.value))
+    return Grade(value == Fraction(gold), written(value))
 
 
 def math(text: str, gold: str) -> Grade:

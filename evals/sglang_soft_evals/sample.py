@@ -12,6 +12,8 @@ from sglang_soft_evals.hub import Question
 from sglang_soft_evals.thoughts import Parts, split
 
 UNKNOWN = ThinkTokens()
+ENDED = ("stop_token", "cold_stop", "max_thinking_tokens", "method", "eos")
+"""`thinking_finish_reason` of thoughts that think-end ended; sglang_soft/trace/reasons.py."""
 _NO_ANSWER: dict[str, Any] = {
     "status": "failed",
     "correct": None,
@@ -96,7 +98,8 @@ def _read(completion: Mapping[str, Any], think: ThinkTokens) -> dict[str, Any]:
     completed = _field(usage, "completion_tokens", int, 0)
     if (soft := _field(meta, "soft_thinking", Mapping, None)) is not None:
         thinking = of_plugin(soft, completed)
-        if thinking["thinking_finish_reason"] is not None and not thinking["answer_tokens"]:
+        reason = thinking["thinking_finish_reason"]
+        if reason is not None and (reason not in ENDED or not thinking["answer_tokens"]):
             parts = Parts(parts.reasoning or text, "")  # a thought that was cut
     else:
         reported = [_field(d, "reasoning_tokens", int, 0) for d in (meta, usage)]

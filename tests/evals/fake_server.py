@@ -47,7 +47,7 @@ def completion(
             "mean_concept_size": 2.5,
             "mixed_share": mixed,
             "final_entropy": 0.1,
-            "retractions": {"thinking": 0, "answering": 0},
+            "retractions": {"before": 0, "thinking": 0, "answering": 0},
         }
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": finish, "meta_info": meta}

@@ -2,9 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
 import torch
 
-from sglang_soft.engine.embedding import mix, round_once
+from sglang_soft.engine.embedding import input_embedding, mix, round_once
 from sglang_soft.engine.inputs import EmbedInputs
 
 # Sixteenths times thirty-seconds: every sum is exact in float32, in any order, and most need
@@ -48,3 +49,22 @@ def test_padding_of_the_batch_is_plain():
     padded = mix(rank(0, 40, 1), torch.cat([TOKENS, torch.tensor([5, 6])]), inputs)
     assert torch.equal(padded[:5], mix(rank(0, 40, 1), TOKENS, inputs))
     assert torch.equal(padded[5:], TABLE[[5, 6]])
+
+
+def model_with(**parts: torch.nn.Module) -> torch.nn.Module:
+    from sglang.srt.layers.vocab_parallel_embedding import VocabParallelEmbedding
+
+    model = torch.nn.Module()
+    model.embed_tokens = VocabParallelEmbedding(64, 8, enable_tp=False)
+    for name, part in parts.items():
+        setattr(model, name, part)
+    return model
+
+
+def test_a_model_that_looks_up_its_ids_a_second_time_cannot_be_mixed():
+    """That part would see the output token of a concept token."""
+    model = model_with(mlp=torch.nn.Linear(8, 8))
+    assert input_embedding(model) is model.embed_tokens
+    for name in ("embed_tokens_per_layer", "ngram_embeddings"):
+        with pytest.raises(LookupError, match=f"a second time \\({name}"):
+            input_embedding(model_with(**{name: torch.nn.Embedding(64, 8)}))

@@ -5,6 +5,7 @@ the standard library only.
 """
 
 import importlib.util
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,11 +21,10 @@ def _load(name: str) -> ModuleType:
     return module
 
 
-_integers, _thoughts = _load("integers"), _load("thoughts")
+_numbers, _thoughts = _load("numbers"), _load("thoughts")
 
 
 def process_results(doc: dict[str, Any], results: list[str | None]) -> dict[str, float]:
-    """Whether the last number of the answer is the gold one. None: the server sent no answer."""
+    """Whether the number that the answer gives is the gold one. None: the server sent no answer."""
     answer = _thoughts.split("", results[0] or "", None).answer
-    found = _integers.last_number(answer)
-    return {"exact_match": float(found is not None and found.value == int(doc["answer"]))}
+    return {"exact_match": float(_numbers.stated(answer) == Fraction(doc["answer"]))}

@@ -1,12 +1,12 @@
-r"""The last number that a text states, in the spellings that models use.
+r"""The number that a text gives as its answer, in the spellings that models use.
 
 `1,462`, `1462.0`, `$1462$`, `\boxed{1{,}462}`, `**1462**`, `\frac{2924}{2}`, `−5`, `1.462 × 10^3`.
 Standard library only: the lm-eval task in `evals/clients` reads this file as well.
 """
 
 import re
+from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
 
 LONGEST = 200
 """Digits of a number: more are not read, which keeps the time linear."""
@@ -50,21 +50,40 @@ _NUMBER = re.compile(
 )
 
 
-class Stated(NamedTuple):
-    value: Fraction
-    text: str
-    """As it stands in the (simplified) text."""
+_ANSWER = re.compile(r"\banswer\b[^\w\n-]{0,9}(?:is|equals)?[^\w-]{0,9}(?=-?\.?\d)", re.IGNORECASE)
+_OPERATOR = re.compile(r"[ \t]*[-+*/^=<>×÷]")
 
 
-def last_number(text: str) -> Stated | None:
-    r"""The last number in the last `\boxed{...}`, else in the whole text; None if there is none.
+def stated(text: str) -> Fraction | None:
+    r"""The number that a text gives as its answer; None if there is none.
 
-    Exponents and digits of a unit (cm^2, m3) are not numbers.
+    That of the last `\boxed{...}`, else the one after the last "answer is", "answer:" or
+    "answer =" (of a calculation there: its result), else the last one. Exponents and digits of a
+    unit (cm^2, m3) are not numbers.
     """
     box = text.rfind("\\boxed")
-    if box >= 0 and (boxed := _last(text[box : _closing(text, box)])):
+    if box >= 0 and (boxed := _last(_plain(text[box : _closing(text, box)]))) is not None:
         return boxed
+    text = _plain(text)
+    answer = 0
+    for match in _ANSWER.finditer(text):
+        answer = match.end()
+    if answer and (number := _NUMBER.match(text, answer)):
+        if not _OPERATOR.match(text, number.end()) and (value := _read(number)) is not None:
+            return value
+        text = text[answer:]
     return _last(text)
+
+
+def written(value: Fraction) -> str:
+    """A number in one spelling: `1462`, `0.5`, `1/3`."""
+    rest = value.denominator
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest //= factor
+    if value.denominator == 1 or rest != 1:
+        return str(value)
+    return f"{Decimal(value.numerator) / Decimal(value.denominator):f}"
 
 
 def _closing(text: str, start: int) -> int:
@@ -77,13 +96,17 @@ def _closing(text: str, start: int) -> int:
     return len(text)
 
 
-def _last(text: str) -> Stated | None:
+def _plain(text: str) -> str:
     for pattern, replacement in _REPLACED:
         text = pattern.sub(replacement, text)
+    return text
+
+
+def _last(text: str) -> Fraction | None:
     found = None
     for match in _NUMBER.finditer(text):
-        if _is_number(text, match):
-            found = _read(match) or found
+        if _is_number(text, match) and (value := _read(match)) is not None:
+            found = value
     return found
 
 
@@ -94,7 +117,7 @@ def _is_number(text: str, match: re.Match[str]) -> bool:
     return not (single and start and text[start - 1].isalpha())
 
 
-def _read(match: re.Match[str]) -> Stated | None:
+def _read(match: re.Match[str]) -> Fraction | None:
     top, bottom = match["top"].replace(",", ""), (match["bottom"] or "1").replace(",", "")
     if len(top) > LONGEST or len(bottom) > LONGEST or not int(bottom):
         return None
@@ -102,7 +125,7 @@ def _read(match: re.Match[str]) -> Stated | None:
     if power := match["e"] or match["power"]:
         value *= Fraction(10) ** int(power)
     minus = "-" in (match["sign"] or "")
-    return Stated(-value if minus else value, match[0].strip())
+    return -value if minus else value
 
 
 _MARKS = (
