@@ -16,6 +16,8 @@ from sglang_soft_evals.rundir import RUN, read_info
 from sglang_soft_evals.sample import Task, body, other_method, outcome
 
 TRIAL_TOKENS = 4
+NOT_STREAMED = ("return_meta_info", "return_token_ids")
+"""Keys that SGLang refuses in a stream."""
 START = "python -m sglang_soft.launch_server"
 
 
@@ -71,7 +73,8 @@ async def check_methods(client: Client, config: RunConfig, questions: list[Quest
             problem = f"{problem} (give the key with --api-key or OPENAI_API_KEY)"
         if problem is None:
             prompt_ids = completion["choices"][0].get("prompt_token_ids")
-            request.pop("return_token_ids")  # SGLang does not stream them
+            for name in NOT_STREAMED:
+                del request[name]
             problem = await client.refusal(request)
         if problem:
             refused.append(f"methods.{method.name}: {problem}")

@@ -118,6 +118,8 @@ class FakeServer:
 
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         self.streamed.append(body)
+        if {"return_meta_info", "return_token_ids"} & body.keys():  # as SGLang says
+            return web.json_response({"message": "not supported with streaming"}, status=400)
         status, answer = self.respond(body)
         if status != 200:
             return web.json_response(answer, status=status)
