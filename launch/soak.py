@@ -74,7 +74,7 @@ def kinds(rng: random.Random) -> Request:
         ("chat stream", "/v1/chat/completions", chat | {"stream": True}),
         ("messages", "/v1/messages", chat),
         ("nonsense in messages", "/v1/messages", chat | {"custom_params": {"soft_thinking": 7}}),
-        ("Ollama", "/api/chat", chat | {"stream": False}),
+        ("Ollama", "/api/chat", chat | {"stream": False, "options": {"num_predict": 64}}),
         ("score", "/v1/score", {"query": "a", "items": ["b"], "soft_thinking": True}),
     ]  # fmt: skip
     return rng.choice(every)
