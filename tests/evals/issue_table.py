@@ -7,6 +7,7 @@ b468ece did.
 """
 
 import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import pytest
@@ -53,7 +54,8 @@ class _Table:
 
 def main() -> None:
     found = _Table()
-    status = pytest.main(["-q", "-p", "no:terminal", "tests/evals", *sys.argv[1:]], [found])
+    with redirect_stdout(sys.stderr):  # standard output gets the table alone
+        status = pytest.main(["-q", "--no-header", "tests/evals", *sys.argv[1:]], [found])
     rows = [{k: repr(v)[1:-1] for k, v in row.items()} for row in found.rows()]
     print(table(rows))
     raise SystemExit(status)

@@ -61,7 +61,7 @@ RIGHT = Graded(True, "right", None)
              "no verdict after the deadline", "c", "the grader did not end within 3 s"),
         case("C20", "a grader that ends its process", "ends the run", "no verdict", "exits",
              "the grader's process ended"),
-        case("C20", "a grader that eats memory", "the machine swaps", "no verdict", "eats",
+        case("C20", "a grader that eats memory", "takes all of it", "no verdict", "eats",
              "the grader failed (MemoryError: )"),
     ],
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_forked_grader_does_not_answer_twice(odd):
     ]
 
 
-@row("C20", "the run is killed while a grader is stuck", "the grader stays", "it ends too")
+@row("C20", "the run is killed while a grader is stuck", "-", "the grader ends too")
 def test_a_stuck_grader_ends_with_a_run_that_is_killed(tmp_path):
     code = (
         "import asyncio, sys; from sglang_soft_evals import grading;"
@@ -182,7 +182,7 @@ def test_a_run_goes_on_after_an_answer_without_verdict(tmp_path):
     assert "2 answers of soft on arith count as wrong because the grader has no verdict" in markdown
 
 
-@row("C17", "no answer of a method has a verdict", "accuracy 0.0, status 0", "an error, status 1")
+@row("C17", "no answer of a method has a verdict", "the run stops", "an error, status 1")
 def test_a_method_without_any_verdict_has_no_score(tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_bytes(b'{"question": "a", "answer": "none"}\n')

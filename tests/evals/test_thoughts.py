@@ -40,7 +40,7 @@ THOUGHT = [10, 11, 12]
              answer(CUT, [*THOUGHT, EOS]), OPEN, "", 4, 0, "stop"),
         case("C16", "no reasoning parser, whole thought", "0 thinking, 6 answer", "3 and 2",
              answer(WHOLE, [*THOUGHT, END, 20, EOS]), OPEN, "\nAnswer: 4", 3, 2, "stop_token"),
-        case("C16", "the model opens the thought itself", "graded with the tag", "the answer",
+        case("C16", "the model opens the thought itself", "0 thinking, 7 answer", "3 and 2",
              answer(f"<think>{WHOLE}", [START, *THOUGHT, END, 20, EOS]), CLOSED, "\nAnswer: 4",
              3, 2, "stop_token"),
         case("C16", "it opens the thought itself, and is cut", "graded as the answer", "no answer",
@@ -82,18 +82,18 @@ def test_answer_and_counts(made, think, text, thinking, answered, reason):
     ("content", "expected"),
     [
         case("C16", "'\\nAnswer: 4' (no tags)", "as it is", "as it is", "\nAnswer: 4", "\nAnswer: 4"),
-        case("C16", "'Answer: 4</think>'", "empty", "Answer: 4", "Answer: 4</think>", "Answer: 4"),
+        case("C16", "'Answer: 4</think>'", "with the tag", "Answer: 4", "Answer: 4</think>", "Answer: 4"),
         case("C16", "'5, no </think> Answer: 4'", "with the thought", "after the tag",
              "5, no </think> Answer: 4", " Answer: 4"),
-        case("C16", "'<think>5</think>Answer: 4'", "graded with it", "without the block",
+        case("C16", "'<think>5</think>Answer: 4'", "graded with the block", "without the block",
              "<think>5</think>Answer: 4", "Answer: 4"),
         case("C16", "'Answer: 4 <think>or 5?'", "5", "4", "Answer: 4 <think>or 5?", "Answer: 4 "),
         case("C16", "'Answer: 4<think>5</think>'", "5", "4", "Answer: 4<think>5</think>",
              "Answer: 4"),
-        case("C16", "'<THINK>5</Think>4'", "graded with it", "4", "<THINK>5</Think>4", "4"),
+        case("C16", "'<THINK>5</Think>4'", "graded with the block", "4", "<THINK>5</Think>4", "4"),
         case("C16", "'</think></think>\\n4'", "with a tag", "4", "</think></think>\n4", "\n4"),
-        case("C16", "'</think>'", "a tag", "empty", "</think>", ""),
-        case("C16", "'[THINK]5[/THINK]4'", "graded with it", "4", "[THINK]5[/THINK]4", "4"),
+        case("C16", "'</think>'", "the tag", "empty", "</think>", ""),
+        case("C16", "'[THINK]5[/THINK]4'", "graded with the block", "4", "[THINK]5[/THINK]4", "4"),
     ],
 )  # fmt: skip
 def test_stray_tags_in_an_answer(content, expected):
@@ -173,9 +173,17 @@ BROKEN = {
 }
 
 
+TRACEBACK = "a traceback ends the run"
+BEFORE = {
+    "no finish reason": "an answer",
+    "an error with status 200": "a failed sample",
+    "no JSON object": "a failed sample",
+}
+
+
 @pytest.mark.parametrize(
     "made",
-    [case("C17", f"HTTP 200 with {name}", "a traceback ends the run", "a failed sample", made)
+    [case("C17", f"HTTP 200 with {name}", BEFORE.get(name, TRACEBACK), "a failed sample", made)
      for name, made in BROKEN.items()],
 )  # fmt: skip
 def test_a_malformed_answer_is_a_failed_sample(tmp_path, made):
