@@ -19,6 +19,7 @@ _NOT_COMPARED = re.compile(
     r"|random_seed|.*(log|metrics|trace|otlp|bucket|dump|watchdog|timeout|warmup|gc_|nvtx|profile).*"
     r"|.*(_key|_key_b|password|secret|ssl_.*|custom_sigquit_handler)"
     r"|mem_fraction_static|max_total_num_tokens|max_total_tokens|max_req_input_len|kv_events"
+    r"|max_running_requests"
     r"|base_gpu_id|gpu_id_step|numa_node|nccl.*|download_dir|internal_states|tokenizer_worker_num"
     r"|detokenizer_worker_num|skip_server_warmup|uses_.*|.*_explicitly_set"
 )

@@ -6,14 +6,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sglang_soft.trace import THINK_END_REASONS
 from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.counting import ThinkTokens, of_discrete, of_plugin
 from sglang_soft_evals.hub import Question
 from sglang_soft_evals.thoughts import Parts, split
 
 UNKNOWN = ThinkTokens()
-ENDED = ("stop_token", "cold_stop", "max_thinking_tokens", "method", "eos")
-"""`thinking_finish_reason` of thoughts that think-end ended; sglang_soft/trace/reasons.py."""
 _NO_ANSWER: dict[str, Any] = {
     "status": "failed",
     "correct": None,
@@ -99,7 +98,9 @@ def _read(completion: Mapping[str, Any], think: ThinkTokens) -> dict[str, Any]:
     if (soft := _field(meta, "soft_thinking", Mapping, None)) is not None:
         thinking = of_plugin(soft, completed)
         reason = thinking["thinking_finish_reason"]
-        if reason is not None and (reason not in ENDED or not thinking["answer_tokens"]):
+        if reason is not None and (
+            reason not in THINK_END_REASONS.values() or not thinking["answer_tokens"]
+        ):
             parts = Parts(parts.reasoning or text, "")  # a thought that was cut
     else:
         reported = [_field(d, "reasoning_tokens", int, 0) for d in (meta, usage)]

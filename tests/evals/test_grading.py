@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import uvloop
 from sglang_soft_evals import grading, report, run
 from sglang_soft_evals.grading import Graded, GraderProcess
 
@@ -125,7 +126,8 @@ def test_a_stuck_grader_ends_with_a_run_that_is_killed(tmp_path):
     assert not _runs(pid)
 
 
-def test_a_process_that_dies_is_started_again():
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_dies_is_started_again(new_loop):
     async def go() -> list[Graded]:
         process = GraderProcess("arith")
         first = await process.grade("5", "5")
@@ -136,7 +138,9 @@ def test_a_process_that_dies_is_started_again():
         return [first, second, third]
 
     right = Graded(True, "5", None)
-    assert asyncio.run(go()) == [right, Graded(False, None, "the grader's process ended"), right]
+    ended = Graded(False, None, "the grader's process ended")
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(go()) == [right, ended, right]
 
 
 @pytest.mark.slow
