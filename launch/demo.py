@@ -7,6 +7,7 @@ Ctrl-C ends the server.
 """
 
 import argparse
+from collections.abc import Sequence
 
 import requests
 
@@ -18,7 +19,14 @@ SOFT_THINKING = {"answer_temperature": 0.0, "cold_stop_entropy": 0.2, "cold_stop
 CUT = {"cold_stop": "   [cut here by Cold Stop]"}
 
 
-def ask(url: str, question: str) -> dict:
+def key_of(args: Sequence[str]) -> str | None:
+    """The --api-key among the server's arguments; the last one counts, as for the server."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--api-key")
+    return parser.parse_known_args(args)[0].api_key
+
+
+def ask(url: str, question: str, api_key: str | None = None) -> dict:
     """One chat completion with the bundled model's settings for Soft Thinking and Cold Stop."""
     body = {
         "model": "default",
@@ -30,7 +38,10 @@ def ask(url: str, question: str) -> dict:
     }
     with requests.Session() as session:
         session.trust_env = False  # http_proxy is not meant for the loopback interface
-        response = session.post(f"{url}/v1/chat/completions", json=body, timeout=120)
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        response = session.post(
+            f"{url}/v1/chat/completions", json=body, headers=headers, timeout=120
+        )
     response.raise_for_status()
     return response.json()
 
@@ -60,7 +71,7 @@ def main() -> None:
         server = Server(["--log-level", "warning", *rest], port=own.port)
         print(f"Starting SGLang with the bundled model on {server.url} ...", flush=True)
         with server:
-            print("\n" + text(QUESTION, ask(server.url, QUESTION)))
+            print("\n" + text(QUESTION, ask(server.url, QUESTION, key_of(rest))))
             if not own.once:
                 print(f"\nThe server is up on {server.url} (Ctrl-C ends it).", flush=True)
                 server.wait()

@@ -18,6 +18,7 @@ SERVER = {
     "tests/engine/test_stops.py",
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",
+    "tests/evals/test_real_server.py",
 }
 """Files with tests that ask the one HTTP server."""
 HEAVY = (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sglang_soft.server.process import Server, check_port
+from sglang_soft.server.process import Server, check_port, without_proxy
 
 PROGRAM = '''
 """A stand-in for SGLang: `pids` gets the process ids of itself and of its child."""
@@ -220,3 +220,20 @@ def test_it_imports_neither_torch_nor_sglang():
         "sys.exit(bool({'torch', 'sglang', 'requests', 'httpx'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "127.0.0.1,localhost,::1"),
+        ({"no_proxy": "a.example, localhost"}, "a.example,localhost,127.0.0.1,::1"),
+        ({"NO_PROXY": "b"}, "b,127.0.0.1,localhost,::1"),
+    ],
+)
+def test_a_server_does_not_ask_itself_through_a_proxy(before, after):
+    env = {"http_proxy": "http://proxy:3128", **before}
+    assert without_proxy(env) == {**env, "no_proxy": after, "NO_PROXY": after}
+
+
+def test_a_proxy_that_is_off_stays_off():
+    assert without_proxy({"no_proxy": "*"}) == {"no_proxy": "*"}

@@ -9,7 +9,7 @@ from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import RunConfig
 from sglang_soft_evals.grading import GraderProcess
 from sglang_soft_evals.judge import JudgeClient
-from sglang_soft_evals.sample import Task, body, failed, other_method, outcome
+from sglang_soft_evals.sample import UNKNOWN, Task, body, failed, other_method, outcome
 
 
 class Asker:
@@ -26,8 +26,8 @@ class Asker:
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
         self.served: Mapping[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
-        self.thinks = False
-        """The prompts of this run end inside an open think block, as far as the trial showed."""
+        self.think = UNKNOWN
+        """What the server says about think tokens, from `preflight`."""
 
     async def close(self) -> None:
         await self.client.close()
@@ -43,14 +43,14 @@ class Asker:
         config, started = self._config, time.monotonic()
         prompt = config.prompt or self._benchmark.prompt
         text = benchmarks.render(prompt, task.question.question)
-        completion = await self.client.chat(body(config, task, text))
+        completion = await self.client.patient_chat(body(config, task, text))
         row = {
             "benchmark": config.benchmark,
             "method": task.method.name,
             "question": task.question.id,
             "sample": task.sample,
             "seed": task.seed,
-            **await self._counted(self._outcome(completion)),
+            **outcome(completion, self.think),
             "gold": task.question.answer,
             "prompt": text,
             "latency_s": round(time.monotonic() - started, 4),
@@ -58,28 +58,6 @@ class Asker:
         asked = self.served[task.method.name]
         wrong = None if row["error"] else other_method(asked, row["thinking_method"])
         return failed(row, wrong) if wrong else row
-
-    def _outcome(self, completion: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return outcome(completion, thinks=self.thinks)
-        except ValueError as error:
-            return failed({}, str(error))
-
-    async def _counted(self, row: dict[str, Any]) -> dict[str, Any]:
-        """With the tokens of a discrete thought that the server did not count, because it has no
-        reasoning parser: by its tokenizer, think-end left out."""
-        uncounted = row.get("thinking_method") is None and not row.get("thinking_tokens")
-        if not (uncounted and row.get("reasoning")):
-            return row
-        thinking = await self.client.count_tokens(self._config.server.model, row["reasoning"])
-        if thinking is None:
-            return row
-        ended = bool(row["text"])
-        return row | {
-            "thinking_tokens": thinking,
-            "answer_tokens": max(0, row["completion_tokens"] - thinking - ended),
-            "thinking_finish_reason": "stop_token" if ended else "length",
-        }
 
     async def _grade(self, row: dict[str, Any]) -> dict[str, Any]:
         """Failed requests are not graded; truncated answers are, as they stand."""

@@ -7,20 +7,31 @@ a reason, and that would be graded as a wrong answer.
 
 import asyncio
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 
+from sglang_soft_evals.address import is_loopback
+
 HEALTH_TRIES = 3
 HEALTH_PAUSE = 2.0
 """Seconds between two tries."""
+CLOSED_TRIES = 3
+"""How often a request is sent if the server closes its connection and is healthy. The seed is the
+same, so a sample is not drawn twice."""
+
+
+BUSY_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *[60.0] * 9)
+"""Seconds before a sample is asked again if a healthy server is too busy for it (HTTP 429, 503)."""
 
 
 class NoAnswerError(Exception):
     """A request got no answer: no connection, a broken one, or no answer in time."""
+
+
+class ClosedError(NoAnswerError):
+    """The server (or what is before it) closed the connection before it answered."""
 
 
 class ServerGoneError(Exception):
@@ -37,21 +48,24 @@ class Answer(NamedTuple):
     def error(self) -> str:
         """What an answer without the expected content says."""
         content = self.content
-        return f"HTTP {self.status}: {content.get('message') or content.get('error') or content}"
+        error = content.get("error")
+        inner = error.get("message") if isinstance(error, dict) else error  # OpenAI's form
+        return f"HTTP {self.status}: {content.get('message') or inner or error or content}"
 
 
 class Client:
-    """Requests to one server, any number at once.
+    """Requests to one server (`address.root`), any number at once.
 
     Requests to this machine never go through a proxy. Others use the proxy that the environment
     names (http_proxy, https_proxy, no_proxy).
     """
 
     def __init__(self, base_url: str, *, timeout_s: float, api_key: str | None = None) -> None:
-        self.base_url = base_url.rstrip("/")
+        self.base_url = base_url
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=30),
-            connector=aiohttp.TCPConnector(limit=0),
+            # A connection for each request: servers close idle ones at a moment of their choice.
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
             headers=None if api_key is None else {"Authorization": f"Bearer {api_key}"},
             trust_env=not is_loopback(base_url),
         )
@@ -69,6 +83,30 @@ class Client:
             message = f"{self.base_url}{path}: {error or type(error).__name__}"
             raise ServerGoneError(message) from error
 
+    async def get_if_there(self, path: str) -> dict[str, Any]:
+        """The JSON object of a GET; empty if the server has no such endpoint."""
+        try:
+            async with self._session.get(f"{self.base_url}{path}") as response:
+                content = orjson.loads(await response.read()) if response.status == 200 else {}
+        except (aiohttp.ClientError, asyncio.TimeoutError, orjson.JSONDecodeError):
+            content = {}
+        return content if isinstance(content, dict) else {}
+
+    async def refusal(self, body: Mapping[str, Any]) -> str | None:
+        """Why the server refuses a chat request; None: it began to answer, and was then stopped."""
+        url = f"{self.base_url}/v1/chat/completions"
+        try:
+            async with self._session.post(url, json={**body, "stream": True}) as response:
+                if response.status != 200:
+                    return _answer(response.status, await response.read()).error
+                async for line in response.content:
+                    if line.startswith(b"data:"):
+                        answer = _answer(200, line.removeprefix(b"data:"))
+                        return answer.error if "error" in answer.content else None
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
     async def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         """POST a JSON object. Raises NoAnswerError."""
         try:
@@ -76,60 +114,40 @@ class Client:
                 raw = await response.read()
         except asyncio.TimeoutError as error:
             raise NoAnswerError("the request timed out") from error
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            raise ClosedError(f"{type(error).__name__}: {error}") from error
         except aiohttp.ClientError as error:
             raise NoAnswerError(f"{type(error).__name__}: {error}") from error
-        try:
-            content = orjson.loads(raw)
-        except orjson.JSONDecodeError:
-            content = None
-        if not isinstance(content, dict):
-            content = {"message": raw.decode(errors="replace")[:500]}
-        return Answer(response.status, content)
+        return _answer(response.status, raw)
+
+    async def patient_chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """As `chat`; asks again, after BUSY_PAUSES, while the server is too busy."""
+        for pause in BUSY_PAUSES:
+            completion = await self.chat(body)
+            if completion.get("status") not in (429, 503):
+                return completion
+            await asyncio.sleep(pause)
+        return await self.chat(body)
 
     async def chat(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """The chat completion, or `{"error": text, "status": HTTP status or 0}`.
 
         Raises ServerGoneError if there is no answer and the server is not healthy.
         """
-        try:
-            answer = await self.post("/v1/chat/completions", body)
-        except NoAnswerError as error:
-            if not await self.healthy():
-                raise ServerGoneError(f"{self.base_url} does not answer ({error})") from error
-            return {"error": str(error), "status": 0}
-        if answer.status != 200 or "choices" not in answer.content:
+        for tries in range(1, CLOSED_TRIES + 1):
+            try:
+                answer = await self.post("/v1/chat/completions", body)
+                break
+            except NoAnswerError as error:
+                if not await self.healthy():
+                    raise ServerGoneError(f"{self.base_url} does not answer ({error})") from error
+                if tries == CLOSED_TRIES or not isinstance(error, ClosedError):
+                    return {"error": str(error), "status": 0}
+        if answer.status in (502, 503, 504) and not await self.healthy():  # said by a gateway
+            raise ServerGoneError(f"{self.base_url} is not healthy ({answer.error})")
+        if answer.status != 200 or not isinstance(answer.content.get("choices"), list):
             return {"error": answer.error, "status": answer.status}
         return answer.content
-
-    async def count_tokens(self, model: str, text: str) -> int | None:
-        """Tokens of a text by the server's tokenizer; None: the server does not say."""
-        body = {"model": model, "prompt": text, "add_special_tokens": False}
-        try:
-            answer = await self.post("/tokenize", body)
-        except NoAnswerError:
-            return None
-        count = answer.content.get("count") if answer.status == 200 else None
-        return count if isinstance(count, int) else None
-
-    async def refusal(self, body: Mapping[str, Any]) -> str | None:
-        """Why the server refuses this request as it is, or None; the answer is not waited for.
-
-        Raises ServerGoneError as `chat`.
-        """
-        url = f"{self.base_url}/v1/chat/completions"
-        try:
-            async with self._session.post(url, json=dict(body) | {"stream": True}) as response:
-                line = b""
-                async for line in response.content:
-                    if line.strip():
-                        break
-                if response.status == 200 and not line.startswith(b'data: {"error"'):
-                    return None
-                return f"HTTP {response.status}: {(line + await response.read()).decode()[:500]}"
-        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-            if not await self.healthy():
-                raise ServerGoneError(f"{self.base_url} does not answer ({error})") from error
-            return f"{type(error).__name__}: {error}"
 
     async def healthy(self) -> bool:
         """Whether `/health` answers, in one of HEALTH_TRIES tries."""
@@ -146,13 +164,11 @@ class Client:
         return False
 
 
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+def _answer(status: int, raw: bytes) -> Answer:
     try:
-        address = ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
+        content = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        content = {"message": raw.decode(errors="replace")[:500]}
+    return Answer(status, content)

@@ -24,7 +24,10 @@ def run(args: argparse.Namespace) -> int:
     changes = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.base_url is not None:
         model = "default" if settings.server.model == "bundled" else settings.server.model
-        changes["server"] = config.Server(base_url=args.base_url, model=model)
+        try:
+            changes["server"] = config.Server(base_url=args.base_url, model=model)
+        except ValueError as caught:
+            raise ValueError(str(caught).replace("server.base_url", "--base-url")) from None
     settings = dataclasses.replace(settings, **changes)
     out = args.out or Path("results") / runfile.name_of(args.config)
     key = args.api_key or os.environ.get("OPENAI_API_KEY")
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if result.statuses and not args.no_report:
         _report_to(out)
     for method, error in result.errors.items():
-        print(f"error: every request of {method} failed ({error})", file=sys.stderr)
+        print(f"error: {method} has no score ({error})", file=sys.stderr)
     if result.stopped == "interrupted":
         return 130
     return 0 if result.complete and not result.errors else 1

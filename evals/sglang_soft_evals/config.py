@@ -19,17 +19,25 @@ soft_thinking = {max_topk = 10}
 """
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sglang_soft_evals import benchmarks
+from sglang_soft_evals import address, benchmarks
 from sglang_soft_evals.rules import TEXT, Rule, check, check_fields, integer, number, optional
 
-_URL = Rule(
-    "http(s)://host:port",
-    lambda v: isinstance(v, str) and v.startswith(("http://", "https://")),
-)
+_OWN_FLAGS = ("--host", "--port")
+HIDDEN = "..."
+"""In place of a key, in what is written to files."""
+
+
+def _normalised(settings: Any, prefix: str, normal: Callable[[object], str]) -> None:
+    """Put `base_url` of a frozen dataclass into one form. Raises ValueError naming the key."""
+    try:
+        object.__setattr__(settings, "base_url", normal(settings.base_url))
+    except ValueError as error:
+        raise ValueError(f"{prefix}base_url {error}") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,12 +51,38 @@ class Server:
 
     def __post_init__(self) -> None:
         started, args = self.base_url is None, list(self.args)
-        check_fields(self, "server.", base_url=optional(_URL), model=TEXT)
+        if not started:
+            _normalised(self, "server.", address.root)
+        check_fields(self, "server.", model=TEXT)
         set_model = not started or self.model != "default"
         check(set_model, "server.model", "set if there is no base_url", self.model)
         check(started or not args, "server.args", "empty if there is a base_url", args)
         texts = all(isinstance(arg, str) for arg in args)
         check(texts, "server.args", "a list of texts", args)
+        for arg in args:
+            own = arg.split("=")[0] in _OWN_FLAGS
+            check(not own, "server.args", "without --host and --port, which the run chooses", arg)
+
+    @property
+    def api_key(self) -> str | None:
+        """The key that `args` gives the server."""
+        for index, arg in enumerate(self.args):
+            flag, given, value = arg.partition("=")
+            if flag == "--api-key":
+                return value if given else "".join(self.args[index + 1 : index + 2])
+        return None
+
+    def shown(self) -> dict[str, Any]:
+        """As a dictionary, without keys."""
+        args = list(self.args)
+        for index, arg in enumerate(args):
+            flag, given, _ = arg.partition("=")
+            if flag.endswith("-key"):
+                args[index] = f"{flag}={HIDDEN}" if given else flag
+                if not given and index + 1 < len(args):
+                    args[index + 1] = HIDDEN
+        url = self.base_url and re.sub(r"//[^/]*@", f"//{HIDDEN}@", self.base_url)
+        return {"base_url": url, "model": self.model, "args": args}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +132,8 @@ class Judge:
     """Environment variable that holds the key."""
 
     def __post_init__(self) -> None:
-        check_fields(self, "judge.", base_url=_URL, model=TEXT, api_key_env=optional(TEXT))
+        _normalised(self, "judge.", address.api)
+        check_fields(self, "judge.", model=TEXT, api_key_env=optional(TEXT))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,4 +176,5 @@ class RunConfig:
             check(names.count(name) == 1, "methods.name", "different for each method", name)
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """As a dictionary, without keys."""
+        return dataclasses.asdict(self) | {"server": self.server.shown()}

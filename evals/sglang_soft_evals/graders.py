@@ -9,11 +9,12 @@ math-verify limits its time by SIGALRM, which works on the main thread only. A r
 functions in another process, with a deadline (`grading`).
 """
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from fractions import Fraction
 from typing import NamedTuple
 
-from sglang_soft_evals import numbers
+from sglang_soft_evals.fences import python_code
+from sglang_soft_evals.numbers import plain_numbers, stated, written
 
 
 class Grade(NamedTuple):
@@ -23,23 +24,23 @@ class Grade(NamedTuple):
     """The answer as extracted; None if the text gives none."""
 
 
-_OPENING = re.compile(r"(`{3,}|~{3,})[ \t]*\{?[ \t]*\.?([\w+#-]*)[^`]*$")
-"""A fence and its language, up to the end of the line."""
-_PYTHON = {"", "python", "python2", "python3", "py", "py2", "py3", "ipython", "ipython3"}
-
-
 def arith(text: str, gold: str) -> Grade:
     """Right if the number that the text gives is the gold answer: see `numbers.stated`."""
-    answer = numbers.stated(text)
-    return Grade(answer is not None and numbers.equal(answer, gold), answer)
+    value = stated(text)
+    if value is None:
+        return Grade(False, None)
+    return Grade(value == Fraction(gold), written(value))
 
 
 def math(text: str, gold: str) -> Grade:
-    r"""Right if the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`."""
+    r"""Right if the last `\boxed{...}` equals the gold answer by sgl-eval's `math_equal`.
+
+    Numbers are put into plain digits before (`1\,234`, `\text{0.5}`), which sgl-eval refuses.
+    """
     from sgl_eval._vendored.nemo_skills.math_grader import extract_answer, math_equal
 
     answer = extract_answer(text)
-    return Grade(bool(math_equal(gold, answer)), answer)
+    return Grade(bool(math_equal(gold, answer and plain_numbers(answer))), answer)
 
 
 def mcq(text: str, gold: str) -> Grade:
@@ -52,39 +53,8 @@ def mcq(text: str, gold: str) -> Grade:
 
 
 def code(text: str, gold: str) -> Grade:
-    """The last block of Python; never right or wrong here."""
-    blocks = list(python_blocks(text))
-    return Grade(None, blocks[-1] if blocks else None)
-
-
-def python_blocks(text: str) -> Iterator[str]:
-    """The fenced blocks that are Python or name no language, without empty ones.
-
-    A language may have spaces before it and any case. A block that is not closed (a truncated
-    answer) ends with the text. Line ends become `\\n`.
-    """
-    fence, language, block = "", "", list[str]()
-    # Not str.splitlines: a form feed or a Unicode line separator may be inside of code.
-    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        end = line.rstrip()
-        if not fence:
-            if opening := _OPENING.search(line):
-                fence, language, block = opening[1], opening[2].lower(), []
-        elif end.lstrip(" \t") == fence or (
-            end.endswith(fence) and fence[0] not in end[: -len(fence)]
-        ):
-            yield from _python([*block, end[: -len(fence)]], language)
-            fence = ""
-        else:
-            block.append(line)
-    if fence:
-        yield from _python(block, language)
-
-
-def _python(lines: list[str], language: str) -> Iterator[str]:
-    block = "\n".join(lines).strip("\n").rstrip()
-    if block.strip() and language in _PYTHON:
-        yield block
+    """The last block of Python (`fences.python_code`); never right or wrong here."""
+    return Grade(None, python_code(text))
 
 
 GRADERS: dict[str, Callable[[str, str], Grade]] = {

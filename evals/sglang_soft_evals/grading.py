@@ -1,12 +1,16 @@
 """Grading in another process, with a deadline: no answer can hang or crash a run.
 
-`python -m sglang_soft_evals.grading GRADER` is that process. Each message, in both directions, is
-4 bytes of length (big-endian) and JSON. The process ends when its input does.
+`python -m sglang_soft_evals.grading GRADER MEMORY` is that process. Each message, in both
+directions, is 4 bytes of length (big-endian) and JSON. The process ends when its input does.
 """
 
 import asyncio
+import ctypes
 import os
+import resource
+import signal
 import sys
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
@@ -17,6 +21,15 @@ DEADLINE = 30.0
 """Seconds for one answer. math-verify's own limit is 5 s for each of its steps."""
 START_DEADLINE = 120.0
 """Seconds to start and to import the grader."""
+
+
+MEMORY = 4 << 30
+"""Bytes of address space that a grader may take; more is a MemoryError, and no verdict."""
+_PR_SET_PDEATHSIG = 1
+"""From <linux/prctl.h>."""
+
+
+COMMAND = (sys.executable, "-m", "sglang_soft_evals.grading")
 
 
 class Graded(NamedTuple):
@@ -61,10 +74,9 @@ class GraderProcess:
 
     async def _start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "sglang_soft_evals.grading",
+            *COMMAND,
             self._grader,
+            str(MEMORY),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the run
@@ -90,25 +102,39 @@ class GraderProcess:
     async def _kill(self) -> None:
         process, self._process = self._process, None
         if process is not None:
-            if process.returncode is None:
-                process.kill()
+            # The whole group: a grader may have started processes of its own.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
 
 def serve(grader: str, source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer messages until `source` ends."""
+    """Answer messages until `source` ends. A process that a grader forked off answers none."""
+    mine = os.getpid()
     while len(head := source.read(4)) == 4:
         text, gold = orjson.loads(source.read(int.from_bytes(head, "big")))
         try:
             reply = Graded(*graders.grade(grader, text, gold), error=None)
         except Exception as error:  # the run records it with the answer
             reply = Graded(False, None, f"the grader failed ({type(error).__name__}: {error})")
+        if os.getpid() != mine:
+            os._exit(0)
         raw = orjson.dumps(tuple(reply))
         sink.write(len(raw).to_bytes(4, "big") + raw)
         sink.flush()
 
 
+def _limit(memory: int) -> None:
+    """End with the run, however that ends, and take no more than so many bytes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    limit = memory if most == resource.RLIM_INFINITY else min(memory, most)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, most))
+
+
 def main() -> None:
+    _limit(int(sys.argv[2]))
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not end up among the messages
     serve(sys.argv[1], sys.stdin.buffer, sink)

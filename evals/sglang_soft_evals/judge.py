@@ -10,6 +10,7 @@ from typing import Any
 
 from sglang_soft_evals.client import Answer, Client, NoAnswerError, ServerGoneError
 from sglang_soft_evals.config import Judge
+from sglang_soft_evals.thoughts import split
 
 PROMPT = """You compare a student's final answer with the reference answer of the same question.
 
@@ -56,8 +57,7 @@ class JudgeClient:
         prompt = PROMPT.format(question=record["prompt"], gold=record["gold"], text=text)
         messages = [{"role": "user", "content": prompt}]
         answer = await self._ask({"model": self.model, "messages": messages, "temperature": 0.0})
-        content = answer.content["choices"][0]["message"]["content"] or ""
-        words = content.upper().replace(".", " ").split()
+        words = _text(answer).upper().replace(".", " ").split()
         return bool(words) and words[-1] == "YES"
 
     async def _ask(self, body: dict[str, Any]) -> Answer:
@@ -69,9 +69,22 @@ class JudgeClient:
             except NoAnswerError as error:
                 reason = str(error)
                 continue
-            if answer.status == 200 and "choices" in answer.content:
+            if answer.status == 200 and _is_completion(answer):
                 return answer
             reason = answer.error
             if answer.status < 500 and answer.status not in (408, 409, 429):
                 break
         raise ServerGoneError(f"the judge does not answer ({reason})")
+
+
+def _is_completion(answer: Answer) -> bool:
+    try:
+        return isinstance(answer.content["choices"][0]["message"].get("content"), str | None)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return False
+
+
+def _text(answer: Answer) -> str:
+    """Without the judge's own thought."""
+    content = answer.content["choices"][0]["message"].get("content") or ""
+    return split("", content, None).answer

@@ -16,12 +16,16 @@ class Model(NamedTuple):
     """On the Hugging Face hub."""
     max_topk: int
     """n of the paper."""
+    hidden_size: int
+    """Of its config.json."""
 
 
+BYTES = 2
+"""Of an element in bfloat16."""
 MODELS = {
-    "qwq-32b": Model("Qwen/QwQ-32B", 15),
-    "r1-distill-qwen-32b": Model("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 10),
-    "r1-distill-llama-70b": Model("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 10),
+    "qwq-32b": Model("Qwen/QwQ-32B", 15, 5120),
+    "r1-distill-qwen-32b": Model("deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 10, 5120),
+    "r1-distill-llama-70b": Model("deepseek-ai/DeepSeek-R1-Distill-Llama-70B", 10, 8192),
 }
 SAMPLES = {
     "math500": 4,
@@ -45,19 +49,32 @@ _HEADER = """\
 # `sglang-soft eval paper {name}` prints this file.
 benchmark = "{benchmark}"
 samples = {samples}
-concurrency = 64
+concurrency = {concurrency}
 
 [server]
 model = "{path}"
-args = ["--reasoning-parser", "deepseek-r1", "--tp-size", "8"]
+args = [{args}]
 
 [sampling]
 temperature = 0.6
 top_p = 0.95
 top_k = 30
 min_p = 0.001
-max_tokens = 32768
+max_tokens = {max_tokens}
 """
+ARGS = ("--reasoning-parser", "deepseek-r1", "--tp-size", "8")
+CONCURRENCY, MAX_TOKENS = 64, 32768
+
+
+def vector_args(model: "Model") -> tuple[str, ...]:
+    """Flags for COCONUT-TF, whose hidden states are kept until the end of a request."""
+    each = -(-MAX_TOKENS * model.hidden_size * BYTES // 2**20)
+    return (
+        *("--soft-max-vector-mb", str(each)),
+        *("--soft-max-vector-mb-total", str(each * CONCURRENCY)),
+        *("--return-hidden-states-mode", "last"),
+    )
+
 
 Methods = dict[str, dict[str, Any] | None]
 
@@ -90,9 +107,11 @@ def text(name: str) -> str:
     if name not in NAMES:
         raise ValueError(f"a run of the paper must be one of {', '.join(NAMES)}; got {name!r}.")
     table, benchmark = name.split("/")
+    args: tuple[str, ...] = ARGS
     if table == "ablation":
         model = MODELS["qwq-32b"]
         title, rows = "the paper's ablation, and the controls", ablation_rows(model)
+        args += vector_args(model)
     else:
         model = MODELS[table]
         title, rows = "a row of the paper's main tables, and the control", main_rows(model)
@@ -102,6 +121,9 @@ def text(name: str) -> str:
         benchmark=benchmark,
         samples=SAMPLES[benchmark],
         path=model.path,
+        args=", ".join(f'"{arg}"' for arg in args),
+        concurrency=CONCURRENCY,
+        max_tokens=MAX_TOKENS,
     )
     for method, params in rows.items():
         written += f'\n[[methods]]\nname = "{method}"\n'

@@ -18,19 +18,27 @@ class _Tally:
     records: int = 0
     right: int = 0
     graded: int = 0
+    answers: int = 0
+    failed: int = 0
     tokens: int = 0
 
     def add(self, record: Record) -> None:
         self.records += 1
         self.right += record.graded and record.correct
         self.graded += record.graded
+        self.answers += not record.failed
+        self.failed += record.failed
         self.tokens += record.completion_tokens
 
     def __str__(self) -> str:
         if not self.records:
             return ""
+        failed = f"{self.failed} failed" if self.failed else ""
+        if not self.answers:
+            return failed
         accuracy = f"{100 * self.right / self.graded:.1f}%" if self.graded else "-"
-        return f"accuracy {accuracy}, {self.tokens / self.records:.0f} tokens"
+        told = f"accuracy {accuracy}, {self.tokens / self.answers:.0f} tokens"
+        return f"{told}, {failed}" if failed else told
 
 
 class Progress:

@@ -1,8 +1,8 @@
 """What the figures of a run depend on: versions, hardware, commit, prompt. Part of `run.json`."""
 
-import hashlib
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -11,21 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from sglang_soft_evals import benchmarks
 from sglang_soft_evals.config import RunConfig
-from sglang_soft_evals.hub import Question
 
-PACKAGES = (
-    "sglang-soft",
-    "sglang",
-    "torch",
-    "transformers",
-    "sgl-eval",
-    "math-verify",
-    "latex2sympy2-extended",
-)
+GRADERS = ("sgl-eval", "math-verify", "latex2sympy2-extended")
+PACKAGES = ("sglang-soft", "sglang", "torch", "transformers", *GRADERS)
 SERVER_FIELDS = (
     "dtype",
     "quantization",
@@ -40,8 +30,6 @@ SERVER_FIELDS = (
     "reasoning_parser",
 )
 """Of `/server_info`, as far as the server has them: what can change figures."""
-OF_ONE_START = frozenset({"random_seed", "max_running_requests"})
-"""Those that SGLang chooses at every start anew. A run may be resumed on a server with others."""
 
 
 def now() -> str:
@@ -100,18 +88,11 @@ def command_line(argv: list[str]) -> str:
             words[index] = "--api-key=..."
         elif index and words[index - 1] == "--api-key":
             words[index] = "..."
+        words[index] = re.sub(r"//[^/]*@", "//...@", words[index])
     return shlex.join(["sglang-soft", "eval", *words])
 
 
-def digest(questions: list[Question]) -> str:
-    """SHA-256 of the questions and their answers, in order."""
-    rows = [[q.id, q.question, q.answer] for q in questions]
-    return hashlib.sha256(orjson.dumps(rows)).hexdigest()
-
-
-def collect(
-    config: RunConfig, model: str, server_info: dict[str, Any], questions: list[Question]
-) -> dict[str, Any]:
+def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[str, Any]:
     """The provenance of a run. server_info: what `/server_info` answers."""
     row = benchmarks.get(config.benchmark)
     server = {name: value for name in SERVER_FIELDS if (value := server_info.get(name)) is not None}
@@ -124,7 +105,6 @@ def collect(
         "model": model,
         "prompt_template": benchmarks.template(config.prompt or row.prompt),
         "source": config.data or row.source,
-        "data_sha256": digest(questions),
         "grader": row.grader,
         "judge": None if config.judge is None else config.judge.model,
         "sampling": config.to_dict()["sampling"],

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -46,9 +46,10 @@ class Record:
     thinking_finish_reason: str | None
     mean_entropy: float | None
     """In nats, over the thinking steps."""
+    mean_concept_size: float | None
+    """Mean number of mixed tokens over the thinking steps; None: discrete, or no such steps."""
     mixed_share: float | None
-    """Share of the thinking steps that mixed more than one token; None: not a soft request, or it
-    never thought."""
+    """Share of the thinking steps that mixed more than one token; None as before."""
     latency_s: float
     error: str | None
     """Why the request failed or the grader has no verdict."""
@@ -64,6 +65,8 @@ class Record:
         return self.status == "failed"
 
 
+_SINCE_MIXED = ("mean_concept_size", "mixed_share")
+"""Missing in records of older versions."""
 _FIELDS = [name for name in Record.__dataclass_fields__ if name not in ("offset", "graded")]
 
 
@@ -73,22 +76,26 @@ def parse(line: bytes, offset: int) -> Record:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not a record ({error})") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"not a record (it is a {type(row).__name__})")
+    row = {**dict.fromkeys(_SINCE_MIXED), **row}
     missing = [name for name in _FIELDS if name not in row]
     if missing:
         raise ValueError(f"not a record of this version: the keys {missing} are missing")
     if row["status"] not in STATUSES:
         raise ValueError(f"status is {row['status']!r}, must be one of {', '.join(STATUSES)}")
-    values = {name: row[name] for name in _FIELDS}
+    values: dict[str, Any] = {name: row[name] for name in _FIELDS}
     graded = row["correct"] is not None or row["status"] == "failed"
     return Record(**{**values, "correct": bool(row["correct"]), "graded": graded, "offset": offset})
 
 
 def failed_methods(records: Iterable[Record]) -> dict[str, str]:
-    """Methods of which every request failed, with the most frequent error: they have no score."""
+    """Methods without a score, with the most frequent error: every request failed, or the grader
+    had no verdict on any answer."""
     errors: dict[str, Counter[str]] = {}
     answered = set()
     for record in records:
-        if record.failed:
+        if record.failed or record.error:
             errors.setdefault(record.method, Counter())[record.error or "no reason given"] += 1
         else:
             answered.add(record.method)

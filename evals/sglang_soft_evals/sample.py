@@ -8,9 +8,11 @@ import orjson
 
 from sglang_soft.trace import THINK_END_REASONS
 from sglang_soft_evals.config import Method, RunConfig
+from sglang_soft_evals.counting import ThinkTokens, of_discrete, of_plugin
 from sglang_soft_evals.hub import Question
+from sglang_soft_evals.thoughts import Parts, split
 
-_THINK_END = "</think>"
+UNKNOWN = ThinkTokens()
 _NO_ANSWER: dict[str, Any] = {
     "status": "failed",
     "correct": None,
@@ -21,13 +23,11 @@ _NO_ANSWER: dict[str, Any] = {
     "completion_tokens": 0,
     "thinking_finish_reason": None,
     "mean_entropy": None,
+    "mean_concept_size": None,
     "mixed_share": None,
     "reasoning": "",
     "text": "",
 }
-_SAME = ("thinking_tokens", "answer_tokens", "thinking_finish_reason", "mean_entropy",
-         "mixed_share")  # fmt: skip
-"""Have the same names in `meta_info.soft_thinking` and in a record."""
 
 
 class Task(NamedTuple):
@@ -58,87 +58,85 @@ def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
         "max_tokens": config.sampling.max_tokens,
         "seed": task.seed,
         "return_meta_info": True,
+        "return_token_ids": True,  # counts where no reasoning parser does
         # False, not absent: the server may have a default that enables Soft Thinking.
         "custom_params": {"soft_thinking": False if params is None else dict(params)},
     }
 
 
-def outcome(completion: Mapping[str, Any], *, thinks: bool = False) -> dict[str, Any]:
+def outcome(completion: Mapping[str, Any], think: ThinkTokens = UNKNOWN) -> dict[str, Any]:
     """What a completion, or an error of `Client.chat`, says about text, tokens and ending.
 
-    For every method, thinking tokens are those before think-end and answer tokens those after it.
-    For a discrete request they are counted from SGLang's `reasoning_tokens`, which include
-    think-end.
-
-    Args:
-        completion: the answer.
-        thinks: prompts of this run end inside an open think block. On a server without a reasoning
-            parser, a text without think-end is then a thought that did not end.
-
-    Raises ValueError: an answer of another version of the plugin, or one that is no completion.
+    An answer that is not as SGLang's API has it is a failed sample, whose error says what is wrong.
     """
     if completion.get("error") is not None:
-        return _NO_ANSWER | {"error": completion["error"]}
+        return _NO_ANSWER | {"error": str(completion["error"])}
     try:
-        return _outcome(completion, thinks)
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"the answer is no chat completion ({type(error).__name__}: {error}): "
-            f"{str(dict(completion))[:200]}"
-        ) from error
+        return _read(completion, think)
+    except ValueError as error:
+        return _NO_ANSWER | {"error": f"malformed answer: {error}"}
 
 
-def _outcome(completion: Mapping[str, Any], thinks: bool) -> dict[str, Any]:
-    choice, usage = completion["choices"][0], completion.get("usage") or {}
-    meta, message = choice.get("meta_info") or {}, choice["message"]
-    finish = meta.get("finish_reason") or {"type": choice.get("finish_reason")}
-    if finish.get("type") == "abort":
+def _read(completion: Mapping[str, Any], think: ThinkTokens) -> dict[str, Any]:
+    """Raises ValueError that names the field that is not as it must be."""
+    choices = _field(completion, "choices", list)
+    if not choices or not isinstance(choices[0], Mapping):
+        raise ValueError(f"choices must hold an object; got {choices!r}")
+    choice: Mapping[str, Any] = choices[0]
+    meta = _field(choice, "meta_info", Mapping, {})
+    message, usage = _field(choice, "message", Mapping), _field(completion, "usage", Mapping, {})
+    finish = meta.get("finish_reason") or choice.get("finish_reason")
+    if isinstance(finish, str):
+        finish = {"type": finish}
+    if not isinstance(finish, Mapping) or not isinstance(finish.get("type"), str):
+        raise ValueError(f"finish_reason must be stop, length or abort; got {finish!r}")
+    if finish["type"] == "abort":
         return _NO_ANSWER | {"error": f"aborted by the server: {finish.get('message')}"}
-    reasoning, text = message.get("reasoning_content") or "", message.get("content") or ""
-    counts = _thinking(meta, usage, str(finish.get("type")), bool(reasoning))
-    if not reasoning:  # a server without a reasoning parser, or nothing was thought
-        unfinished = counts["thinking_finish_reason"] not in (None, *THINK_END_REASONS.values())
-        if _THINK_END in text:
-            reasoning, text = text.split(_THINK_END, 1)
-        elif unfinished or (thinks and counts["thinking_method"] is None):
-            reasoning, text = text, ""
+    text = _field(message, "content", str, "")
+    parts = split(_reasoning(message), text, think.is_open)
+    completed = _field(usage, "completion_tokens", int, 0)
+    if (soft := _field(meta, "soft_thinking", Mapping, None)) is not None:
+        thinking = of_plugin(soft, completed)
+        reason = thinking["thinking_finish_reason"]
+        if reason is not None and (
+            reason not in THINK_END_REASONS.values() or not thinking["answer_tokens"]
+        ):
+            parts = Parts(parts.reasoning or text, "")  # a thought that was cut
+    else:
+        reported = [_field(d, "reasoning_tokens", int, 0) for d in (meta, usage)]
+        ids = _field(choice, "response_token_ids", list, None)
+        thinking = of_discrete(ids, completed, max(reported), parts, finish["type"], think)
     return {
-        "status": "truncated" if finish.get("type") == "length" else "ok",
+        "status": "truncated" if finish["type"] == "length" else "ok",
         "correct": None,
         "answer": None,
-        **counts,
-        "reasoning": reasoning,
-        "text": text,
+        **thinking,
+        "reasoning": parts.reasoning,
+        "text": parts.answer,
         "error": None,
     }
 
 
-def _thinking(
-    meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str, parsed: bool
-) -> dict[str, Any]:
-    """parsed: SGLang's reasoning parser found a thought; where it found none, its count of
-    reasoning tokens means nothing."""
-    completed = usage.get("completion_tokens", 0)
-    if (soft := meta.get("soft_thinking")) is not None:
-        if missing := [name for name in _SAME if name not in soft]:
-            raise ValueError(
-                f"meta_info.soft_thinking lacks {', '.join(missing)}: the server runs another "
-                "version of the plugin than these evals"
-            )
-        same = {name: soft[name] for name in _SAME}
-        return {"thinking_method": soft["method"], "completion_tokens": completed, **same}
-    before = (meta.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0) if parsed else 0
-    answer = completed - before
-    reason = None if not before else "stop_token" if answer else finish
-    return {
-        "thinking_method": None,
-        "thinking_tokens": before - (reason == "stop_token"),
-        "answer_tokens": answer,
-        "completion_tokens": completed,
-        "thinking_finish_reason": reason,
-        "mean_entropy": None,
-        "mixed_share": None,
-    }
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """SGLang's name of the field, or the one of other servers."""
+    for name in ("reasoning_content", "reasoning"):
+        if text := _field(message, name, str, ""):
+            return text
+    return ""
+
+
+_REQUIRED = object()
+
+
+def _field(owner: Mapping[str, Any], name: str, kind: Any, default: Any = _REQUIRED) -> Any:
+    """A field, or the default if it is missing or null. Raises ValueError for another type."""
+    value = owner.get(name)
+    if value is None and default is not _REQUIRED:
+        return default
+    if not isinstance(value, kind) or isinstance(value, bool):
+        wanted = {Mapping: "an object", list: "a list", str: "a text", int: "a whole number"}[kind]
+        raise ValueError(f"{name} must be {wanted}; got {value!r:.100}")
+    return value
 
 
 def other_method(asked: str | None, served: str | None) -> str | None:

@@ -25,7 +25,7 @@ def running(server: Server, log: Path) -> Iterator[str]:
         ValueError: the server ended while it started, or did not answer in time.
     """
     if server.base_url is not None:
-        yield server.base_url.rstrip("/")
+        yield server.base_url
         return
     with ExitStack() as stack:
         try:

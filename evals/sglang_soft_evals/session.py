@@ -48,7 +48,7 @@ class Session:
     ) -> None:
         self._config, self._out, self._questions = config, out, questions
         self._records, self._run = records, run
-        self._base_url, self._api_key = base_url, api_key
+        self._base_url, self._api_key = base_url, config.server.api_key or api_key
         self._stopped: str | None = None
 
     async def go(self, tasks: Iterator[Task]) -> Outcome:
@@ -68,15 +68,15 @@ class Session:
     async def _prepare(self) -> None:
         """Raises ValueError if the server cannot do what the run asks for."""
         client, config, questions = self._asker.client, self._config, self._questions
-        served, thinks, notes = await preflight.check_methods(client, config, questions[0])
-        for note in notes:
+        found = await preflight.check_methods(client, config, questions)
+        for note in found.notes:
             print(f"note: {note}")
-        now = await preflight.describe(client, config, questions, served)
+        identity = await preflight.identity(client, config, questions)
         if self._run is None:
-            self._run = now
-        preflight.check_same_server(self._run, now)
-        preflight.check_same_methods(self._run, served)
-        self._asker.served, self._asker.thinks = served, thinks
+            self._run = await preflight.describe(client, config, identity, found, len(questions))
+        preflight.check_same_methods(self._run, found.served)
+        preflight.check_same_server(self._run, identity)
+        self._asker.served, self._asker.think = found.served, found.think
 
     async def _ask_all(self, tasks: Iterator[Task]) -> None:
         assert self._run is not None

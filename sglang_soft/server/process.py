@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HOST = "127.0.0.1"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LOG_LINES = 30
 """Last lines of the log that an error shows."""
 PR_SET_PDEATHSIG = 1
@@ -49,6 +50,19 @@ def check_port(port: int) -> None:
                 f"port {port} is not free ({error.strerror}); end what listens there, "
                 "or choose another port"
             ) from error
+
+
+def without_proxy(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which nobody asks the loopback interface through a proxy.
+
+    SGLang's own warm-up request would go to `http_proxy` otherwise, and the server would end.
+    """
+    known = env.get("no_proxy") or env.get("NO_PROXY") or ""
+    if known.strip() == "*":
+        return dict(env)
+    hosts = [host.strip() for host in known.split(",") if host.strip()]
+    hosts += [host for host in LOOPBACK if host not in hosts]
+    return {**env, "no_proxy": ",".join(hosts), "NO_PROXY": ",".join(hosts)}
 
 
 def start_group(command: Sequence[str], **options: Any) -> subprocess.Popen:
@@ -140,7 +154,7 @@ class Server:
         """Returns when the server answers. Raises RuntimeError, with the end of the log, if the
         port is taken, the server ends, or it does not answer in time; nothing is left running."""
         check_port(self.port)
-        environment = os.environ | dict(self._env or {})
+        environment = without_proxy(os.environ | dict(self._env or {}))
         if self._log is None:
             self.process = start_group(self._command, env=environment, stdin=subprocess.DEVNULL)
         else:

@@ -18,8 +18,8 @@ def soft(request: dict[str, Any]) -> dict[str, Any] | bool | None:
 
 
 def probe(request: dict[str, Any]) -> bool:
-    """Whether this is the short trial before a run."""
-    return request.get("max_tokens") == 4
+    """Whether this is a trial before a run: a short one, or one that is stopped at once."""
+    return request.get("max_tokens") == 4 or request.get("stream", False)
 
 
 def completion(
@@ -29,6 +29,7 @@ def completion(
     reasoning: str = "so",
     thinking: int = 3,
     finish: str = "stop",
+    mixed: float | None = 0.5,
 ) -> Answer:
     """(200, a completion): `thinking` tokens, think-end, and one token for each word of `text`.
 
@@ -43,12 +44,14 @@ def completion(
             "answer_tokens": answer,
             "thinking_finish_reason": "stop_token",
             "mean_entropy": 0.5,
-            "mixed_share": 0.25,
+            "mean_concept_size": 2.5,
+            "mixed_share": mixed,
             "final_entropy": 0.1,
             "retractions": {"before": 0, "thinking": 0, "answering": 0},
         }
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": finish, "meta_info": meta}
+    choice["prompt_token_ids"] = [1, 2, 3]
     return 200, {"choices": [choice], "usage": {"completion_tokens": thinking + 1 + answer}}
 
 
@@ -71,12 +74,6 @@ class FakeServer:
     def __init__(self, respond: Callable[[dict[str, Any]], Answer]) -> None:
         self.base_url = ""
         self.respond = respond
-        self.refuses: Callable[[dict[str, Any]], Answer | None] = lambda request: None
-        """What is wrong with a request of full length."""
-        self.facts: dict[str, dict[str, Any]] = {
-            "/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": {},
-        }  # fmt: skip
-        """Answers to GET."""
         self.delay = 0.0
         """Seconds that an answer takes."""
         self.dead = False
@@ -84,15 +81,31 @@ class FakeServer:
         self.api_key: str | None = None
         """Refuse requests without this key, as SGLang does."""
         self.asked: list[dict[str, Any]] = []
+        """Without the trials of full length."""
+        self.streamed: list[dict[str, Any]] = []
+        self.closed = 0
+        """How many of the next requests lose their connection."""
+        self.info: dict[str, Any] = {"model_path": "fake", "dtype": "float32"}
+        """Of /server_info."""
+        self.plugin: dict[str, Any] = {}
+        """Of /soft_thinking."""
+        self.hidden: set[str] = set()
+        """Paths that do not exist."""
+        self.prompt = "What?<think>\n"
+        """The end of every prompt, as /detokenize has it."""
         self.hosts: set[str] = set()
         """The Host headers that arrived: others than our own came through us as a proxy."""
         self.in_flight = self.most_in_flight = 0
 
-    async def chat(self, request: web.Request) -> web.Response:
+    async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
-        if body.get("stream"):  # the trial that is broken off
-            status, answer = self.refuses(body) or (200, {})
-            return web.json_response(answer, status=status)
+        if self.closed:
+            self.closed -= 1
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        if body.get("stream"):
+            return await self._stream(request, body)
         self.asked.append(body)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -103,15 +116,33 @@ class FakeServer:
             self.in_flight -= 1
         return web.json_response(answer, status=status)
 
-    async def tokenize(self, request: web.Request) -> web.Response:
+    async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        self.streamed.append(body)
+        if {"return_meta_info", "return_token_ids"} & body.keys():  # as SGLang says
+            return web.json_response({"message": "not supported with streaming"}, status=400)
+        status, answer = self.respond(body)
+        if status != 200:
+            return web.json_response(answer, status=status)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b'data: {"choices": []}\n\n')
+        await asyncio.sleep(0.01)
+        return response
+
+    async def tokens(self, request: web.Request) -> web.Response:
+        """/tokenize: think-start is token 4, think-end 5. /detokenize: the end of the prompt."""
         body = await request.json()
-        return web.json_response({"count": len(body["prompt"].split())})
+        if "tokens" in body:
+            return web.json_response({"text": self.prompt})
+        return web.json_response({"tokens": [{"<think>": 4, "</think>": 5}[body["prompt"]]]})
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/v1/chat/completions", self.chat)
-        app.router.add_post("/tokenize", self.tokenize)
-        for path, answer in self.facts.items():
+        for path in ("/tokenize", "/detokenize"):
+            app.router.add_post(path, self.tokens)
+        facts = {"/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": self.info}
+        for path, answer in facts.items():
             app.router.add_get(path, lambda _, answer=answer: _json(answer))
         self._runner = web.AppRunner(app)
         await self._runner.setup()
@@ -127,6 +158,10 @@ class FakeServer:
         key = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if self.api_key not in (None, key) and not request.path.startswith("/health"):
             return web.json_response({"error": "Unauthorized"}, status=401)
+        if request.path in self.hidden:
+            return web.json_response({"error": "Not Found"}, status=404)
+        if request.path == "/soft_thinking":
+            return web.json_response(self.plugin)
         response = None if self.dead else await handler(request)
         if self.dead:
             assert request.transport is not None

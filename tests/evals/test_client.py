@@ -5,7 +5,8 @@ import shlex
 
 import pytest
 from sglang_soft_evals import cli, provenance, run
-from sglang_soft_evals.client import Client, is_loopback
+from sglang_soft_evals.address import is_loopback
+from sglang_soft_evals.client import Client
 
 from tests.evals.fake_server import serving
 from tests.evals.runs import info, small

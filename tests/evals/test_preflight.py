@@ -4,7 +4,8 @@ import pytest
 from sglang_soft_evals import run
 
 from tests.evals.fake_server import completion, probe, reply, serving, soft, solve
-from tests.evals.runs import info, samples, small
+from tests.evals.issue_table import case, row
+from tests.evals.runs import METHODS, info, samples, small
 
 
 def refused(base_url, folder, **changes) -> str:
@@ -26,6 +27,7 @@ def test_refused_methods_are_named_before_anything_runs(tmp_path):
     assert "methods.stop: HTTP 400" in message and "methods.discrete" not in message
 
 
+@row("C15", "a stock server, without the plugin", "CoT is compared with CoT", "refused by name")
 def test_a_server_without_the_plugin_is_refused_by_name(tmp_path):
     """A stock server ignores custom_params and answers with CoT."""
     with serving(lambda request: completion("Answer: 1")) as server:
@@ -39,6 +41,7 @@ def test_a_server_without_the_plugin_is_refused_by_name(tmp_path):
         assert run.execute(plain, tmp_path).complete
 
 
+@row("C15", "a server that answers by another method", "compared all the same", "refused by name")
 def test_a_server_that_uses_another_method_is_refused(tmp_path):
     methods = [{"name": "mine", "soft_thinking": {"method": "moi"}}, {"name": "plain"}]
     with serving(lambda request: completion("Answer: 1", method="soft")) as server:
@@ -50,21 +53,27 @@ def test_a_server_that_uses_another_method_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("method", "served", "error"),
     [
-        ("soft", None, "asked for method 'soft', the answer has no meta_info.soft_thinking"),
-        ("soft", "cot", "asked for method 'soft', the server used method 'cot'"),
-        ("discrete", "soft", "asked for a discrete request, the server used method 'soft'"),
+        case("C15", "one replica without the plugin", "counted as soft", "a failed sample",
+             "soft", None, "asked for method 'soft', the answer has no meta_info.soft_thinking"),
+        case("C15", "cot for a soft row", "counted as soft", "a failed sample",
+             "soft", "cot", "asked for method 'soft', the server used method 'cot'"),
+        case("C15", "soft for a discrete row", "counted as CoT", "a failed sample",
+             "discrete", "soft", "asked for a discrete request, the server used method 'soft'"),
+        case("C15", "soft for a cot row", "counted as CoT", "a failed sample",
+             "cot", "soft", "asked for method 'cot', the server used method 'soft'"),
     ],
-)
+)  # fmt: skip
 def test_every_sample_must_carry_the_method_that_was_asked_for(tmp_path, method, served, error):
     """For example, one replica after a load balancer lacks the plugin."""
-    wanted = {"discrete": False, "soft": {"max_topk": 10}}[method]
+    wanted = {"discrete": False, "soft": {"max_topk": 10}, "cot": {"method": "cot"}}[method]
 
     def respond(request):
-        other = not probe(request) and soft(request) == wanted and len(server.asked) % 4 == 0
+        other = not probe(request) and soft(request) == wanted and len(server.asked) % 5 == 0
         return completion("Answer: 1", method=served) if other else solve(request)
 
     with serving(respond) as server:
-        result = run.execute(small(server.base_url), tmp_path)
+        methods = [*METHODS, {"name": "cot", "soft_thinking": {"method": "cot"}}]
+        result = run.execute(small(server.base_url, methods=methods), tmp_path)
     assert result.statuses["failed"] > 0 and result.errors == {}
     for record in samples(tmp_path):
         if record["status"] == "failed":
@@ -74,6 +83,7 @@ def test_every_sample_must_carry_the_method_that_was_asked_for(tmp_path, method,
             assert record["correct"]
 
 
+@row("C15", "a server whose default method changes", "goes on", "refused by name")
 def test_a_default_method_that_changes_is_refused_when_a_run_is_resumed(tmp_path):
     """A method table without `method` leaves the choice to the server."""
 
@@ -91,56 +101,7 @@ def test_a_default_method_that_changes_is_refused_when_a_run_is_resumed(tmp_path
 
 
 def test_a_run_that_never_thinks_says_so(tmp_path, capsys):
-    with serving(lambda request: reply(request, "1", reasoning="", thinking=-1)) as server:
+    with serving(lambda request: reply(request, "Answer: 1", thinking=-1)) as server:
+        server.prompt = "What?"
         run.execute(small(server.base_url, methods=[{"name": "discrete"}]), tmp_path)
     assert "note: no method was thinking in a trial" in capsys.readouterr().out
-
-
-def test_an_answer_that_cannot_be_of_full_length_is_refused_before_the_run(tmp_path):
-    """A trial of 4 tokens fits into any context and any limit."""
-
-    def refuses(request):
-        if request["max_tokens"] > 200 and (soft(request) or {}).get("max_topk") == 10:
-            return 400, {"message": "longer than the context"}
-        return None
-
-    with serving() as server:
-        server.refuses = refuses
-        message = refused(server.base_url, tmp_path)
-    assert "methods.soft: HTTP 400" in message and "longer than the context" in message
-    assert "methods.stop" not in message
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ("server", "server setting dtype was 'float32', is 'bfloat16'"),
-        ("model", "model was 'fake', is 'another'"),
-    ],
-)
-def test_a_run_goes_on_with_the_same_server_only(tmp_path, changed, words):
-    with serving() as server:
-        server.facts["/server_info"] |= {"dtype": "float32", "random_seed": 5}
-        assert run.execute(small(server.base_url), tmp_path).complete
-        server.facts["/server_info"] |= {"random_seed": 7, "max_running_requests": 9}
-        assert run.execute(small(server.base_url), tmp_path).complete, "the server was restarted"
-        if changed == "server":
-            server.facts["/server_info"]["dtype"] = "bfloat16"
-        else:
-            server.facts["/v1/models"]["data"] = [{"id": "another"}]
-        with pytest.raises(ValueError, match=f"{words}.*Choose another --out"):
-            run.execute(small(server.base_url), tmp_path)
-
-
-def test_a_run_goes_on_with_the_same_data_only(tmp_path):
-    data, out = tmp_path / "data.jsonl", tmp_path / "out"
-    line = '{"id": "a", "question": "What is 2+3?", "answer": "%s"}\n'
-    with serving() as server:
-        for answer in ("5", "6"):
-            data.write_text(line % answer)
-            config = small(server.base_url, data=str(data), questions=1)
-            if answer == "5":
-                assert run.execute(config, out).complete
-                continue
-            with pytest.raises(ValueError, match="data_sha256 was"):
-                run.execute(config, out)

@@ -102,5 +102,5 @@ def test_thoughts_that_mixed_nothing_are_told(tmp_path, share, warned):
     (tmp_path / "run.json").write_bytes(orjson.dumps(info))
     (tmp_path / "samples.jsonl").write_bytes(b"".join(orjson.dumps(r) + b"\n" for r in rows))
     found = [b.text for b in summary.blocks(load(tmp_path)) if isinstance(b, Paragraph)]
-    (told,) = [text for text in found if "nearly discrete" in text] or [""]
+    (told,) = [text for text in found if "discrete decoding" in text] or [""]
     assert told.startswith("soft on b mixed") == warned and "cot" not in told

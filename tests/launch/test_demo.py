@@ -42,15 +42,32 @@ def test_another_host_is_refused():
     assert done.returncode == 1 and "error: --host" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("args", "key"),
+    [
+        ([], None),
+        (["--api-key", "a", "--tp-size", "2"], "a"),
+        (["--api-key=a"], "a"),
+        (["--api-key", "a", "--api-key=b"], "b"),
+        (["--admin-api-key", "a"], None),
+    ],
+)
+def test_the_key_of_the_server(args, key):
+    assert demo.key_of(args) == key
+
+
 @pytest.mark.engine
 @pytest.mark.full
-def test_the_demo_with_the_real_server():
-    """Arguments pass through, and the server is gone afterwards."""
+def test_the_demo_with_the_real_server(monkeypatch):
+    """Arguments pass through, and the server is gone afterwards. It needs a key, and the
+    environment names a proxy that nobody serves."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "launch.demo", "--once", "--port", str(port)]
-    command += ["--soft-method", "cot"]
+    command += ["--soft-method", "cot", "--api-key", "sesame"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "Answer: 1462" in done.stdout and "ended by " in done.stdout

@@ -88,3 +88,66 @@ def trained_questions() -> None:
     from sglang_soft_evals.arith import Problem
 
     replace(Problem, "held_out", lambda _: True)
+
+
+@mutant("a thought that was cut is not graded", "tests/evals/test_thoughts.py -k does_not_grade")
+def cut_thought_graded() -> None:
+    from sglang_soft_evals import sample
+    from sglang_soft_evals.thoughts import Parts
+
+    replace(sample, "split", lambda _: lambda reasoning, text, is_open: Parts(reasoning, text))
+
+
+@mutant("a malformed answer is a failed sample",
+        "tests/evals/test_thoughts.py -k malformed_answer")  # fmt: skip
+def malformed_answer_stops() -> None:
+    from sglang_soft_evals import asking, sample
+
+    replace(sample, "outcome", lambda _: sample._read)
+    replace(asking, "outcome", lambda _: sample._read)
+
+
+@mutant("a resumed run has the same server, model and data", "tests/evals/test_same_run.py")
+def other_server_resumed() -> None:
+    from sglang_soft_evals import preflight
+
+    replace(preflight, "check_same_server", lambda _: lambda run, now: None)
+
+
+@mutant("a request of the run's length is tried first",
+        "tests/evals/test_same_run.py -k have_their_length")  # fmt: skip
+def short_trial_only() -> None:
+    from sglang_soft_evals.client import Client
+
+    def make(_):
+        async def refusal(self, body):
+            return None
+
+        return refusal
+
+    replace(Client, "refusal", make)
+
+
+@mutant("a method that mixed nothing is named", "tests/evals/test_mixing.py -k mixed_nothing")
+def unmixed_not_named() -> None:
+    from sglang_soft_evals import mixing
+
+    replace(mixing, "warning", lambda _: lambda records: None)
+
+
+@mutant("what a grader started ends with it",
+        "tests/evals/test_grading.py -k processes_that_a_grader_started")  # fmt: skip
+def grader_alone_ends() -> None:
+    import os
+
+    from sglang_soft_evals import grading
+
+    replace(grading.os, "killpg", lambda _: os.kill)
+
+
+@mutant("a connection that the server closes is opened again",
+        "tests/evals/test_addresses.py -k server_closes")  # fmt: skip
+def closed_connection_fails() -> None:
+    from sglang_soft_evals import client
+
+    replace(client, "CLOSED_TRIES", lambda _: 1)

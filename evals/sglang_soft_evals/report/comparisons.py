@@ -69,7 +69,7 @@ def pick_baseline(run: Run, baseline: str | None) -> str:
 def compare(run: Run, benchmark: str, baseline: str) -> dict[str, Comparison]:
     """Method -> its comparison, for the methods that share a question with the baseline.
 
-    A method of which every request failed has no score, so it is not compared.
+    A method without a score (every request failed) is not compared.
     """
     reference = run.of(benchmark, baseline)
     rows: dict[str, dict] = {}
@@ -85,8 +85,9 @@ def compare(run: Run, benchmark: str, baseline: str) -> dict[str, Comparison]:
 
 
 def answered(questions: Questions) -> bool:
-    """Whether any request was answered."""
-    return any(not record.failed for records in questions.values() for record in records)
+    """Whether any request was answered, with a verdict."""
+    every = (record for records in questions.values() for record in records)
+    return any(not record.failed and not record.error for record in every)
 
 
 def _compare(method: str, reference: Questions, questions: Questions) -> dict:

@@ -30,8 +30,14 @@ class Measures:
     answer_correct: float
     truncated: int
     failed: int
+    unscored: int
+    """Answers on which the grader had no verdict."""
     thinking_finish_reasons: Counter[str]
     entropy: float
+    concept_size: float
+    """Mean number of mixed tokens, over all thinking steps; NaN for discrete requests."""
+    mixed_share: float
+    """Share of all thinking steps that mixed more than one token; NaN for discrete requests."""
     latency_s: float
     latency_s_p90: float
     tokens_per_s: float
@@ -39,12 +45,15 @@ class Measures:
 
     @property
     def all_failed(self) -> bool:
-        return self.failed == self.answers
+        """There is no score: every request failed, or the grader had no verdict on any answer."""
+        return self.failed + self.unscored == self.answers
 
     @property
     def no_accuracy(self) -> str:
         """What to show in place of the accuracy, if there is none."""
-        return "ERROR: all requests failed" if self.all_failed else "not graded"
+        if not self.all_failed:
+            return "not graded"
+        return "ERROR: no verdict" if self.unscored else "ERROR: all requests failed"
 
 
 def measure(questions: Questions) -> Measures:
@@ -53,7 +62,9 @@ def measure(questions: Questions) -> Measures:
     answered = [r for r in records if not r.failed]
     right = [r for r in answered if r.correct]
     latency = [r.latency_s for r in answered]
-    accuracy = _accuracy(questions) if answered and all(r.graded for r in records) else None
+    unscored = sum(bool(r.error) for r in answered)
+    scored = len(answered) > unscored and all(r.graded for r in records)
+    accuracy = _accuracy(questions) if scored else None
     speed = sum(r.completion_tokens for r in answered) / sum(latency) if sum(latency) else nan
     return Measures(
         questions=len(questions),
@@ -66,10 +77,13 @@ def measure(questions: Questions) -> Measures:
         answer_correct=_mean(r.answer_tokens for r in right),
         truncated=sum(r.status == "truncated" for r in records),
         failed=len(records) - len(answered),
+        unscored=unscored,
         thinking_finish_reasons=Counter(
             r.thinking_finish_reason or "not reported" for r in answered
         ),
         entropy=_mean(r.mean_entropy for r in answered if r.mean_entropy is not None),
+        concept_size=_over_steps(answered, lambda r: r.mean_concept_size),
+        mixed_share=_over_steps(answered, lambda r: r.mixed_share),
         latency_s=_mean(latency),
         latency_s_p90=float(np.quantile(latency, 0.9)) if latency else nan,
         tokens_per_s=speed,
@@ -97,6 +111,13 @@ def _over(questions: Questions, value: Callable[[Record], float]) -> dict[str, f
         name: [value(r) for r in records if not r.failed] for name, records in questions.items()
     }
     return {name: _mean(values) for name, values in answered.items() if values}
+
+
+def _over_steps(records: list[Record], value: Callable[[Record], float | None]) -> float:
+    """Mean over all thinking steps, of a mean of each answer."""
+    known = [(v, r.thinking_tokens) for r in records if (v := value(r)) is not None]
+    steps = sum(tokens for _, tokens in known)
+    return sum(v * tokens for v, tokens in known) / steps if steps else nan
 
 
 def _mean(values: Iterable[float]) -> float:

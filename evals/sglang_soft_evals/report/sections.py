@@ -53,7 +53,8 @@ def result(
         text = "Answers of this benchmark are not graded yet, so there is no accuracy to compare."
         return Paragraph(text, warning=True)
     if baseline in measures and measures[baseline].all_failed:
-        text = f"There is no comparison: every request of the baseline {baseline} failed."
+        failed = "every request" if not measures[baseline].unscored else "every answer"
+        text = f"There is no comparison: {failed} of the baseline {baseline} failed."
         return Paragraph(text, warning=True)
     if not comparisons:
         return Paragraph(f"There is no method to compare with {baseline} yet.")

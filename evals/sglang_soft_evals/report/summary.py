@@ -2,13 +2,11 @@
 
 from collections import Counter
 
-from sglang_soft_evals.record import Record, failed_methods
+from sglang_soft_evals import mixing
+from sglang_soft_evals.record import failed_methods
 from sglang_soft_evals.report.document import Block, Cell, Paragraph, Table
 from sglang_soft_evals.report.numbers import number, share
 from sglang_soft_evals.rundir import Run
-
-MIXED = 0.01
-"""Share of mixed steps below which a thought counts as discrete."""
 
 
 def blocks(run: Run) -> list[Block]:
@@ -52,30 +50,19 @@ def _errors(run: Run) -> list[Block]:
         records = {m: [r for rs in g.values() for r in rs] for m, g in groups.items()}
         failed = failed_methods(r for rs in records.values() for r in rs)
         for method, error in failed.items():
-            text = f"ERROR: every request of {method} on {benchmark} failed ({error}). "
+            none = all(r.failed for r in records[method])
+            what = "every request of" if none else "no answer has a verdict:"
+            failed_text = " failed" if none else ""
+            text = f"ERROR: {what} {method} on {benchmark}{failed_text} ({error}). "
             found.append(Paragraph(f"{text}It has no score and is not compared.", warning=True))
         for method, mine in records.items():
-            found += _one_hot(method, benchmark, mine)
+            if unmixed := mixing.warning(mine):
+                found.append(Paragraph(f"{method} on {benchmark} {unmixed}.", warning=True))
             errors = Counter(r.error for r in mine if r.error and not r.failed)
-            if errors:
+            if errors and method not in failed:
                 text = (
                     f"{errors.total():,} answers of {method} on {benchmark} count as wrong because "
                     f"the grader has no verdict (most often: {errors.most_common(1)[0][0]})."
                 )
                 found.append(Paragraph(text, warning=True))
     return found
-
-
-def _one_hot(method: str, benchmark: str, records: list[Record]) -> list[Block]:
-    """A warning if the thoughts of a soft method mixed nothing, as at temperature 0."""
-    shares = [r.mixed_share for r in records if r.mixed_share is not None]
-    mean = sum(shares) / max(1, len(shares))
-    soft = any(r.thinking_method not in (None, "cot", "coconut_tf") for r in records)
-    if not shares or not soft or mean >= MIXED:
-        return []
-    text = (
-        f"{method} on {benchmark} mixed more than one token in {mean:.1%} of its thinking steps: "
-        "its thoughts are nearly discrete, and its score says little about mixing. Was it asked "
-        "with temperature 0?"
-    )
-    return [Paragraph(text, warning=True)]

@@ -19,8 +19,9 @@ differences observed here. Tokens: mean of an answer, thinking and answer togeth
 _COST_NOTE = """\
 Mean tokens of an answer. The Soft Thinking paper counts correct answers only, which hides the
 tokens that a method spends on wrong answers; compare the columns over all. Failed requests have no
-tokens and are left out. Latency and tokens/s are those of one request at this run's concurrency,
-not the server's throughput."""
+tokens and are left out. Mixed tokens: mean over all thinking steps; steps that mix: those of more
+than one token, without which a soft method is discrete decoding. Latency and tokens/s are those of
+one request at this run's concurrency, not the server's throughput."""
 _PUBLISHED_NOTE = """\
 Published numbers come from other prompts, graders and hardware; they are shown next to ours, not
 tested against them. Standard errors of single published runs are computed here from their number of
@@ -99,6 +100,8 @@ def cost(measures: Mapping[str, Measures]) -> Table:
             "latency, s: mean": number(m.latency_s, 2),
             "p90": number(m.latency_s_p90, 2),
             "mean entropy": number(m.entropy, 3),
+            "mixed tokens": number(m.concept_size, 2),
+            "steps that mix, %": number(100 * m.mixed_share, 1),
             "how thinking ended": ", ".join(f"{why} {n:,}" for why, n in ended) or NONE,
         }
         rows.append(row)

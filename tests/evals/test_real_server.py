@@ -1,0 +1,89 @@
+"""Runs against SGLang with the bundled model: what the fake server cannot show."""
+
+import pytest
+from sglang_soft_evals import run, sample
+
+from tests.evals.issue_table import row
+from tests.evals.runs import SAMPLING, info, samples, small
+
+COT = {"name": "cot", "soft_thinking": {"method": "cot"}}
+METHODS = [{"name": "discrete"}, COT, {"name": "soft", "soft_thinking": {}}]
+GREEDY = SAMPLING | {"temperature": 0.0}
+UNEQUAL = ("latency_s", "mean_entropy")
+"""Times, and a float whose last bits depend on the rest of the batch."""
+CUT = 12
+"""Tokens: every thought of the toy is longer."""
+
+
+@pytest.fixture
+def no_parser(monkeypatch):
+    """Answers as of a server without a reasoning parser."""
+    made = sample.body
+
+    def body(*args):
+        return made(*args) | {"separate_reasoning": False}
+
+    for module in ("asking", "preflight"):
+        monkeypatch.setattr(f"sglang_soft_evals.{module}.body", body)
+
+
+def execute(server, folder, **changes):
+    changes = {"methods": METHODS, "questions": 3, "samples": 1, "sampling": GREEDY} | changes
+    result = run.execute(small(server, **changes), folder)
+    assert result.complete and not result.errors
+    return samples(folder)
+
+
+def test_methods_that_decode_alike_are_counted_alike(server, tmp_path):
+    """Greedy, `cot` feeds what a discrete request feeds: one is counted by the plugin, the other
+    by its tokens."""
+    rows = execute(server, tmp_path)
+    counts: dict[str, set] = {}
+    names = ("thinking_tokens", "answer_tokens", "completion_tokens", "text", "reasoning")
+    for one in rows:
+        counts.setdefault(one["question"], set()).add(tuple(one[name] for name in names))
+        assert one["thinking_tokens"] > CUT and one["thinking_finish_reason"] == "stop_token"
+        assert one["mixed_share"] == (None if one["method"] == "discrete" else 0.0)
+    assert all(len(found) == 1 for found in counts.values()), counts
+    written = info(tmp_path)
+    assert written["prompt_opens_thought"] is True
+    identity = written["identity"]
+    assert identity["model"] == identity["server"]["model_path"] == "bundled"
+    assert identity["server"]["version"] and identity["server"]["soft_thinking.max_k"] == 32
+
+
+@row(
+    "C16",
+    "SGLang without a reasoning parser",
+    "the thought is graded, 0 thinking tokens",
+    "as with",
+)
+def test_a_server_without_a_parser_gives_the_same_records(server, tmp_path, no_parser, monkeypatch):
+    without = execute(server, tmp_path / "without")
+    monkeypatch.undo()
+    with_parser = execute(server, tmp_path / "with")
+
+    def comparable(rows):
+        found = [{k: v for k, v in one.items() if k not in UNEQUAL} for one in rows]
+        return sorted(found, key=lambda one: (one["method"], one["question"]))
+
+    a, b = comparable(without), comparable(with_parser)
+    for one, other in zip(a, b, strict=True):
+        assert one.pop("reasoning").strip() == other.pop("reasoning").strip()
+        assert one.pop("text").strip() == other.pop("text").strip()
+    assert a == b
+
+
+@row("C16", "the same, thought cut by max_tokens", "graded as the answer", "no answer")
+def test_a_thought_that_is_cut_without_a_parser(server, tmp_path, no_parser):
+    for one in execute(server, tmp_path, sampling=GREEDY | {"max_tokens": CUT}):
+        assert (one["status"], one["text"], one["answer"]) == ("truncated", "", None)
+        assert (one["thinking_tokens"], one["answer_tokens"]) == (CUT, 0)
+        assert one["reasoning"] and one["thinking_finish_reason"] == "length"
+
+
+@row("C17", "SGLang, max_tokens above the context", "all samples fail, status 0", "nothing is run")
+def test_a_length_above_the_context_is_refused_by_sglang(server, tmp_path):
+    with pytest.raises(ValueError, match="maximum context length of 1024 tokens") as error:
+        execute(server, tmp_path, sampling=GREEDY | {"max_tokens": 5000})
+    assert str(error.value).count("methods.") == len(METHODS)
