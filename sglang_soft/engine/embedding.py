@@ -16,6 +16,10 @@ from sglang_soft_kernels import VocabShard, embedding_mixture
 from sglang_soft.engine.inputs import EmbedInputs, StepInputs, graph_embed
 from sglang_soft.engine.pool import ConceptPool
 
+_READS_IDS = ("embed_tokens_per_layer", "ple_embedding", "ngram_embedding", "engram", "tid2eid")
+"""Parts of models that look up more than the input embedding by input id: per-layer embeddings
+(Gemma 3n and 4), n-gram embeddings (LongCat, DeepSeek V4.1) and experts chosen by id (DeepSeek V4).
+They would see the output token of a concept token."""
 _EMBEDDING_NAMES = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embedding")
 
 
@@ -196,7 +200,8 @@ def input_embedding(model):
     """The `VocabParallelEmbedding` that embeds the model's input ids.
 
     Raises:
-        LookupError: there is none, or its table is quantised: concept tokens cannot be mixed.
+        LookupError: there is none, its table is quantised, or another part of the model looks up
+            input ids as well: concept tokens cannot be mixed.
     """
     from sglang.srt.layers.quantization.unquant import UnquantizedEmbeddingMethod
     from sglang.srt.layers.vocab_parallel_embedding import VocabParallelEmbedding
@@ -212,10 +217,19 @@ def input_embedding(model):
             f"{name} has {len(found)} candidates for its input embedding: {list(found)}"
         )
     (module,) = found.values()
+    paths = [path for path, _ in (*model.named_modules(), *model.named_parameters())]
+    if other := next((path for path in paths if _reads_ids(path)), None):
+        raise LookupError(f"{name} looks up its input ids a second time ({other})")
     if not isinstance(module.quant_method, UnquantizedEmbeddingMethod):
         quantised = type(module.quant_method).__name__
         raise LookupError(f"the input embedding of {name} is quantised ({quantised})")
     return module
+
+
+def _reads_ids(path: str) -> bool:
+    """A module or parameter at `path` is one of `_READS_IDS`, in singular or plural."""
+    last = path.rsplit(".", 1)[-1]
+    return last in _READS_IDS or last.removesuffix("s") in _READS_IDS
 
 
 def measure_embedding(module) -> EmbeddingFacts:

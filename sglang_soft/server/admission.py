@@ -63,7 +63,7 @@ class FrontEnd:
         self._grammar_waits = False
         """SGLang's grammars begin behind the think-end token that ends a thought."""
         # The values in effect: those of `server_args` are what the operator passed, such as "auto".
-        config = resolving_view(server_args)
+        self._config = config = resolving_view(server_args)
         self.unsupported = unsupported_server(config)
         """Reason this server does not support Soft Thinking, or None."""
         if self.unsupported is None:
@@ -174,7 +174,7 @@ class FrontEnd:
     def _refuse_unsupported(self, obj, sampling) -> None:
         if self.unsupported:
             raise ValueError(f"{KEY}: {self.unsupported}.")
-        reason = unsupported_request(obj, sampling)
+        reason = unsupported_request(obj, sampling, self._config)
         if reason:
             raise ValueError(
                 f"{KEY} cannot be used together with {reason}; leave that out, or send {KEY}=false."

@@ -6,6 +6,7 @@ import SGLang.
 
 import asyncio
 import copy
+import pkgutil
 import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,38 @@ def serve(connection: Connection, job: dict[str, Any]) -> None:
 
 def generate(engine: "sglang.Engine", **kwargs: Any) -> list[dict] | dict:
     return engine.generate(**kwargs)
+
+
+def generate_request(engine: "sglang.Engine", **fields: Any) -> list[dict] | dict:
+    """The answer to a GenerateReqInput of these fields, of which `Engine.generate` takes some only.
+
+    custom_logit_processor: here `module:Class`."""
+    from sglang.srt.managers.io_struct import GenerateReqInput
+
+    if path := fields.get("custom_logit_processor"):
+        fields["custom_logit_processor"] = pkgutil.resolve_name(path).to_str()
+
+    async def answer() -> list[dict] | dict:
+        return await anext(engine.tokenizer_manager.generate_request(GenerateReqInput(**fields)))
+
+    return engine.loop.run_until_complete(answer())
+
+
+def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list[dict]:
+    """Answers of `low`, and of `high`, which is sent when the first of them has some tokens."""
+
+    async def scenario() -> list[dict]:
+        chunks = await engine.async_generate(stream=True, **low[0])
+        others = [asyncio.create_task(engine.async_generate(**request)) for request in low[1:]]
+        last, urgent = {}, None
+        async for chunk in chunks:
+            last = copy.deepcopy(chunk)
+            if urgent is None and len(chunk["output_ids"]) >= 8:
+                urgent = asyncio.create_task(engine.async_generate(**high))
+        assert urgent is not None
+        return [last, *await asyncio.gather(*others), await urgent]
+
+    return engine.loop.run_until_complete(scenario())
 
 
 def error_of(engine: "sglang.Engine", **request: Any) -> str:
