@@ -10,12 +10,12 @@ every build (`on_page_markdown`). The files hold them too, for readers without a
 
 import inspect
 import re
-import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tomllib
 from sglang_soft_evals import benchmarks
 
 from sglang_soft import methods

@@ -1,9 +1,9 @@
 """docs/fields.toml has every field of SGLang's requests and server arguments, and every route."""
 
-import tomllib
 from importlib.metadata import version
 
 import pytest
+import tomllib
 from msgspec.structs import fields
 from sglang.srt.entrypoints import http_server
 from sglang.srt.entrypoints.openai import protocol
