@@ -20,7 +20,13 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
 
     def apply_server_args_defaults(self, server_args) -> None:
         """What a plain `launch_server` needs on a CPU; flags that were given win where SGLang
-        allows it."""
+        allows it.
+
+        Raises ValueError: a flag by which any request would end the server on a CPU."""
+        if server_args.enable_strict_thinking:
+            raise ValueError(
+                "--enable-strict-thinking needs a GPU: SGLang has its mask of tokens for GPUs only"
+            )
         attention.register()
         server_args.device = "cpu"
         # "intel_amx" is what SGLang assumes on a CPU when nothing was asked for; this platform is
