@@ -2,7 +2,6 @@
 
 import pytest
 from sglang.srt.server_args import ServerArgs
-
 from sglang_soft_cpu.platform import CpuPlatform
 
 
