@@ -58,19 +58,20 @@ def generate_request(engine: "sglang.Engine", **fields: Any) -> list[dict] | dic
     return engine.loop.run_until_complete(answer())
 
 
-def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list[dict]:
-    """Answers of `low`, and of `high`, which is sent when the first of them has some tokens."""
+def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list:
+    """Answers of `low`, of the first its chunks, and of `high`, which is sent when the first has
+    some tokens."""
 
-    async def scenario() -> list[dict]:
+    async def scenario() -> list:
         chunks = await engine.async_generate(stream=True, **low[0])
         others = [asyncio.create_task(engine.async_generate(**request)) for request in low[1:]]
-        last, urgent = {}, None
+        first, urgent = [], None
         async for chunk in chunks:
-            last = copy.deepcopy(chunk)
+            first.append(copy.deepcopy(chunk))
             if urgent is None and len(chunk["output_ids"]) >= 8:
                 urgent = asyncio.create_task(engine.async_generate(**high))
         assert urgent is not None
-        return [last, *await asyncio.gather(*others), await urgent]
+        return [first, *await asyncio.gather(*others), await urgent]
 
     return engine.loop.run_until_complete(scenario())
 
