@@ -55,7 +55,7 @@ def sampling(**more) -> dict[str, Any]:
 
 REQUESTS = {
     "stop": lambda t: sampling(stop=[t.stop_text]),
-    "stop_token_ids": lambda t: sampling(stop_token_ids=[t.stop]),
+    "stop_token_ids": lambda t: sampling(stop_token_ids=[t.stop], ignore_eos=False),
     "stop_regex": lambda t: sampling(stop_regex=_literal(t.stop_text)),
     "no_stop_trim": lambda t: sampling(stop=[t.stop_text], no_stop_trim=True),
     "min_new_tokens": lambda t: sampling(stop_token_ids=[t.early], min_new_tokens=t.length),
@@ -93,7 +93,7 @@ SAME_ANSWER = {
     "return_logprob", "logprob_start_len", "top_logprobs_num", "token_ids_logprob", "n", "text",
     "return_text_in_logprobs", "return_hidden_states", "return_prompt_token_ids", "rid",
     "session_id", "extra_key", "cache_salt", "priority", "routing_key", "ignore_eos",
-    "sampling_seed", "skip_special_tokens", "spaces_between_special_tokens",
+    "require_reasoning", "sampling_seed", "skip_special_tokens", "spaces_between_special_tokens",
 }  # fmt: skip
 """The others change the answer, or the test would show nothing."""
 

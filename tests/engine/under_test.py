@@ -11,7 +11,7 @@ from typing import Any
 from tests.engine import inside, preloaded
 from tests.engine.setups import SMALL, Setup
 
-START, CALL = 500.0, 240.0
+START, CALL = 180.0, 240.0
 """Seconds that the start and one call may take, on a busy machine."""
 
 
