@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-fast test-full docs lint bench bench-gpu mutants model kernels-check bundle gpu-check eval compat clean
+.PHONY: run test test-fast test-full docs lint bench bench-gpu soak mutants model kernels-check bundle gpu-check eval compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -38,6 +38,9 @@ bench: $(READY)  ## CPU: tokens per second, soft / discrete / discrete without t
 
 bench-gpu: $(READY)  ## CUDA: soft / discrete / no plugin at the shapes of Qwen3-8B and QwQ-32B; ARGS=--dry-run shows it
 	$(BIN)/python -m launch.bench.gpu $(ARGS)
+
+soak: $(READY)  ## requests of every kind, good and bad, against one server; ARGS="--minutes 10"
+	$(BIN)/python -m launch.soak $(ARGS)
 
 gpu-check: $(READY)  ## CUDA: tests, kernels and a short benchmark on this machine; writes GPU_REPORT.md
 	$(BIN)/python -m launch.offline.gpu_check $(ARGS)

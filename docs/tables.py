@@ -73,6 +73,7 @@ SGLANG = {
 TABLES: dict[str, Callable[[], str]] = {
     "settings": cli.settings_table,
     "params": cli.params_table,
+    "presets": cli.presets_table,
     "methods": cli.methods_table,
     "hooks": cli.hooks_table,
     "formulas": formulas,

@@ -86,6 +86,23 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
                   "assistant's turn opened, else at a think-start token; at once; at a think-start "
                   "token, whatever the prompt says; never"),
     ] = "prompt"  # fmt: skip
+    thinking_eos: Annotated[
+        Literal["think_end", "stop"],
+        described("What an end-of-sequence token does in a thought: it becomes think-end, or it "
+                  "ends the request, as SGLang has it. `ignore_eos` turns either off"),
+    ] = "think_end"  # fmt: skip
+    thinking_stop: Annotated[
+        Literal["answer", "everywhere"],
+        described("Where `stop`, `stop_regex` and `stop_token_ids` act: in the answer only, with "
+                  "matches that lie wholly in it, or in the thought as well, as SGLang has it"),
+    ] = "answer"  # fmt: skip
+    max_answer_tokens: (
+        Annotated[
+            int,
+            described("Upper bound on tokens after think-end; default: none", ge=1, le=_MAX_INT),
+        ]
+        | None
+    ) = None  # fmt: skip
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False
@@ -129,6 +146,8 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     think_end_id: int
     starts_thinking: bool
     """The first output token is one of the thought."""
+    eos_ids: tuple[int, ...] = ()
+    """Tokens that become think-end in the thought, at most 8."""
     host_bytes: int = 0
     """Host memory that its embedding offsets may take."""
 

@@ -47,10 +47,9 @@ def register() -> None:
             os.environ[WRAPPED_APP] = app
         os.environ[HTTP_APP] = _OUR_APP
     apply_hooks = HookRegistry.apply_hooks
-    # The detokenizer runs none of the changed classes; importing them would only slow its start.
-    if apply_hooks.__module__ == __name__ or _process_target() == "run_detokenizer_process":
+    if apply_hooks.__module__ == __name__:
         return
-    hooks = hooks_of(installed)
+    hooks = hooks_of(installed, detokenizer=_process_target() == "run_detokenizer_process")
     for hook in hooks:
         if hook.by_sglang:
             HookRegistry.register(hook.target, LazyHook(hook.hook), HookType(hook.kind))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from sglang_soft_kernels.layout import TOP_K_OFF
 
-from sglang_soft import methods
+from sglang_soft import methods, presets
 from sglang_soft.methods.base import Method
 from sglang_soft.params import (
     KEY,
@@ -67,18 +67,19 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
             range; names key, value and range.
     """
-    name = values.get("method") or method or DEFAULT_METHOD
+    preset = {} if values.get("preset") is None else presets.params_of(values["preset"])
+    name = values.get("method") or preset.get("method") or method or DEFAULT_METHOD
     if not isinstance(name, str) or name not in methods.registry():
         known = ", ".join(methods.names())
         raise ValueError(f"{KEY}.method must be one of {known}; got {name!r}.")
     chosen = methods.get(name)
-    result: dict[str, Any] = {"method": name} if values.get("method") else {}
+    result: dict[str, Any] = {"method": name} if values.get("method") or preset else {}
     for key, value in values.items():
-        if key == "method" or value is None:
+        if key in ("method", "preset") or value is None:
             continue
         parameter, owner = _names().get(key, (None, None))
         if parameter is None:
-            known = ", ".join(("method", *_COMMON))
+            known = ", ".join(("method", "preset", *_COMMON))
             raise ValueError(
                 f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
             )
@@ -97,6 +98,12 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         if parameter.name == "max_topk" and converted > max_k - chosen.extra_slots:
             raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
         result[parameter.name] = converted
+    result = {k: v for k, v in preset.items() if k != "method"} | result
+    if result.get("max_topk", 1) > max_k - chosen.extra_slots:
+        raise ValueError(
+            f"{KEY}.preset={values['preset']} asks for max_topk {result['max_topk']}, more than "
+            f"this server allows ({max_k - chosen.extra_slots}: --soft-max-k); give a smaller one."
+        )
     return result
 
 
@@ -185,7 +192,13 @@ def table() -> list[dict[str, str]]:
         "meaning": "How the next concept token is made from the logits; see the methods",
         "alias": "",
     }  # fmt: skip
-    return [first, *(_row(p) for p in _COMMON.values())]
+    names = ", ".join(preset.name for preset in presets.PRESETS)
+    second = {
+        "key": "preset", "type": "str", "range": f"one of {names}", "default": "",
+        "meaning": "Parameters as published for this model; what is given next to it wins",
+        "alias": "",
+    }  # fmt: skip
+    return [first, second, *(_row(p) for p in _COMMON.values())]
 
 
 def methods_table() -> list[dict[str, Any]]:

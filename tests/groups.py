@@ -15,6 +15,7 @@ SERVER = {
     "tests/docs/test_blocks.py",
     "tests/engine/test_endpoints.py",
     "tests/engine/test_server.py",
+    "tests/engine/test_stops.py",
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",
 }

@@ -26,6 +26,8 @@ class Asker:
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
         self.served: Mapping[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
+        self.thinks = False
+        """The prompts of this run end inside an open think block, as far as the trial showed."""
 
     async def close(self) -> None:
         await self.client.close()
@@ -48,7 +50,7 @@ class Asker:
             "question": task.question.id,
             "sample": task.sample,
             "seed": task.seed,
-            **outcome(completion),
+            **await self._counted(self._outcome(completion)),
             "gold": task.question.answer,
             "prompt": text,
             "latency_s": round(time.monotonic() - started, 4),
@@ -56,6 +58,28 @@ class Asker:
         asked = self.served[task.method.name]
         wrong = None if row["error"] else other_method(asked, row["thinking_method"])
         return failed(row, wrong) if wrong else row
+
+    def _outcome(self, completion: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return outcome(completion, thinks=self.thinks)
+        except ValueError as error:
+            return failed({}, str(error))
+
+    async def _counted(self, row: dict[str, Any]) -> dict[str, Any]:
+        """With the tokens of a discrete thought that the server did not count, because it has no
+        reasoning parser: by its tokenizer, think-end left out."""
+        uncounted = row.get("thinking_method") is None and not row.get("thinking_tokens")
+        if not (uncounted and row.get("reasoning")):
+            return row
+        thinking = await self.client.count_tokens(self._config.server.model, row["reasoning"])
+        if thinking is None:
+            return row
+        ended = bool(row["text"])
+        return row | {
+            "thinking_tokens": thinking,
+            "answer_tokens": max(0, row["completion_tokens"] - thinking - ended),
+            "thinking_finish_reason": "stop_token" if ended else "length",
+        }
 
     async def _grade(self, row: dict[str, Any]) -> dict[str, Any]:
         """Failed requests are not graded; truncated answers are, as they stand."""

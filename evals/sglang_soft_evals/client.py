@@ -101,6 +101,36 @@ class Client:
             return {"error": answer.error, "status": answer.status}
         return answer.content
 
+    async def count_tokens(self, model: str, text: str) -> int | None:
+        """Tokens of a text by the server's tokenizer; None: the server does not say."""
+        body = {"model": model, "prompt": text, "add_special_tokens": False}
+        try:
+            answer = await self.post("/tokenize", body)
+        except NoAnswerError:
+            return None
+        count = answer.content.get("count") if answer.status == 200 else None
+        return count if isinstance(count, int) else None
+
+    async def refusal(self, body: Mapping[str, Any]) -> str | None:
+        """Why the server refuses this request as it is, or None; the answer is not waited for.
+
+        Raises ServerGoneError as `chat`.
+        """
+        url = f"{self.base_url}/v1/chat/completions"
+        try:
+            async with self._session.post(url, json=dict(body) | {"stream": True}) as response:
+                line = b""
+                async for line in response.content:
+                    if line.strip():
+                        break
+                if response.status == 200 and not line.startswith(b'data: {"error"'):
+                    return None
+                return f"HTTP {response.status}: {(line + await response.read()).decode()[:500]}"
+        except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+            if not await self.healthy():
+                raise ServerGoneError(f"{self.base_url} does not answer ({error})") from error
+            return f"{type(error).__name__}: {error}"
+
     async def healthy(self) -> bool:
         """Whether `/health` answers, in one of HEALTH_TRIES tries."""
         url, timeout = f"{self.base_url}/health", aiohttp.ClientTimeout(total=30)

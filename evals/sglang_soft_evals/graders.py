@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from sglang_soft_evals import numbers
+
 
 class Grade(NamedTuple):
     correct: bool | None
@@ -21,18 +23,15 @@ class Grade(NamedTuple):
     """The answer as extracted; None if the text gives none."""
 
 
-_INTEGER = re.compile(r"-?\d+")
-_OPENING = re.compile(r"(`{3,})[ \t]*([\w+#.-]*)[^`]*$")
+_OPENING = re.compile(r"(`{3,}|~{3,})[ \t]*\{?[ \t]*\.?([\w+#-]*)[^`]*$")
 """A fence and its language, up to the end of the line."""
-_PYTHON = {"", "python", "python3", "py", "py3"}
+_PYTHON = {"", "python", "python2", "python3", "py", "py2", "py3", "ipython", "ipython3"}
 
 
 def arith(text: str, gold: str) -> Grade:
-    """Right if the last integer in the text is the gold answer (the rule of the toy model's
-    card)."""
-    found = _INTEGER.findall(text)
-    answer = found[-1] if found else None
-    return Grade(answer is not None and int(answer) == int(gold), answer)
+    """Right if the number that the text gives is the gold answer: see `numbers.stated`."""
+    answer = numbers.stated(text)
+    return Grade(answer is not None and numbers.equal(answer, gold), answer)
 
 
 def math(text: str, gold: str) -> Grade:
@@ -65,12 +64,15 @@ def python_blocks(text: str) -> Iterator[str]:
     answer) ends with the text. Line ends become `\\n`.
     """
     fence, language, block = "", "", list[str]()
-    for line in text.splitlines():
+    # Not str.splitlines: a form feed or a Unicode line separator may be inside of code.
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
         end = line.rstrip()
         if not fence:
             if opening := _OPENING.search(line):
                 fence, language, block = opening[1], opening[2].lower(), []
-        elif end.lstrip(" \t") == fence or (end.endswith(fence) and "`" not in end[: -len(fence)]):
+        elif end.lstrip(" \t") == fence or (
+            end.endswith(fence) and fence[0] not in end[: -len(fence)]
+        ):
             yield from _python([*block, end[: -len(fence)]], language)
             fence = ""
         else:

@@ -6,13 +6,17 @@ from typing import Any
 
 import orjson
 
-from sglang_soft_evals import provenance, runfile
+from sglang_soft_evals import benchmarks, provenance, runfile
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.hub import Question
 from sglang_soft_evals.rundir import RUN, read_info
 from sglang_soft_evals.sample import Task, body, other_method, outcome
 
+_NEVER_THOUGHT = (
+    "no method was thinking in a trial; thinking tokens need a prompt that starts thinking and a "
+    "server with --reasoning-parser"
+)
 START = "python -m sglang_soft.launch_server"
 
 
@@ -38,12 +42,15 @@ def check_resumable(folder: Path, config: RunConfig) -> dict[str, Any] | None:
 
 async def check_methods(
     client: Client, config: RunConfig, question: Question
-) -> tuple[dict[str, str | None], list[str]]:
+) -> tuple[dict[str, str | None], bool, list[str]]:
     """Ask for a short answer with every method.
+
+    And begin an answer of full length, which is broken off: the context or a limit of the server
+    may be too small for it.
 
     Returns:
         The thinking method that the server used for each method of the run file (None: discrete),
-        and notes for the user.
+        whether any of them was thinking, and notes for the user.
 
     Raises:
         ValueError: the server refuses a method, uses another one, or does not run the plugin;
@@ -55,22 +62,48 @@ async def check_methods(
         request = body(config, Task(method, question, 0, 0), question.question) | {"max_tokens": 4}
         completion = await client.chat(request)
         record = outcome(completion)
-        problem = record["error"] or _problem(method, record["thinking_method"], client.base_url)
+        problem = (
+            record["error"]
+            or await client.refusal(whole(config, method, question))
+            or _problem(method, record["thinking_method"], client.base_url)
+        )
         if completion.get("status") in (401, 403):
             problem = f"{problem} (give the key with --api-key or OPENAI_API_KEY)"
         if problem:
             refused.append(f"methods.{method.name}: {problem}")
         served[method.name] = record["thinking_method"]
-        thought |= record["thinking_tokens"] > 0
+        thought |= record["thinking_tokens"] > 0 or bool(record["reasoning"])
     if refused:
         found = "\n  ".join(refused)
         raise ValueError(f"the server cannot do what the run asks for; nothing was run:\n  {found}")
-    if thought:
-        return served, []
-    return served, [
-        "no method was thinking in a trial; thinking tokens need a prompt that starts thinking and "
-        "a server with --reasoning-parser"
+    notes = [] if thought else [_NEVER_THOUGHT]
+    return served, thought, notes
+
+
+def whole(config: RunConfig, method: Method, question: Question) -> dict[str, Any]:
+    """The request that a run makes for a sample of this question."""
+    template = config.prompt or benchmarks.get(config.benchmark).prompt
+    prompt = benchmarks.render(template, question.question)
+    return body(config, Task(method, question, 0, 0), prompt) | {"return_meta_info": False}
+
+
+def check_same_server(run: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises ValueError, naming what differs, if a resumed run would go on with another model,
+    other server settings or other data. Both: `describe`."""
+    before, after = run["provenance"], now["provenance"]
+    found = [
+        f"{name} was {before.get(name)!r}, is {after.get(name)!r}"
+        for name in ("model", "data_sha256")
+        if before.get(name) != after.get(name)
     ]
+    old, new = before.get("server", {}), after.get("server", {})
+    found += [
+        f"server setting {name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    if found:
+        raise ValueError(f"the run cannot go on: {'; '.join(found)}. Choose another --out.")
 
 
 def check_same_methods(run: dict[str, Any], served: dict[str, str | None]) -> None:
@@ -94,7 +127,7 @@ def _problem(method: Method, served: str | None, url: str) -> str | None:
 
 
 async def describe(
-    client: Client, config: RunConfig, questions: int, served: dict[str, str | None]
+    client: Client, config: RunConfig, questions: list[Question], served: dict[str, str | None]
 ) -> dict[str, Any]:
     """A new `run.json`."""
     models = await client.get("/v1/models")
@@ -110,10 +143,10 @@ async def describe(
     ]
     return {
         "config": config.to_dict(),
-        "provenance": provenance.collect(config, model, info),
+        "provenance": provenance.collect(config, model, info, questions),
         "methods": methods,
         "samples": config.samples,
-        "questions": questions,
+        "questions": len(questions),
         "concurrency": config.concurrency,
         "wall_s": 0.0,
         "tokens_per_s": 0.0,

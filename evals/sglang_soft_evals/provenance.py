@@ -1,5 +1,6 @@
 """What the figures of a run depend on: versions, hardware, commit, prompt. Part of `run.json`."""
 
+import hashlib
 import os
 import platform
 import shlex
@@ -10,8 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from sglang_soft_evals import benchmarks
 from sglang_soft_evals.config import RunConfig
+from sglang_soft_evals.hub import Question
 
 PACKAGES = (
     "sglang-soft",
@@ -97,7 +101,15 @@ def command_line(argv: list[str]) -> str:
     return shlex.join(["sglang-soft", "eval", *words])
 
 
-def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[str, Any]:
+def digest(questions: list[Question]) -> str:
+    """SHA-256 of the questions and their answers, in order."""
+    rows = [[q.id, q.question, q.answer] for q in questions]
+    return hashlib.sha256(orjson.dumps(rows)).hexdigest()
+
+
+def collect(
+    config: RunConfig, model: str, server_info: dict[str, Any], questions: list[Question]
+) -> dict[str, Any]:
     """The provenance of a run. server_info: what `/server_info` answers."""
     row = benchmarks.get(config.benchmark)
     server = {name: value for name in SERVER_FIELDS if (value := server_info.get(name)) is not None}
@@ -110,6 +122,7 @@ def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[
         "model": model,
         "prompt_template": benchmarks.template(config.prompt or row.prompt),
         "source": config.data or row.source,
+        "data_sha256": digest(questions),
         "grader": row.grader,
         "judge": None if config.judge is None else config.judge.model,
         "sampling": config.to_dict()["sampling"],

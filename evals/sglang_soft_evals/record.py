@@ -46,6 +46,9 @@ class Record:
     thinking_finish_reason: str | None
     mean_entropy: float | None
     """In nats, over the thinking steps."""
+    mixed_share: float | None
+    """Share of the thinking steps that mixed more than one token; None: not a soft request, or it
+    never thought."""
     latency_s: float
     error: str | None
     """Why the request failed or the grader has no verdict."""

@@ -10,6 +10,8 @@ from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.hub import Question
 
 _THINK_END = "</think>"
+_ENDED = ("stop_token", "cold_stop", "max_thinking_tokens", "method", "eos")
+"""`thinking_finish_reason` of thoughts that think-end ended; sglang_soft/trace/reasons.py."""
 _NO_ANSWER: dict[str, Any] = {
     "status": "failed",
     "correct": None,
@@ -20,10 +22,12 @@ _NO_ANSWER: dict[str, Any] = {
     "completion_tokens": 0,
     "thinking_finish_reason": None,
     "mean_entropy": None,
+    "mixed_share": None,
     "reasoning": "",
     "text": "",
 }
-_SAME = ("thinking_tokens", "answer_tokens", "thinking_finish_reason", "mean_entropy")
+_SAME = ("thinking_tokens", "answer_tokens", "thinking_finish_reason", "mean_entropy",
+         "mixed_share")  # fmt: skip
 """Have the same names in `meta_info.soft_thinking` and in a record."""
 
 
@@ -60,35 +64,61 @@ def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
     }
 
 
-def outcome(completion: Mapping[str, Any]) -> dict[str, Any]:
+def outcome(completion: Mapping[str, Any], *, thinks: bool = False) -> dict[str, Any]:
     """What a completion, or an error of `Client.chat`, says about text, tokens and ending.
 
     For every method, thinking tokens are those before think-end and answer tokens those after it.
     For a discrete request they are counted from SGLang's `reasoning_tokens`, which include
-    think-end. Raises ValueError for an answer of another version of the plugin.
+    think-end.
+
+    Args:
+        completion: the answer.
+        thinks: prompts of this run end inside an open think block. On a server without a reasoning
+            parser, a text without think-end is then a thought that did not end.
+
+    Raises ValueError: an answer of another version of the plugin, or one that is no completion.
     """
     if completion.get("error") is not None:
         return _NO_ANSWER | {"error": completion["error"]}
+    try:
+        return _outcome(completion, thinks)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"the answer is no chat completion ({type(error).__name__}: {error}): "
+            f"{str(dict(completion))[:200]}"
+        ) from error
+
+
+def _outcome(completion: Mapping[str, Any], thinks: bool) -> dict[str, Any]:
     choice, usage = completion["choices"][0], completion.get("usage") or {}
     meta, message = choice.get("meta_info") or {}, choice["message"]
     finish = meta.get("finish_reason") or {"type": choice.get("finish_reason")}
     if finish.get("type") == "abort":
         return _NO_ANSWER | {"error": f"aborted by the server: {finish.get('message')}"}
     reasoning, text = message.get("reasoning_content") or "", message.get("content") or ""
-    if not reasoning and _THINK_END in text:  # a server without a reasoning parser
-        reasoning, text = text.split(_THINK_END, 1)
+    counts = _thinking(meta, usage, str(finish.get("type")), bool(reasoning))
+    if not reasoning:  # a server without a reasoning parser, or nothing was thought
+        unfinished = counts["thinking_finish_reason"] not in (None, *_ENDED)
+        if _THINK_END in text:
+            reasoning, text = text.split(_THINK_END, 1)
+        elif unfinished or (thinks and counts["thinking_method"] is None):
+            reasoning, text = text, ""
     return {
         "status": "truncated" if finish.get("type") == "length" else "ok",
         "correct": None,
         "answer": None,
-        **_thinking(meta, usage, str(finish.get("type"))),
+        **counts,
         "reasoning": reasoning,
         "text": text,
         "error": None,
     }
 
 
-def _thinking(meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str) -> dict[str, Any]:
+def _thinking(
+    meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str, parsed: bool
+) -> dict[str, Any]:
+    """parsed: SGLang's reasoning parser found a thought; where it found none, its count of
+    reasoning tokens means nothing."""
     completed = usage.get("completion_tokens", 0)
     if (soft := meta.get("soft_thinking")) is not None:
         if missing := [name for name in _SAME if name not in soft]:
@@ -98,7 +128,7 @@ def _thinking(meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str) ->
             )
         same = {name: soft[name] for name in _SAME}
         return {"thinking_method": soft["method"], "completion_tokens": completed, **same}
-    before = meta.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0
+    before = (meta.get("reasoning_tokens") or usage.get("reasoning_tokens") or 0) if parsed else 0
     answer = completed - before
     reason = None if not before else "stop_token" if answer else finish
     return {
@@ -108,6 +138,7 @@ def _thinking(meta: Mapping[str, Any], usage: Mapping[str, Any], finish: str) ->
         "completion_tokens": completed,
         "thinking_finish_reason": reason,
         "mean_entropy": None,
+        "mixed_share": None,
     }
 
 

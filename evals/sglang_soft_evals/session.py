@@ -68,13 +68,15 @@ class Session:
     async def _prepare(self) -> None:
         """Raises ValueError if the server cannot do what the run asks for."""
         client, config, questions = self._asker.client, self._config, self._questions
-        served, notes = await preflight.check_methods(client, config, questions[0])
+        served, thinks, notes = await preflight.check_methods(client, config, questions[0])
         for note in notes:
             print(f"note: {note}")
+        now = await preflight.describe(client, config, questions, served)
         if self._run is None:
-            self._run = await preflight.describe(client, config, len(questions), served)
+            self._run = now
+        preflight.check_same_server(self._run, now)
         preflight.check_same_methods(self._run, served)
-        self._asker.served = served
+        self._asker.served, self._asker.thinks = served, thinks
 
     async def _ask_all(self, tasks: Iterator[Task]) -> None:
         assert self._run is not None

@@ -9,16 +9,28 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "Composed": "blending.naive",
     "Drawn": "sampling.naive",
     "SoftSample": "sampling.naive",
     "StepRecord": "state.naive",
+    "Switched": "blending.naive",
     "Unfiltered": "sampling.naive",
     "VocabShard": "mixture.naive",
+    "compose": "blending.naive",
     "embedding_mixture": "mixture.naive",
     "finish_step": "state.naive",
+    "gather_rows": "noise.naive",
+    "gumbel": "noise.naive",
+    "log_gamma": "noise.naive",
+    "merge_draws": "blending.naive",
+    "normal": "noise.naive",
+    "normalised_entropy": "blending.naive",
     "overwrite_tokens": "state.naive",
     "soft_sample": "sampling.naive",
+    "switch_modes": "blending.naive",
+    "uniform": "noise.naive",
     "update_pool": "state.naive",
+    "write_offsets": "state.naive",
 }
 
 __all__ = list(_HOME)

@@ -22,7 +22,9 @@ from triton import knobs
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from .blending import triton as blending
 from .mixture import triton as mixture
+from .noise import triton as noise
 from .sampling import triton as sampling
 from .state import triton as state
 
@@ -70,6 +72,8 @@ def variants() -> Iterator[Variant]:
         yield Variant(label, mixture.mixture_kernel, types, values, num_warps)
     yield from _sampling_variants()
     yield from _state_variants()
+    yield from _noise_variants()
+    yield from _blending_variants()
 
 
 def _sampling_variants() -> Iterator[Variant]:
@@ -105,6 +109,35 @@ def _state_variants() -> Iterator[Variant]:
     types["force_end_ptr"] = "*i8"
     for name in ("finish_step", "overwrite_tokens", "update_pool"):
         yield Variant(name, getattr(state, f"{name}_kernel"), types, {}, state.WARPS)
+    types |= {f"{name}_ptr": "*bf16" for name in ("offsets", "pool_offsets")}
+    types["pool_has_offset_ptr"] = "*i8"
+    yield Variant("write_offsets", state.write_offsets_kernel, types, {}, state.OFFSET_WARPS)
+
+
+def _noise_variants() -> Iterator[Variant]:
+    types = {f"{name}_ptr": "*i32" for name in ("position", "table", "own")}
+    types |= {f"{name}_ptr": "*fp32" for name in ("out", "shape", "uniforms")}
+    types |= {f"{name}_ptr": "*i64" for name in ("seed", "rows")}
+    for lanes in ("i32", "i64"):
+        own = types | {"lanes_ptr": f"*{lanes}"}
+        yield Variant(f"noise lanes {lanes}", noise.noise_kernel, own, {}, noise.WARPS)
+    types["lanes_ptr"] = "*i32"
+    yield Variant("log_gamma", noise.log_gamma_kernel, types, {}, noise.WARPS)
+    yield Variant("gather_rows", noise.gather_rows_kernel, types, {}, noise.WARPS)
+
+
+def _blending_variants() -> Iterator[Variant]:
+    integers = ("ids", "max_topk", "drawn", "token", "out_ids", "output_token", "ranks", "counts")
+    types = {f"{name}_ptr": "*i32" for name in (*integers, "ints", "marker")}
+    floats = ["scores", "temperature", "share", "out_weights", "out", "probs", "by_probability"]
+    floats += ["entropy", "state", "args", "after"]
+    types |= {f"{name}_ptr": "*fp32" for name in floats}
+    types |= {f"{name}_ptr": "*i8" for name in ("soft", "latent", "force_end")}
+    for name, warps in (
+        ("compose", blending.WARPS), ("merge_draws", blending.WARPS),
+        ("normalised_entropy", 1), ("switch_modes", 1),
+    ):  # fmt: skip
+        yield Variant(name, getattr(blending, f"{name}_kernel"), types, {}, warps)
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:

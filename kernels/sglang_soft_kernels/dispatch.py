@@ -6,6 +6,7 @@ Triton's interpreter. Triton and Numba are imported at the first use.
 """
 
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable
 from functools import cache, wraps
@@ -22,8 +23,9 @@ def uses_triton(tensor: torch.Tensor) -> bool:
 
 def dispatch(naive: Callable) -> Any:
     """The operator whose specification is `naive`, in a module `naive` next to `triton` and `cpu`,
-    which hold functions of the same name. The device is that of its first argument, a tensor or a
-    step's record. `operator.naive` is the function itself."""
+    which hold functions of the same name; without one in `cpu`, CPUs run the specification. The
+    device is that of its first argument, a tensor or a step's record. `operator.naive` is the
+    function itself."""
     package, name = naive.__module__.rpartition(".")[0], naive.__name__
 
     @wraps(naive)
@@ -31,8 +33,9 @@ def dispatch(naive: Callable) -> Any:
         tensor = getattr(first, "packed", first)
         if uses_triton(tensor):
             run = _load(f"{package}.triton", name)
+            assert run is not None, f"{package}.triton has no {name}"
         else:
-            run = _load(f"{package}.cpu", name) if tensor.is_cpu else naive
+            run = (tensor.is_cpu and _load(f"{package}.cpu", name)) or naive
         return run(first, *args, **kwargs)
 
     operator.naive = naive  # type: ignore[attr-defined]
@@ -40,5 +43,8 @@ def dispatch(naive: Callable) -> Any:
 
 
 @cache
-def _load(module: str, function: str) -> Callable:
-    return getattr(importlib.import_module(module), function)
+def _load(module: str, function: str) -> Callable | None:
+    """None: there is no such module, or it has no such function."""
+    if importlib.util.find_spec(module) is None:
+        return None
+    return getattr(importlib.import_module(module), function, None)

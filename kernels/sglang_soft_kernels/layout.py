@@ -9,15 +9,26 @@ from typing import NamedTuple
 # Columns of a pool row's int32 part: parameters and state; the last three change at every step
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(9, 12)
-INT_COLUMNS = 12
+EOS, EOS_COLUMNS = 9, 8
+"""Tokens that become think-end in a thought: the first of the columns that hold them (-1: unused),
+and how many those are."""
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(17, 20)
+INT_COLUMNS = 20
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
+FLOAT_COLUMNS = 4
+
+# Then the request's seed, an int64 in two columns, the method's parameters and its state, float32
+SEED = INT_COLUMNS + FLOAT_COLUMNS
+ARGS = SEED + 2
 
 # Columns of a step's record, int32, floats by their bits; then ids, weights and method state
 KIND, TOKEN, LOW_ENTROPY, ENTROPY = range(4)
 RECORD_HEAD = 4
+
+MAX_SLOTS = 64
+"""Largest concept that the kernels take."""
 
 MIN_PROB_RATIO = 2.0**-126
 """Least probability, relative to the largest one, that counts: below it GPUs flush float32 to 0 and
@@ -96,3 +107,5 @@ class StepKind(IntEnum):
     """Think-end was forced by max_thinking_tokens."""
     METHOD = 5
     """Think-end was forced by the method itself."""
+    EOS = 6
+    """Think-end took the place of an end-of-sequence token."""

@@ -10,15 +10,46 @@ Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from sglang_soft_kernels.layout import INT_COLUMNS, TOP_K_OFF, Filter, Phase
+from sglang_soft_kernels import gather_rows
+from sglang_soft_kernels.layout import (
+    ARGS,
+    EOS_COLUMNS,
+    INT_COLUMNS,
+    SEED,
+    TOP_K_OFF,
+    Filter,
+    Phase,
+)
+from sglang_soft_kernels.noise.naive import seeds_of
 
 from sglang_soft import methods
 from sglang_soft.engine.request import SoftRequest
+from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, int(Phase.OFF), 0, 0)
+_NO_EOS = (-1,) * EOS_COLUMNS
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, int(Phase.OFF), 0, 0)
+
+
+class Rows(NamedTuple):
+    """What a step knows of its rows, of the pool's table."""
+
+    ints: torch.Tensor
+    """[A, 20] int32"""
+    floats: torch.Tensor
+    """[A, 4] float32"""
+    seeds: torch.Tensor
+    """[A] int64"""
+    args: torch.Tensor
+    """[A, P] float32: parameters of the rows' methods."""
+    state: torch.Tensor
+    """[A, >= S] float32: state of the rows' methods."""
+    uniforms: torch.Tensor | None
+    """[A, draws] float32, of stream DRAW; None: nothing is drawn."""
 
 
 class ConceptPool:
@@ -35,20 +66,19 @@ class ConceptPool:
         """[R, k] token ids of the row's next input."""
         self.weights = torch.zeros((rows, k), dtype=torch.float32, device=device)
         """[R, k]; weights[r, 0] == 0: the next input of row r is a plain token."""
-        self.table = _table([_IDLE_INTS], [_IDLE_FLOATS]).to(device).repeat(rows, 1)
-        """[R, 12 + 4] int32: `ints` and, by their bits, the float32 request parameters; a step
-        gathers both at once."""
-        self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 12] int32 request parameters and state."""
         every = methods.registry().values()
-        widest = max(1, *(len(m.own_parameters()) for m in every))
-        self.args = torch.zeros((rows, widest), device=device)
-        """[R, P] float32: parameters of the row's method."""
-        self.method_state = torch.zeros(
-            (rows, max(1, *(len(m.state) for m in every))), device=device
-        )
-        """[R, S] float32: state of the row's method."""
-        self.seeds = torch.zeros(rows, dtype=torch.int64, device=device)
+        args = max(1, *(len(m.own_parameters()) for m in every))
+        states = max(1, *(len(m.state) for m in every))
+        self._state = ARGS + args
+        self._columns = self._state + states + (self._state + states) % 2
+        self.table = self._table([None]).to(device).repeat(rows, 1)
+        """[R, C] int32: `ints`, then by their bits float32 request parameters, the seed, and
+        parameters and state of the row's method (layout.py). A step gathers them at once. C is
+        even, so that the seeds can be viewed as int64."""
+        self.ints = self.table[:, :INT_COLUMNS]
+        """[R, 20] int32 request parameters and state."""
+        self.method_state = self.table[:, self._state :].view(torch.float32)
+        """[R, >= S] float32: state of the row's method."""
         self.has_offset = torch.zeros(rows, dtype=torch.bool, device=device)
         """[R]: the row's next input has an embedding offset."""
         self.offsets: torch.Tensor | None = None
@@ -66,29 +96,27 @@ class ConceptPool:
         """
         if not rows:
             return
-        floats = [_floats(r) if r else _IDLE_FLOATS for r in requests]
-        ints = [_ints(r) if r else _IDLE_INTS for r in requests]
         index = self.upload(torch.tensor(rows, dtype=torch.int64))
-        self.table.index_copy_(0, index, self.upload(_table(ints, floats)))
+        self.table.index_copy_(0, index, self.upload(self._table(requests)))
         self.weights.index_fill_(0, index, 0.0)
         self.has_offset.index_fill_(0, index, False)
-        if any(r and (r.method.stochastic or r.args or r.method.state) for r in requests):
-            args = [r.args if r else () for r in requests]
-            state = [tuple(r.state.method_state) if r else () for r in requests]
-            seeds = torch.tensor([r.noise_seed if r else 0 for r in requests], dtype=torch.int64)
-            self.seeds.index_copy_(0, index, self.upload(seeds))
-            self.args.index_copy_(0, index, self._padded(args, self.args))
-            self.method_state.index_copy_(0, index, self._padded(state, self.method_state))
         for row, request in zip(rows, requests, strict=True):
             if request and request.method.feeds_offset:
                 nbytes = self.hidden_size * self.dtype.itemsize
                 request.trace.steps.use_offsets(nbytes, str(self.dtype).removeprefix("torch."))
             (self.dirty.add if request else self.dirty.discard)(row)
 
-    def gather(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Parameters and state of `rows` [A]: [A, 12] int32, [A, 4] float32."""
-        table = self.table[rows]
-        return table[:, :INT_COLUMNS], table[:, INT_COLUMNS:].view(torch.float32)
+    def gather(self, rows: torch.Tensor, draws: int = 0) -> "Rows":
+        """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
+        table, uniforms = gather_rows(self.table, rows, draws, DRAW)
+        return Rows(
+            table[:, :INT_COLUMNS],
+            table[:, INT_COLUMNS:SEED].view(torch.float32),
+            seeds_of(table),
+            table[:, ARGS : self._state].view(torch.float32),
+            table[:, self._state :].view(torch.float32),
+            uniforms if draws else None,
+        )
 
     def with_offsets(self) -> torch.Tensor:
         """`offsets`, made at the first call: by a method that feeds them, or before CUDA graphs are
@@ -115,16 +143,19 @@ class ConceptPool:
                 "a row that is not marked holds a concept token"
             )
 
-    def _padded(self, values: Sequence[Sequence[float]], like: torch.Tensor) -> torch.Tensor:
-        rows = torch.zeros((len(values), like.shape[1]))
-        for row, numbers in zip(rows, values, strict=True):
-            row[: len(numbers)] = torch.tensor(numbers)
-        return self.upload(rows)
-
-
-def _table(ints: Sequence[Sequence[int]], floats: Sequence[Sequence[float]]) -> torch.Tensor:
-    bits = torch.tensor(floats, dtype=torch.float32).view(torch.int32)
-    return torch.cat([torch.tensor(ints, dtype=torch.int32), bits], 1)
+    def _table(self, requests: Sequence[SoftRequest | None]) -> torch.Tensor:
+        """Rows of `table`, on the host."""
+        table: np.ndarray = np.zeros((len(requests), self._columns), np.int32)
+        floats = table.view(np.float32)
+        for i, r in enumerate(requests):
+            table[i, :INT_COLUMNS] = _ints(r) if r else _IDLE_INTS
+            floats[i, INT_COLUMNS:SEED] = _floats(r) if r else _IDLE_FLOATS
+            if r:
+                table[i, SEED:ARGS] = np.array([r.noise_seed], np.int64).view(np.int32)
+                floats[i, ARGS : ARGS + len(r.args)] = r.args
+                state = r.state.method_state
+                floats[i, self._state : self._state + len(state)] = state
+        return torch.from_numpy(table)
 
 
 def _floats(request: SoftRequest) -> tuple[float, ...]:
@@ -139,6 +170,7 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
         max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, r.think_end_id,
+        *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
         int(state.phase), state.low_entropy_steps, state.think_step,
     )  # fmt: skip
 

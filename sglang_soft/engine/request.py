@@ -16,7 +16,7 @@ from sglang_soft import methods
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import RequestParams
-from sglang_soft.trace import THINK_END_REASONS, Steps, StepsDelta, Trace
+from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
@@ -134,6 +134,21 @@ class SoftRequest:
         if more:
             counted[name] = counted.get(name, 0) + more
 
+    # Where stop conditions act
+
+    def answer_tokens(self, outputs: int) -> int | None:
+        """Of so many output tokens those behind think-end; None: the thought has not ended."""
+        trace = self.trace
+        if trace.start is None or not trace.ended_by_think_end:
+            return None
+        return outputs - (trace.start - self.prompt_len) - len(trace.steps)
+
+    def stop_window(self, outputs: int) -> int | None:
+        """How many of the last output tokens stop strings may match; None: any."""
+        if self.params.thinking_stop == "everywhere" or self.phase == Phase.WAIT:
+            return None
+        return 0 if self.phase == Phase.THINK else self.answer_tokens(outputs)
+
     # Cache keys
 
     def write_cache_keys(self, fill_ids: array, rid: str) -> None:
@@ -176,14 +191,15 @@ class SoftRequest:
         return delta
 
     def finish(self, prompt_ids: Sequence[int], output_ids: Sequence[int], reason: str) -> None:
-        """The request has ended: complete the trace. reason: type of SGLang's finish reason."""
+        """The request has ended: complete the trace. reason: what ended it, which counts where it
+        was thinking."""
         trace = self.trace
         if self._abandoned_prompt is not None:
             prompt_ids, output_ids = self._abandoned_prompt, ()
         trace.prompt_ids = np.asarray(prompt_ids, np.int32)
         trace.output_ids = np.asarray(output_ids, np.int32)
         if trace.start is not None and not trace.ended_by_think_end:
-            trace.thinking_finish_reason = reason if reason in ("length", "abort") else "stop"
+            trace.thinking_finish_reason = reason if reason in FINISH_REASONS else "stop"
 
     def summary(self) -> dict[str, Any]:
         """`meta_info.soft_thinking` of a finished request, the trace aside."""

@@ -16,14 +16,14 @@ from sglang_soft_kernels import (
     overwrite_tokens,
     soft_sample,
     update_pool,
+    write_offsets,
 )  # fmt: skip
-from sglang_soft_kernels.index import identity
 from sglang_soft_kernels.layout import StepKind
 
 from sglang_soft import methods
 from sglang_soft.engine.inputs import StepInputs
-from sglang_soft.methods import NextInput, StepContext
-from sglang_soft.methods.noise import DRAW, Noise
+from sglang_soft.methods import Method, StepContext
+from sglang_soft.methods.noise import Noise
 
 
 class StepOutput:
@@ -41,15 +41,20 @@ class StepOutput:
         self.inputs = inputs
         self.record = record
         self.ints = ints
-        """[A, 12] int32: the rows' parameters and state before this step."""
+        """[A, 20] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
 
     @property
     def has_offset(self) -> torch.Tensor:
-        """[A] bool"""
-        feeding = [methods.number(m.name) for m in self.inputs.methods if m.feeds_offset]
-        return _among(self.ints[:, layout.METHOD], feeding) & (self.record.kind == StepKind.CONCEPT)
+        """[A] bool: rows whose next input has an offset."""
+        feeding = torch.tensor(self._feeding, device=self.ints.device)
+        mine = torch.isin(self.ints[:, layout.METHOD], feeding)
+        return mine & (self.record.kind == StepKind.CONCEPT)
+
+    @property
+    def _feeding(self) -> list[int]:
+        return [methods.number(m.name) for m in self.inputs.methods if m.feeds_offset]
 
     def overwrite_tokens(self, tokens: torch.Tensor) -> None:
         """Put the tokens of thinking rows into SGLang's sampled ids, [N] int, in place."""
@@ -63,8 +68,11 @@ class StepOutput:
             pool.method_state, self.inputs.index,
         )  # fmt: skip
         if self.offsets is not None:
-            pool.with_offsets()[rows] = self.offsets
-            pool.has_offset[rows] = self.has_offset
+            for method in self._feeding:
+                write_offsets(
+                    self.record, self.offsets, self.ints, rows, method, pool.with_offsets(),
+                    pool.has_offset,
+                )  # fmt: skip
 
     def copy_to_host(self, copy_tensor: Callable[[torch.Tensor], torch.Tensor]) -> "StepOutput":
         offsets = None if self.offsets is None else copy_tensor(self.offsets)
@@ -105,14 +113,9 @@ def concept_step(
     logits: [N, V] float32, after penalties, bias and grammar mask; not modified. hidden: [N, H],
     last hidden state, where a method of the batch reads it.
     """
-    ints, floats = inputs.pool.gather(inputs.rows)
-    V = logits.shape[1]
-    unfiltered = any(m.needs_unfiltered for m in inputs.methods)
-    noise = uniforms = None
-    if any(m.stochastic for m in inputs.methods):
-        noise = Noise(inputs.pool.seeds[inputs.rows], ints[:, layout.THINK_STEP])
-        if n := inputs.draws:
-            uniforms = noise.uniform(DRAW, identity(n, logits.device))
+    V, used = logits.shape[1], inputs.methods
+    rows = inputs.pool.gather(inputs.rows, inputs.draws)
+    ints, floats = rows.ints, rows.floats
     sample = soft_sample(
         logits,
         floats[:, layout.TEMPERATURE],
@@ -124,84 +127,46 @@ def concept_step(
         sizes=ints[:, layout.MAX_TOPK],
         top_k_bound=inputs.top_k_bound,
         index=inputs.index,
-        unfiltered=min(V, inputs.k) if unfiltered else 0,
-        uniforms=uniforms,
+        unfiltered=min(V, inputs.k) if any(m.needs_unfiltered for m in used) else 0,
+        uniforms=rows.uniforms,
     )
     if hidden is not None:
         # A copy: SGLang's tensor may be a static buffer of a captured graph, which the next replay
         # overwrites before the host has its copy.
         hidden = hidden.clone() if inputs.index is None else hidden[inputs.index]
-    fed = _next_input(inputs, logits, sample, floats, ints, noise, hidden)
-    record = finish_step(
-        fed.ids, fed.weights, fed.output_token, sample.entropy, logits, ints, floats,
-        force_end=fed.force_end, state=fed.state, index=inputs.index,
-    )  # fmt: skip
-    return StepOutput(inputs, record, ints, fed.embedding_offset)
-
-
-def _next_input(inputs: StepInputs, logits, sample, floats, ints, noise, hidden) -> NextInput:
-    """What each row's own method feeds: ids [A, k] int32, weights [A, k], and the rest where a
-    method has it."""
-    pool, rows, used = inputs.pool, inputs.rows, inputs.methods
-    common = {
-        "sample": sample,
-        "logits": lambda: logits if inputs.index is None else logits[inputs.index],
-        "ints": ints,
-        "floats": floats,
-        "args": pool.args[rows] if any(r.args for r in inputs.requests) else None,
-        "state": pool.method_state[rows] if any(m.state for m in used) else None,
-        "noise": noise,
-        "k": inputs.k,
-        "hidden": hidden,
-        "hidden_size": pool.hidden_size,
-        "embedding_rms": pool.embedding_rms,
-    }
-    chosen = None
+    states = max(len(m.state) for m in used)
+    record = offsets = None
+    # Each method computes all rows, and writes its own ones into the record.
     for method in used:
-        context = StepContext(names=method.arg_names, **common)
-        proposal = _full(method.step(context), inputs)
-        if chosen is None:
-            chosen = proposal
-        else:
-            mine = ints[:, layout.METHOD] == methods.number(method.name)
-            chosen = NextInput(
-                *(_choose(mine, new, old) for new, old in zip(proposal, chosen, strict=True))
-            )
-    assert chosen is not None
-    return chosen
+        number = methods.number(method.name)
+        fed = method.step(_context(method, inputs, logits, sample, rows, hidden))
+        record = finish_step(
+            fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
+            floats, force_end=fed.force_end, state=fed.state, index=inputs.index, k=inputs.k,
+            states=states, into=record, method=number,
+        )  # fmt: skip
+        if fed.embedding_offset is not None:
+            own = fed.embedding_offset.to(inputs.pool.dtype)
+            if offsets is not None:
+                own = torch.where((ints[:, layout.METHOD] == number)[:, None], own, offsets)
+            offsets = own
+    assert record is not None
+    return StepOutput(inputs, record, ints, offsets)
 
 
-def _full(fed: NextInput, inputs: StepInputs) -> NextInput:
-    """The same with k slots and the state columns of the batch."""
-    pad = torch.nn.functional.pad
-    ids, weights, state = fed.ids.int(), fed.weights, fed.state
-    if missing := inputs.k - ids.shape[1]:  # below 0: slots that no row uses are cut
-        ids, weights = pad(ids, (0, missing)), pad(weights, (0, missing))
-    if state is not None:
-        widest = max(len(m.state) for m in inputs.methods)
-        state = pad(state, (0, widest - state.shape[1]))
-    offset = None if fed.embedding_offset is None else fed.embedding_offset.to(inputs.pool.dtype)
-    return fed._replace(
-        ids=ids, weights=weights, output_token=fed.output_token.int(), state=state,
-        embedding_offset=offset,
-    )  # fmt: skip
-
-
-def _choose(
-    mine: torch.Tensor, new: torch.Tensor | None, old: torch.Tensor | None
-) -> torch.Tensor | None:
-    """`new` in the rows `mine` [A], `old` elsewhere; a part that a method does not have is zero."""
-    if new is None and old is None:
-        return None
-    shape = new if new is not None else old
-    assert shape is not None
-    zero = torch.zeros_like(shape)
-    condition = mine.view(-1, *[1] * (shape.dim() - 1))
-    return torch.where(condition, zero if new is None else new, zero if old is None else old)
-
-
-def _among(values: torch.Tensor, wanted: list[int]) -> torch.Tensor:
-    result = values == wanted[0]
-    for value in wanted[1:]:
-        result = result | (values == value)
-    return result
+def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -> StepContext:
+    pool = inputs.pool
+    return StepContext(
+        sample=sample,
+        logits=lambda: logits if inputs.index is None else logits[inputs.index],
+        ints=rows.ints,
+        floats=rows.floats,
+        args=rows.args,
+        names=method.arg_names,
+        state=rows.state[:, : len(method.state)] if method.state else None,
+        noise=Noise(rows.seeds, rows.ints[:, layout.THINK_STEP]) if method.stochastic else None,
+        k=inputs.k,
+        hidden=hidden,
+        hidden_size=pool.hidden_size,
+        embedding_rms=pool.embedding_rms,
+    )

@@ -1,7 +1,7 @@
 """Compile at start what requests can ask for, so that no request waits for a compiler later.
 
 What clients choose (k, top_k, the method, how many rows think) is a run-time value of the kernels,
-up to a few sizes: powers of two of k and of top_k. Each is run once here, on a pool of its own.
+up to a few widths of top_k. Each is run once here, on a pool of its own.
 """
 
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ _TOP_K = (16, 32, 64, 128, 129)
 
 def requests(max_k: int) -> Iterator[SoftRequest]:
     """One request for each combination of sizes that needs code of its own."""
-    sizes = sorted({1 << i for i in range(max_k.bit_length()) if 1 << i <= max_k} | {max_k})
     for method in methods.registry().values():
-        yield _request(method.name, max_k, min(method.Params().max_topk, max_k), 16)
-        if method.name == "soft" or method.state:
-            for k in sizes:
-                yield _request(method.name, max_k, k, 16)
-        if method.name == "soft" or method.needs_unfiltered:
-            for top_k in _TOP_K:
-                yield _request(method.name, max_k, min(10, max_k), top_k)
+        yield _request(method.name, max_k, method.Params().max_topk, 16)
+    for k in (1, max_k):
+        yield _request("soft", max_k, k, 16)
+    for top_k in _TOP_K:
+        yield _request("soft", max_k, 1, top_k)
+        for method in methods.registry().values():
+            if method.needs_unfiltered:  # another variant of the first kernel, and its widths
+                yield _request(method.name, max_k, 1, top_k)
 
 
 def _request(name: str, max_k: int, k: int, top_k: int) -> SoftRequest:

@@ -39,7 +39,9 @@ _TOKENIZER_MANAGER = f"{_SRT}.managers.tokenizer_manager.TokenizerManager"
 _EMBEDDING = f"{_SRT}.layers.vocab_parallel_embedding.VocabParallelEmbedding"
 _SAMPLER = f"{_SRT}.layers.sampler.Sampler"
 _WEIGHTS = f"{_SRT}.managers.scheduler_components.weight_updater.SchedulerWeightUpdaterManager"
+_DETOKENIZER = f"{_SRT}.managers.detokenizer_manager"
 _STATE = "plugin state on this class"
+_STOPS = "a part of the output in which stop conditions act"
 
 HOOKS: tuple[Hook, ...] = (
     Hook(
@@ -105,6 +107,48 @@ HOOKS: tuple[Hook, ...] = (
         ("self", "error_msg"),
         "a request that ends before it ran takes no thinking step",
         _STATE,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req._stop_match_tail_len", "after",
+        "sglang_soft.hooks.req:stop_match_tail_len",
+        ("self", "new_accepted_len"),
+        "match stop strings in the answer only",
+        _STOPS,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.tail_str", "around",
+        "sglang_soft.hooks.req:tail_str",
+        ("self", "new_accepted_len"),
+        "hold back no thought because it may begin a stop string",
+        _STOPS,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req._check_str_based_finish", "around",
+        "sglang_soft.hooks.req:check_str_based_finish",
+        ("self", "new_accepted_len"),
+        "look for no stop string or regex in a thought",
+        _STOPS,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req._check_token_based_finish", "around",
+        "sglang_soft.hooks.req:check_token_based_finish",
+        ("self", "new_accepted_tokens"),
+        "end no request at a stop token in a thought",
+        _STOPS,
+    ),
+    Hook(
+        f"{_DETOKENIZER}.DetokenizerManager.trim_matched_stop", "around",
+        "sglang_soft.hooks.detokenizer_manager:trim_matched_stop",
+        ("self", "output", "finished_reason", "no_stop_trim"),
+        "cut the answer at its own stop string, not the thought",
+        _STOPS,
+    ),
+    Hook(
+        f"{_SRT}.managers.schedule_batch.Req.update_finish_state", "after",
+        "sglang_soft.hooks.req:after_update_finish_state",
+        ("self", "new_accepted_len"),
+        "bound the answer by `max_answer_tokens`",
+        "a plugin hook for finish conditions",
     ),
     Hook(
         f"{_SRT}.managers.scheduler.Scheduler.send_abort_output", "around",
@@ -276,9 +320,12 @@ HOOKS: tuple[Hook, ...] = (
 )  # fmt: skip
 
 
-def hooks_of(release: str) -> tuple[Hook, ...]:
-    """The changes that are made to this release of SGLang."""
-    return tuple(hook for hook in HOOKS if release not in hook.missing_in)
+def hooks_of(release: str, detokenizer: bool = False) -> tuple[Hook, ...]:
+    """The changes that are made to this release of SGLang. detokenizer: only those to the
+    detokenizer, which runs none of the other changed classes; importing them would slow its
+    start."""
+    made = [hook for hook in HOOKS if release not in hook.missing_in]
+    return tuple(h for h in made if not detokenizer or h.target.startswith(_DETOKENIZER))
 
 
 FIELDS: dict[str, str] = {

@@ -4,9 +4,13 @@ from http import HTTPStatus
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from sglang.srt.managers.schedule_batch import FINISH_LENGTH, FINISH_MATCHED_STR
+from sglang_soft_kernels.layout import Phase
+
 from sglang_soft import params, resolve
 from sglang_soft.engine import unsupported
 from sglang_soft.engine.request import SoftRequest
+from sglang_soft.hooks.detokenizer_manager import LAST_MATCH
 from sglang_soft.server.settings import get_settings
 
 
@@ -83,3 +87,56 @@ def refresh_fill_ids(original, self) -> None:
         soft.rewrite_cache_keys()
     soft.write_cache_keys(self.full_untruncated_fill_ids, self.rid)
     return None
+
+
+# Where stop conditions act (`thinking_stop`, `thinking_eos`, `max_answer_tokens`)
+
+
+def stop_match_tail_len(result: int, self, *args, **kwargs) -> int:
+    """No match reaches back into the thought."""
+    window = None if self.soft is None else self.soft.stop_window(len(self.output_ids))
+    return result if window is None else min(result, window)
+
+
+def tail_str(original, self, *args, **kwargs) -> str:
+    if self.soft is not None and self.soft.stop_window(len(self.output_ids)) == 0:
+        return ""  # SGLang takes the last 0 tokens for all of them
+    return original(self, *args, **kwargs)
+
+
+class MatchedInAnswer(FINISH_MATCHED_STR):
+    """A stop string that may be in the thought as well: the text is cut at its last occurrence
+    (hooks/detokenizer_manager.py), where SGLang cuts it at the first."""
+
+    def to_json(self) -> dict:
+        return super().to_json() | {LAST_MATCH: 1}
+
+
+def check_str_based_finish(original, self, *args, **kwargs) -> bool:
+    window = None if self.soft is None else self.soft.stop_window(len(self.output_ids))
+    if window == 0:
+        return False  # a pattern may match the empty string
+    found = original(self, *args, **kwargs)
+    if window is not None and type(self.finished_reason) is FINISH_MATCHED_STR:
+        self.finished_reason = MatchedInAnswer(self.finished_reason.matched)
+    return found
+
+
+def check_token_based_finish(original, self, new_accepted_tokens) -> bool:
+    soft: SoftRequest | None = self.soft
+    if soft is not None and soft.phase == Phase.THINK:
+        named = new_accepted_tokens[0] in (self.sampling_params.stop_token_ids or ())
+        acts = soft.params.thinking_stop if named else soft.params.thinking_eos
+        if acts not in ("everywhere", "stop"):
+            return False
+    return original(self, new_accepted_tokens)
+
+
+def after_update_finish_state(_result, self, *args, **kwargs) -> None:
+    soft: SoftRequest | None = self.soft
+    if soft is None or soft.params.max_answer_tokens is None or self.finished():
+        return
+    answered = soft.answer_tokens(len(self.output_ids))
+    if answered is not None and answered >= soft.params.max_answer_tokens:
+        self.finished_reason = FINISH_LENGTH(length=len(self.output_ids))
+        self.finished_len = len(self.output_ids)

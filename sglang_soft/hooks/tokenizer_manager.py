@@ -5,6 +5,7 @@ import copy
 from typing import Any
 
 from sglang_soft import params
+from sglang_soft.hooks.detokenizer_manager import LAST_MATCH
 from sglang_soft.server.admission import FrontEnd, ParallelSamples
 from sglang_soft.server.answer import ClientTrace
 from sglang_soft.server.http import current_call
@@ -53,6 +54,8 @@ def update_request_meta_info(
     if payloads and (payload := payloads[index]) is not None:
         state.soft.add(payload)
     original(self, meta_info, state, others, index, finish_reason)
+    if isinstance(finish_reason, dict):
+        finish_reason.pop(LAST_MATCH, None)
 
 
 async def stream_one_response(original, self, obj, state, *args, **kwargs):

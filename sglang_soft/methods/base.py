@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import msgspec
 import torch
 from sglang_soft_kernels import Drawn, SoftSample, layout
+from sglang_soft_kernels.index import ones
 
 from sglang_soft.methods.noise import Noise
 from sglang_soft.params import Parameter, ThinkingParams, parameters
@@ -21,9 +22,9 @@ class NextInput(NamedTuple):
     """What the rows feed next, and the token that they emit."""
 
     ids: torch.Tensor
-    """[A, <= k] int"""
+    """[A, any] int; slots beyond the largest concept of the batch are cut"""
     weights: torch.Tensor
-    """[A, <= k] float32, sum 1 (or all 0 with an embedding offset); used slots (weight != 0) come
+    """[A, any] float32, sum 1 (or all 0 with an embedding offset); used slots (weight != 0) come
     first: see `ops.order`."""
     output_token: torch.Tensor
     """[A] int: goes into the output; think-end ends the thought."""
@@ -54,7 +55,7 @@ class StepContext:
         embedding_rms: float,
         names: Sequence[str] = (),
     ) -> None:
-        """ints: [A, 12] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
+        """ints: [A, 20] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
         the first of which are those of `names`. Columns are views, made on demand."""
         self.sample = sample
         self.ids = sample.ids
@@ -72,8 +73,12 @@ class StepContext:
         self.hidden_size = hidden_size
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
-        self._logits, self._ints, self._floats = logits, ints, floats
-        self._args, self._names, self._state, self._noise = args, names, state, noise
+        self.ints = ints
+        """[A, 20] int32: columns of sglang_soft_kernels/layout.py."""
+        self.args = args
+        """[A, >= P] float32: the method's parameters, in the order of its `Params`."""
+        self._logits, self._floats = logits, floats
+        self._names, self._state, self._noise = names, state, noise
 
     @property
     def logits(self) -> torch.Tensor:
@@ -88,27 +93,27 @@ class StepContext:
     @property
     def max_topk(self) -> torch.Tensor:
         """[A] int32: the request's own k."""
-        return self._ints[:, layout.MAX_TOPK]
+        return self.ints[:, layout.MAX_TOPK]
 
     @property
     def think_step(self) -> torch.Tensor:
         """[A] int32: index of this thinking step."""
-        return self._ints[:, layout.THINK_STEP]
+        return self.ints[:, layout.THINK_STEP]
 
     @property
     def think_start(self) -> torch.Tensor:
         """[A] int32 id"""
-        return self._ints[:, layout.THINK_START]
+        return self.ints[:, layout.THINK_START]
 
     @property
     def think_end(self) -> torch.Tensor:
         """[A] int32 id"""
-        return self._ints[:, layout.THINK_END]
+        return self.ints[:, layout.THINK_END]
 
     @property
     def max_new_tokens(self) -> torch.Tensor:
         """[A] int32"""
-        return self._ints[:, layout.MAX_NEW_TOKENS]
+        return self.ints[:, layout.MAX_NEW_TOKENS]
 
     @property
     def state(self) -> torch.Tensor:
@@ -124,8 +129,8 @@ class StepContext:
 
     def arg(self, name: str) -> torch.Tensor:
         """[A] float32: a parameter of the method."""
-        assert self._args is not None
-        return self._args[:, self._names.index(name)]
+        assert self.args is not None
+        return self.args[:, self._names.index(name)]
 
     def top(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The request's own k most probable tokens, `ids` and `probs`, [A, <= k]."""
@@ -141,7 +146,7 @@ class StepContext:
     def discrete(self) -> NextInput:
         """One drawn token: the step of discrete chain of thought."""
         ids = self.drawn.ids[:, :1]
-        return NextInput(ids, torch.ones_like(ids, dtype=torch.float32), ids[:, 0])
+        return NextInput(ids, ones(len(ids), ids.device), ids[:, 0])
 
 
 class Method:

@@ -1,9 +1,8 @@
 from typing import Annotated
 
-import torch
+from sglang_soft_kernels import compose, normalised_entropy
 
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import normalised_entropy, order
 from sglang_soft.params import MaxTopK, ThinkingParams, described
 
 
@@ -30,10 +29,7 @@ class MixtureOfInputs(Method):
         return 1
 
     def step(self, context: StepContext) -> NextInput:
-        ids, p = context.top()
-        ranks = torch.arange(ids.shape[1], device=ids.device)
-        h = normalised_entropy(p, context.max_topk)[:, None]
-        beta = context.arg("moi_beta")[:, None]
-        y = (ranks == context.drawn.ranks[:, :1]).float()
-        ids, weights = order(ids, (h * p + (beta + 1 - h) * y) / (beta + 1))
-        return NextInput(ids, weights, context.drawn.ids[:, 0])
+        drawn = context.drawn.ids[:, 0]
+        share = normalised_entropy(context.probs, context.max_topk) / (context.arg("moi_beta") + 1)
+        mixed = compose(context.ids, context.probs, context.max_topk, token=drawn, share=share)
+        return NextInput(mixed.ids, mixed.weights, drawn)

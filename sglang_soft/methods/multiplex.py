@@ -1,9 +1,8 @@
 from typing import Annotated, Literal
 
-import torch
+from sglang_soft_kernels import merge_draws
 
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import order
 from sglang_soft.params import MaxTopK, Temperature, ThinkingParams, TopP, described
 
 
@@ -33,17 +32,7 @@ class Multiplex(Method):
         return k
 
     def step(self, context: StepContext) -> NextInput:
-        k, unused = context.k, 2**31 - 1
-        ids, ranks, probs = (x[:, :k] for x in context.drawn)
-        counted = torch.arange(k, device=ids.device) < context.max_topk[:, None]
-        # In the order of the tokens, so that equal weights keep it; draws beyond the row's own k
-        # come last.
-        ranks, at = torch.where(counted, ranks, unused).sort(1)
-        counted = ranks < unused
-        same = (ranks[:, :, None] == ranks[:, None, :]) & counted[:, None, :]
-        first = counted & ~torch.tril(same, -1).any(2)
-        by_probability = context.arg("multiplex_weighting")[:, None] == 1
-        weights = torch.where(by_probability, probs.gather(1, at), same.sum(2))
-        weights = torch.where(first, weights, 0.0)
-        ids, weights = order(ids.gather(1, at), weights / weights.cumsum(1)[:, -1:])
+        drawn = (x[:, : context.k] for x in context.drawn)
+        by_probability = context.arg("multiplex_weighting")
+        ids, weights = merge_draws(*drawn, context.max_topk, by_probability)
         return NextInput(ids, weights, ids[:, 0])

@@ -1,7 +1,8 @@
 from typing import Annotated
 
+from sglang_soft_kernels import compose, normalised_entropy
+
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import either, normalised_entropy, order
 from sglang_soft.params import MaxTopK, ThinkingParams, described
 
 
@@ -28,9 +29,11 @@ class SeLaR(Method):
     stochastic = True
 
     def step(self, context: StepContext) -> NextInput:
-        ids, weights = context.top()
-        h = normalised_entropy(weights, context.max_topk)
-        pushed = (1 + h[:, None]) * weights
-        pushed[:, 0] -= h
-        soft = NextInput(*order(ids, pushed), context.ids[:, 0])
-        return either(h > context.arg("selar_threshold"), soft, context.discrete())
+        h = normalised_entropy(context.probs, context.max_topk)
+        return NextInput(
+            *compose(
+                context.ids, context.probs, context.max_topk,
+                soft=h > context.arg("selar_threshold"), drawn=context.drawn.ids[:, 0],
+                token=context.ids[:, 0], share=1 + h, blend_drawn=False,
+            )
+        )  # fmt: skip

@@ -1,8 +1,9 @@
 from typing import Annotated
 
+from sglang_soft_kernels import compose
+
 from sglang_soft.methods import noise
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import order, softmax
 from sglang_soft.params import ThinkingParams, described
 
 
@@ -26,8 +27,9 @@ class SoftGumbel(Method):
     stochastic = True
 
     def step(self, context: StepContext) -> NextInput:
-        ids, weights = context.top()
-        disturbed = weights.log() + context.noise.gumbel(noise.GUMBEL, ids)
-        temperature = context.arg("gumbel_temperature")[:, None]
-        ids, weights = order(ids, softmax(disturbed / temperature))
+        disturbed = context.probs.log() + context.noise.gumbel(noise.GUMBEL, context.ids)
+        ids, weights, _ = compose(
+            context.ids, disturbed, context.max_topk,
+            softmax=True, temperature=context.arg("gumbel_temperature"),
+        )  # fmt: skip
         return NextInput(ids, weights, ids[:, 0])

@@ -1,6 +1,6 @@
 from typing import Annotated
 
-import torch
+from sglang_soft_kernels.index import identity
 
 from sglang_soft.methods import noise
 from sglang_soft.methods.base import Method, NextInput, StepContext
@@ -30,8 +30,7 @@ class SoftNoise(Method):
     feeds_offset = True
 
     def step(self, context: StepContext) -> NextInput:
-        ids, weights = context.top()
-        lanes = torch.arange(context.hidden_size, device=ids.device)
+        lanes = identity(context.hidden_size, context.ids.device)
         sigma = context.arg("noise_scale")[:, None] * context.embedding_rms
         offset = sigma * context.noise.normal(noise.NORMAL, lanes)
-        return NextInput(ids, weights, ids[:, 0], embedding_offset=offset)
+        return NextInput(context.ids, context.probs, context.ids[:, 0], embedding_offset=offset)

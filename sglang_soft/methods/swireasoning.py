@@ -1,13 +1,9 @@
 from typing import Annotated
 
-import torch
+from sglang_soft_kernels import compose, switch_modes
 
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import blend, either
 from sglang_soft.params import ThinkingParams, described
-
-LATENT, REFERENCE, AGE, SWITCHES, STARTED = range(5)
-"""Columns of the state."""
 
 _COUNT = {"ge": 0, "le": 2**24}
 
@@ -62,39 +58,11 @@ class SwiReasoning(Method):
     def step(self, context: StepContext) -> NextInput:
         unfiltered = context.sample.unfiltered
         assert unfiltered is not None
-        k = unfiltered.ids.shape[1]
-        mine = torch.arange(k, device=unfiltered.ids.device) < context.max_topk[:, None]
-        ratios = torch.where(mine, unfiltered.ratios, 0.0)
-        latent_weights = ratios / ratios.cumsum(1)[:, -1:]
-        H = unfiltered.entropy
-
-        was_latent, started = context.state[:, LATENT] == 1, context.state[:, STARTED] == 1
-        reference = torch.where(started, context.state[:, REFERENCE], H)
-        age = torch.where(started, context.state[:, AGE] + 1, 0.0)
-        switches = context.state[:, SWITCHES]
-        falls = started & was_latent & (reference > H)
-        force_end = falls & (switches >= context.arg("swi_max_switches"))
-        to_explicit = falls & ~force_end
-        waited = age >= context.arg("swi_window")
-        to_latent = started & ~was_latent & (reference < H) & waited
-        switched = to_explicit | to_latent
-        is_latent = (was_latent & ~to_explicit) | to_latent
-        state = torch.stack(
-            [
-                is_latent.float(),
-                torch.where(switched, H, reference),
-                torch.where(switched, 0.0, age),
-                switches + to_explicit.float(),
-                torch.ones_like(H),
-            ],
-            1,
-        )
-
-        latent = NextInput(unfiltered.ids, latent_weights, unfiltered.ids[:, 0])
-        fed = either(is_latent, latent, context.discrete())
-        start = torch.where(to_latent, context.arg("swi_alpha"), context.arg("swi_beta"))
-        share = start + (1 - start) * (context.think_step / context.max_new_tokens)
-        share = torch.where(switched, share.clamp(max=1.0), 1.0)[:, None]
-        marker = torch.where(to_latent, context.think_start, context.think_end)[:, None]
-        ids, weights = blend(fed.ids, fed.weights * share, marker, 1 - share)
-        return NextInput(ids, weights, fed.output_token, state=state, force_end=force_end)
+        assert context.args is not None
+        step = switch_modes(unfiltered.entropy, context.state, context.args, context.ints)
+        mixed = compose(
+            unfiltered.ids, unfiltered.ratios, context.max_topk,
+            soft=step.latent, drawn=context.drawn.ids[:, 0], token=step.marker, share=step.share,
+        )  # fmt: skip
+        ids, weights, token = mixed
+        return NextInput(ids, weights, token, state=step.state, force_end=step.force_end)

@@ -1,7 +1,8 @@
 from typing import Annotated
 
+from sglang_soft_kernels import compose
+
 from sglang_soft.methods.base import Method, NextInput, StepContext
-from sglang_soft.methods.ops import either
 from sglang_soft.params import ThinkingParams, described
 
 
@@ -27,4 +28,7 @@ class ThinkRouter(Method):
 
     def step(self, context: StepContext) -> NextInput:
         sure = context.max_prob >= context.arg("router_threshold")
-        return either(sure, NextInput(*context.top(), context.ids[:, 0]), context.discrete())
+        drawn = context.drawn.ids[:, 0]
+        return NextInput(
+            *compose(context.ids, context.probs, context.max_topk, soft=sure, drawn=drawn)
+        )

@@ -13,6 +13,7 @@ import msgspec
 from sglang.srt.arg_groups.model_override_base import resolving_view
 from sglang.srt.managers.io_struct import GenerateReqInput
 from sglang.srt.sampling.sampling_params import TOP_K_ALL
+from sglang_soft_kernels.layout import EOS_COLUMNS
 
 from sglang_soft import resolve
 from sglang_soft.params import KEY, RequestParams, Sampling
@@ -154,8 +155,20 @@ class FrontEnd:
             think_start_id=None if start == "never" else tokens.start,
             think_end_id=tokens.end,
             starts_thinking=thinks,
+            eos_ids=self._eos_ids(resolved, sampling),
         )
         return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
+
+    def _eos_ids(self, resolved: resolve.Resolved, sampling) -> tuple[int, ...]:
+        """Those that SGLang's `Req` stops at, as far as they become think-end."""
+        if resolved.params.thinking_eos != "think_end" or sampling.ignore_eos:
+            return ()
+        tokenizer = self._manager.tokenizer
+        ids = set(self._model.hf_eos_token_id or ())
+        if tokenizer is not None:
+            more = getattr(tokenizer, "additional_stop_token_ids", None) or ()
+            ids |= {tokenizer.eos_token_id, *more}
+        return tuple(sorted(ids - {None}))[:EOS_COLUMNS]
 
     def _free_thought_of_grammar(self, request: RequestParams, tokenized) -> None:
         """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""

@@ -28,9 +28,20 @@ class Payload(NamedTuple):
         if not req.finished():
             return cls(delta, None, None) if delta and delta.steps else None
         soft.check()
-        soft.finish(req.origin_input_ids, req.output_ids, req.finished_reason.to_json()["type"])
+        soft.finish(req.origin_input_ids, req.output_ids, _why(req))
         soft.trace.model = model
         return cls(delta, soft.summary(), header(soft.trace) if wants_trace else None)
+
+
+def _why(req) -> str:
+    """What ended SGLang's Req, in the words of `thinking_finish_reason`."""
+    reason = req.finished_reason
+    kind = type(reason).__name__
+    if kind == "FINISH_MATCHED_TOKEN":
+        named = reason.matched in (req.sampling_params.stop_token_ids or ())
+        return "stop_token_id" if named else "stop_eos"
+    names = {"FINISH_MATCHED_STR": "stop_string", "FINISHED_MATCHED_REGEX": "stop_regex"}
+    return names.get(kind) or reason.to_json()["type"]
 
 
 class ClientTrace:

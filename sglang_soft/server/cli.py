@@ -2,6 +2,7 @@
 
 sglang-soft settings    the flags and environment variables of a server
 sglang-soft params      the request parameters of Soft Thinking that every method has
+sglang-soft presets     parameters as they were published for a model, by name
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
@@ -19,6 +20,12 @@ def params_table() -> str:
     from sglang_soft import resolve
 
     return markdown.table(resolve.table())
+
+
+def presets_table() -> str:
+    from sglang_soft import presets
+
+    return markdown.table(presets.table())
 
 
 def methods_table() -> str:
@@ -65,6 +72,7 @@ def settings_table() -> str:
 _TABLES = {
     "settings": settings_table,
     "params": params_table,
+    "presets": presets_table,
     "methods": methods_table,
     "hooks": hooks_table,
 }

@@ -5,7 +5,7 @@ and the docs."""
 import sys
 from typing import Any
 
-from sglang_soft import resolve
+from sglang_soft import presets, resolve
 from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
@@ -27,6 +27,7 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
         return {
             "methods": resolve.methods_table(),
             "parameters": resolve.table(),
+            "presets": presets.table(),
             "schema": resolve.json_schema(),
             "server": {
                 "max_k": settings.max_k,

@@ -7,8 +7,12 @@ THINK_END_REASONS = {
     StepKind.COLD_STOP: "cold_stop",
     StepKind.MAX_THINKING_TOKENS: "max_thinking_tokens",
     StepKind.METHOD: "method",
+    StepKind.EOS: "eos",
 }
 """`thinking_finish_reason` of a thought whose last step emitted think-end."""
 
-FINISH_REASONS = (*THINK_END_REASONS.values(), "length", "abort", "stop")
-"""Every `thinking_finish_reason`; with the last three the request ended while it was thinking."""
+STOP_REASONS = ("stop_string", "stop_regex", "stop_token_id", "stop_eos")
+"""What ended a request while it was thinking, where it may (`thinking_stop`, `thinking_eos`)."""
+
+FINISH_REASONS = (*THINK_END_REASONS.values(), *STOP_REASONS, "length", "abort", "stop")
+"""Every `thinking_finish_reason`; those from STOP_REASONS on ended the request."""

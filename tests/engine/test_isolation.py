@@ -112,8 +112,9 @@ def test_a_last_step_whose_concept_the_host_does_not_know_cannot_be_matched(engi
     (first,) = out["output_ids"]
     engine.flush()
     stop = {"stop_token_ids": [first], "ignore_eos": False}
-    (soft,) = engine.generate([prompt], [sampling_params(SOFT) | stop])
-    assert soft["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop"
+    everywhere = sampling_params(SOFT, thinking_stop="everywhere")
+    (soft,) = engine.generate([prompt], [everywhere | stop])
+    assert soft["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop_token_id"
     assert soft["output_ids"] == [first]
     greedy = {"temperature": 0.0, "max_new_tokens": 2}
     (discrete,) = engine.generate([[*prompt, first, first]], [greedy])

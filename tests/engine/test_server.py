@@ -230,12 +230,6 @@ def test_a_seed_that_javascript_cannot_hold_is_refused(server):
             assert "2^53 - 1" in response.text and str(seed) in response.text
 
 
-def test_stop_string_while_thinking_ends_the_request(server):
-    out = generate(server, sampling={"stop": ["="]}).json()
-    assert out["meta_info"]["finish_reason"]["type"] == "stop"
-    assert out["meta_info"]["soft_thinking"]["thinking_finish_reason"] == "stop"
-
-
 def test_the_endpoint_lists_methods_parameters_and_settings(server):
     told = requests.get(f"{server}/soft_thinking", timeout=60).json()
     assert [m["method"] for m in told["methods"]] == list(methods.names())

@@ -43,8 +43,9 @@ def completion(
             "answer_tokens": answer,
             "thinking_finish_reason": "stop_token",
             "mean_entropy": 0.5,
+            "mixed_share": 0.25,
             "final_entropy": 0.1,
-            "retractions": {"thinking": 0, "answering": 0},
+            "retractions": {"before": 0, "thinking": 0, "answering": 0},
         }
     message = {"role": "assistant", "content": text, "reasoning_content": reasoning}
     choice = {"index": 0, "message": message, "finish_reason": finish, "meta_info": meta}
@@ -70,6 +71,12 @@ class FakeServer:
     def __init__(self, respond: Callable[[dict[str, Any]], Answer]) -> None:
         self.base_url = ""
         self.respond = respond
+        self.refuses: Callable[[dict[str, Any]], Answer | None] = lambda request: None
+        """What is wrong with a request of full length."""
+        self.facts: dict[str, dict[str, Any]] = {
+            "/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": {},
+        }  # fmt: skip
+        """Answers to GET."""
         self.delay = 0.0
         """Seconds that an answer takes."""
         self.dead = False
@@ -83,6 +90,9 @@ class FakeServer:
 
     async def chat(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if body.get("stream"):  # the trial that is broken off
+            status, answer = self.refuses(body) or (200, {})
+            return web.json_response(answer, status=status)
         self.asked.append(body)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -93,11 +103,15 @@ class FakeServer:
             self.in_flight -= 1
         return web.json_response(answer, status=status)
 
+    async def tokenize(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        return web.json_response({"count": len(body["prompt"].split())})
+
     async def start(self) -> None:
         app = web.Application(middlewares=[self._guard])
         app.router.add_post("/v1/chat/completions", self.chat)
-        facts = {"/health": {}, "/v1/models": {"data": [{"id": "fake"}]}, "/server_info": {}}
-        for path, answer in facts.items():
+        app.router.add_post("/tokenize", self.tokenize)
+        for path, answer in self.facts.items():
             app.router.add_get(path, lambda _, answer=answer: _json(answer))
         self._runner = web.AppRunner(app)
         await self._runner.setup()

@@ -50,7 +50,12 @@ def row(**changes: Any) -> dict[str, Any]:
     line: dict[str, Any] = {"benchmark": "b", "method": "m", "question": "q", "sample": 0}
     line |= {"seed": 1, "status": "ok", "correct": True, "answer": "2", "gold": "2"}
     line |= {"thinking_method": None, "thinking_tokens": 3, "answer_tokens": 2}
-    line |= {"completion_tokens": 6, "thinking_finish_reason": "stop_token", "mean_entropy": None}
+    line |= {
+        "completion_tokens": 6,
+        "thinking_finish_reason": "stop_token",
+        "mean_entropy": None,
+        "mixed_share": None,
+    }
     line |= {"latency_s": 0.5, "error": None, "text": "é\n", "reasoning": "", "prompt": "p"}
     return line | changes
 

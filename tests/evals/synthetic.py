@@ -90,6 +90,7 @@ class Synthetic:
             "answer_tokens": 0 if status == "truncated" else answer,
             "thinking_finish_reason": "length" if status == "truncated" else _ended(rng, maker),
             "mean_entropy": None if maker.soft is None else float(rng.uniform(0.2, 0.5)),
+            "mixed_share": None if maker.soft is None else 0.5,
             "latency_s": (thinking + answer) / float(rng.uniform(38, 45)),
             "prompt": f"Find x such that x - 7 * {question} = 100 & x < 10^6.",
             "reasoning": f"<think>Let us see. Question {question} asks for x.\n"
@@ -105,6 +106,7 @@ class Synthetic:
                 "thinking_finish_reason": None,
                 "thinking_method": None,
                 "mean_entropy": None,
+                "mixed_share": None,
             }
             row |= {"reasoning": "", "text": "", "error": "HTTP 503: <overloaded>"}
         row["completion_tokens"] = row["thinking_tokens"] + row["answer_tokens"]

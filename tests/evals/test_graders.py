@@ -1,5 +1,6 @@
 import json
 import os
+import runpy
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ DATA = "SGLANG_SOFT_EVAL_DATA"
         ("arith", "\nAnswer: 1462", "1462", (True, "1462")),
         ("arith", "Answer: 34*43=1462, no: 1463", "1462", (False, "1463")),
         ("arith", "no idea", "1462", (False, None)),
+        ("arith", "\\boxed{1{,}462} or 3", "1462", (True, "1462")),
+        ("arith", "It is 1462.0, I think.", "1462", (True, "1462.0")),
         (
             "math",
             "so \\boxed{1} and then \\boxed{\\frac{6}{8}}.",
@@ -32,6 +35,29 @@ def test_grader(grader, text, gold, expected):
     assert graders.grade(grader, text, gold) == expected
 
 
+STATED = [
+    ("1,462", "1462"), ("1462.", "1462"), ("**1462**", "1462"), ("$1462$", "1462"),
+    ("\\(1462\\)", "1462"), ("$1{,}462$", "1462"), ("$1\\,462$", "1462"), ("1\u202f462", "1462"),
+    ("1\u00a0462", "1462"), ("12,345,678", "12345678"), ("-1,462", "-1462"), ("\u22125", "-5"),
+    ("$1,462.50", "1462.50"), ("1,4620", "4620"), ("43, 34", "34"), ("1,2,3", "3"), ("(5)", "5"),
+    ("1500-38 = 1462", "1462"), ("10-5", "5"), ("x=-3", "-3"), ("Answer: 1 462", "1462"),
+    ("the answer is 1462 (43*34)", "1462"), ("**Answer:** 1462 apples in 3 boxes", "1462"),
+    ("Answer:\n\n$$-12$$", "-12"), ("Answer: \\boxed{1462}", "1462"), ("Answer: x = 5", "5"),
+    ("Answer: 34*43=1462, no: 1463", "1463"), ("Answer: 43*34 = 1,462", "1462"),
+    ("The answer = 7, not 9", "7"), ("1462 is \\boxed{1,462}; 3 steps", "1462"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "answer"), STATED)
+def test_spellings_of_a_number(text, answer):
+    """Alike in the evals and in the task for lm-eval."""
+    assert graders.grade("arith", text, answer).answer == answer
+    file = Path(graders.__file__).parents[1] / "clients" / "arith.py"
+    task = runpy.run_path(str(file))["process_results"]
+    assert task({"answer": answer}, [text]) == {"exact_match": 1.0}
+    assert task({"answer": answer + "1"}, [text]) == {"exact_match": 0.0}
+
+
 CODE = "def f():\n    return"
 
 
@@ -46,6 +72,11 @@ CODE = "def f():\n    return"
         f"```python title=x\n{CODE}\n```",
         f"```\n{CODE}\n```",
         f"````python\n{CODE}\n````",
+        f"~~~python\n{CODE}\n~~~",
+        f"```{{.python}}\n{CODE}\n```",
+        f"```PYTHON3\n{CODE}\n```",
+        f"```python\r{CODE}\r```".replace("\n", "\r"),
+        f"```ipython\n{CODE}\n```",
         f"   ```python\n{CODE}\n   ```",
         f"The solution: ```python\n{CODE}\n```",
         f"```python\n{CODE}```",

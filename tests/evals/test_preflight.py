@@ -91,6 +91,55 @@ def test_a_default_method_that_changes_is_refused_when_a_run_is_resumed(tmp_path
 
 
 def test_a_run_that_never_thinks_says_so(tmp_path, capsys):
-    with serving(lambda request: reply(request, "Answer: 1", thinking=-1)) as server:
+    with serving(lambda request: reply(request, "1", reasoning="", thinking=-1)) as server:
         run.execute(small(server.base_url, methods=[{"name": "discrete"}]), tmp_path)
     assert "note: no method was thinking in a trial" in capsys.readouterr().out
+
+
+def test_an_answer_that_cannot_be_of_full_length_is_refused_before_the_run(tmp_path):
+    """A trial of 4 tokens fits into any context and any limit."""
+
+    def refuses(request):
+        if request["max_tokens"] > 200 and (soft(request) or {}).get("max_topk") == 10:
+            return 400, {"message": "longer than the context"}
+        return None
+
+    with serving() as server:
+        server.refuses = refuses
+        message = refused(server.base_url, tmp_path)
+    assert "methods.soft: HTTP 400" in message and "longer than the context" in message
+    assert "methods.stop" not in message
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ("server", "server setting dtype was 'float32', is 'bfloat16'"),
+        ("model", "model was 'fake', is 'another'"),
+    ],
+)
+def test_a_run_goes_on_with_the_same_server_only(tmp_path, changed, words):
+    with serving() as server:
+        server.facts["/server_info"]["dtype"] = "float32"
+        assert run.execute(small(server.base_url), tmp_path).complete
+        assert run.execute(small(server.base_url), tmp_path).complete, "nothing has changed"
+        if changed == "server":
+            server.facts["/server_info"]["dtype"] = "bfloat16"
+        else:
+            server.facts["/v1/models"]["data"] = [{"id": "another"}]
+        with pytest.raises(ValueError, match=f"{words}.*Choose another --out"):
+            run.execute(small(server.base_url), tmp_path)
+
+
+def test_a_run_goes_on_with_the_same_data_only(tmp_path):
+    data, out = tmp_path / "data.jsonl", tmp_path / "out"
+    line = '{"id": "a", "question": "What is 2+3?", "answer": "%s"}\n'
+    with serving() as server:
+        for answer in ("5", "6"):
+            data.write_text(line % answer)
+            config = small(server.base_url, data=str(data), questions=1)
+            if answer == "5":
+                assert run.execute(config, out).complete
+                continue
+            with pytest.raises(ValueError, match="data_sha256 was"):
+                run.execute(config, out)

@@ -2,12 +2,15 @@
 
 from collections import Counter
 
+import orjson
 import pytest
 from sglang_soft_evals import report
-from sglang_soft_evals.report import comparisons
+from sglang_soft_evals.report import comparisons, summary
+from sglang_soft_evals.report.document import Paragraph
 from sglang_soft_evals.rundir import load
 
 from tests.evals.reports import Page, table
+from tests.evals.runs import row
 from tests.evals.synthetic import METHODS, Maker, Synthetic
 
 
@@ -88,3 +91,16 @@ def test_a_baseline_whose_requests_all_failed_is_an_error(tmp_path):
     rows = table(markdown, "method", "accuracy, %")
     differences = [cells["minus cot, points"] for cells in rows.values()]
     assert differences == ["baseline", "not compared", "not compared"]
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.0, True), (0.004, True), (0.3, False)])
+def test_thoughts_that_mixed_nothing_are_told(tmp_path, share, warned):
+    """As with lm-eval, whose default is temperature 0."""
+    info = {"config": {}, "samples": 1, "questions": 1,
+            "methods": [{"name": "soft", "params": {}}, {"name": "cot", "params": {}}]}  # fmt: skip
+    rows = [row(method=m, thinking_method=m, mixed_share=share) for m in ("soft", "cot")]
+    (tmp_path / "run.json").write_bytes(orjson.dumps(info))
+    (tmp_path / "samples.jsonl").write_bytes(b"".join(orjson.dumps(r) + b"\n" for r in rows))
+    found = [b.text for b in summary.blocks(load(tmp_path)) if isinstance(b, Paragraph)]
+    (told,) = [text for text in found if "nearly discrete" in text] or [""]
+    assert told.startswith("soft on b mixed") == warned and "cot" not in told

@@ -8,16 +8,17 @@ import time
 import orjson
 import pytest
 from sglang_soft_evals import client, run
+from sglang_soft_evals.asking import Asker
 from sglang_soft_evals.sample import seed_of
 
-from tests.evals.fake_server import probe, reply, serving, soft, solve
+from tests.evals.fake_server import completion, probe, reply, serving, soft, solve
 from tests.evals.runs import METHODS, SAMPLING, info, keys, raw, samples, small
 
 TEXTS = ("benchmark", "method", "question", "status", "gold", "grader", "prompt", "reasoning")
 NUMBERS = ("sample", "seed", "thinking_tokens", "answer_tokens", "completion_tokens")
 FIELDS = dict.fromkeys((*TEXTS, "text"), str) | dict.fromkeys(NUMBERS, int) | {"latency_s": float}
 OPTIONAL = dict.fromkeys(("answer", "thinking_method", "thinking_finish_reason", "error"), str)
-OPTIONAL |= {"correct": bool, "mean_entropy": float}
+OPTIONAL |= {"correct": bool, "mean_entropy": float, "mixed_share": float}
 
 
 def test_every_sample_is_recorded_once_with_every_field(tmp_path):
@@ -138,17 +139,46 @@ def test_a_server_that_goes_away_stops_the_run_without_failed_records(tmp_path, 
     assert len(set(keys(tmp_path))) == len(keys(tmp_path)) == 60
 
 
-def test_an_unexpected_error_stops_the_run_at_once(tmp_path):
+def test_an_answer_that_is_no_completion_is_a_failed_sample(tmp_path):
     broken = []
 
     def respond(request):
         if len(server.asked) >= 20 and not broken:
-            broken.append(request)  # the others get good answers and must stop as well
+            broken.append(request)
             return 200, {"choices": [{}]}
         return solve(request)
 
     with serving(respond) as server:
-        with pytest.raises(KeyError, match="message"):
+        assert run.execute(small(server.base_url), tmp_path).complete
+    (failed,) = [row for row in samples(tmp_path) if row["status"] == "failed"]
+    assert "no chat completion" in failed["error"] and "'message'" in failed["error"]
+
+
+def test_a_discrete_thought_is_counted_where_the_server_has_no_reasoning_parser(tmp_path):
+    def respond(request):
+        return completion("so it is 4</think>Answer: 4", reasoning="", thinking=4)
+
+    with serving(respond) as server:
+        config = small(server.base_url, methods=[{"name": "discrete"}])
+        assert run.execute(config, tmp_path).complete
+    for row in samples(tmp_path):
+        assert (row["text"], row["answer"]) == ("Answer: 4", "4")
+        assert row["thinking_tokens"] == 4 and row["thinking_finish_reason"] == "stop_token"
+        assert row["answer_tokens"] == row["completion_tokens"] - 5
+
+
+def test_an_unexpected_error_stops_the_run_at_once(tmp_path, monkeypatch):
+    grade, graded = Asker._grade, []
+
+    async def fails_once(self, row):
+        graded.append(row)
+        if len(graded) == 20:
+            raise KeyError("a fault of ours")
+        return await grade(self, row)
+
+    monkeypatch.setattr(Asker, "_grade", fails_once)
+    with serving() as server:
+        with pytest.raises(KeyError, match="a fault of ours"):
             run.execute(small(server.base_url, questions=200), tmp_path)
         assert 20 <= len(server.asked) < 100
         assert not info(tmp_path)["complete"]

@@ -8,22 +8,27 @@ import os
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run through test_interpreter.py"
 
+import blending_cases  # noqa: E402
 import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
+from sglang_soft_kernels.blending import triton as blending  # noqa: E402
 from sglang_soft_kernels.mixture import triton as mixture  # noqa: E402
+from sglang_soft_kernels.noise import triton as noise  # noqa: E402
 from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
 from sglang_soft_kernels.state import triton as state  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
+
+from tests.unit import step_cases  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 def test_kernels_are_interpreted():
-    for module in (mixture, sampling, state):
+    for module in (mixture, sampling, state, noise, blending):
         kernels_of_module = [
             value for name, value in vars(module).items() if name.endswith("_kernel")
         ]
@@ -105,3 +110,50 @@ def test_mixture_refuses_wide_pools():
             torch.zeros(4, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64),
             torch.zeros(1, 65, dtype=torch.int32), torch.zeros(1, 65),
         )  # fmt: skip
+
+
+def test_uniforms():
+    blending_cases.check_uniforms("cpu")
+
+
+def test_distributions():
+    blending_cases.check_distributions("cpu")
+
+
+def test_gather_rows():
+    blending_cases.check_gather_rows("cpu")
+
+
+@pytest.mark.parametrize("options", blending_cases.OPTIONS, ids="-".join)
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_compose(size, options):
+    blending_cases.check_compose(*size, options, "cpu")
+
+
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_normalised_entropy(size):
+    blending_cases.check_entropy(*size, "cpu")
+
+
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_merge_draws(size):
+    blending_cases.check_merge_draws(*size, "cpu")
+
+
+def test_switch_modes():
+    blending_cases.check_switch_modes("cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_methods_of_a_batch(case):
+    states.check_methods_of_a_batch(kernels.finish_step, case, "cpu")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_write_offsets(case):
+    states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cpu")
+
+
+@pytest.mark.parametrize("sampling", step_cases.SAMPLINGS, ids=lambda s: f"top_k={s.top_k}")
+def test_steps_of_every_method(sampling, monkeypatch):
+    step_cases.check_steps(sampling, "cpu", monkeypatch)

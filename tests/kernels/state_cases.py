@@ -75,6 +75,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     )
     ints[:, layout.PHASE] = phases[torch.randint(0, len(phases), (B,), generator=g)]
     think_end = ints[:, layout.THINK_END]
+    ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS] = -1
 
     entropy = torch.rand(B, generator=g)
     floats = torch.rand(B, layout.COLD_STOP_ENTROPY + 1, generator=g)
@@ -85,6 +86,9 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     weights = torch.rand(B, K + 2, generator=g)[:, :K]
     natural = chance(0.15)
     ids[natural, 0] = think_end[natural]
+    for column in (layout.EOS, layout.EOS + layout.EOS_COLUMNS - 1):
+        at_end = chance(0.1)
+        ints[at_end, column] = ids[at_end, 0]
     logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
     forbidden = chance(0.25)
     logits[forbidden, think_end[forbidden].long()] = float("-inf")
@@ -108,7 +112,9 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[floa
     if token == think_end:
         kind = StepKind.STOP_TOKEN
     elif inputs.logits[b, think_end] > float("-inf"):
-        if inputs.force_end is not None and inputs.force_end[b]:
+        if token in ints[layout.EOS : layout.EOS + layout.EOS_COLUMNS]:
+            kind = StepKind.EOS
+        elif inputs.force_end is not None and inputs.force_end[b]:
             kind = StepKind.METHOD
         elif low >= ints[layout.COLD_STOP_STEPS]:
             kind = StepKind.COLD_STOP
@@ -237,3 +243,56 @@ def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: 
     update_pool(alone, own, inputs.ints, rows, *pools[1])
     for got, want in zip(*pools, strict=True):
         assert torch.equal(got, want)
+
+
+def check_methods_of_a_batch(finish_step, case: Case, device: str) -> None:
+    """Methods write their own rows of one record: fewer slots and state columns than the record has
+    are filled with zeros, more are cut."""
+    inputs = make_inputs(case, device)
+    B, K, S = case[:3]
+    inputs.ints[:, layout.METHOD] = torch.arange(B, device=device).int() % 2
+    wide, states = K + 5, S + 2
+    first = finish_step(*inputs[:7], state=inputs.state, k=wide, states=states)
+    assert first.packed.shape == (B, layout.record_columns(wide, states))
+    before = first.packed.clone()
+    one = inputs._replace(ids=inputs.ids[:, :1] + 1, weights=inputs.weights[:, :1], state=None)
+    flags = torch.ones(B, dtype=torch.bool, device=device)
+    both = finish_step(
+        *one[:7], force_end=flags, k=wide, states=states, into=first, method=1
+    )  # fmt: skip
+    assert both is first
+    assert torch.equal(both.packed[::2], before[::2])
+    ids = torch.zeros((B, wide), dtype=torch.int32, device=device)
+    weights = torch.zeros((B, wide), device=device)
+    ids[::2, :K], ids[1::2, :1] = inputs.ids[::2], one.ids[1::2]
+    weights[::2, :K], weights[1::2, :1] = inputs.weights[::2], one.weights[1::2]
+    assert torch.equal(both.ids, ids) and torch.equal(both.weights, weights)
+    state = torch.zeros((B, states), device=device)
+    if inputs.state is not None:
+        state[::2, :S] = inputs.state[::2]
+    assert torch.equal(both.state, state)
+    alone = finish_step(*one[:7], force_end=flags, state=None)
+    assert torch.equal(both.kind[1::2], alone.kind[1::2])
+    if K > 1:
+        cut = finish_step(*inputs[:7], state=inputs.state, k=1, states=0)
+        assert torch.equal(cut.ids, inputs.ids[:, :1]) and cut.state.shape == (B, 0)
+
+
+def check_write_offsets(finish_step, write_offsets, case: Case, device: str) -> None:
+    """Rows of the method get the offset, and the flag where a concept is fed; others keep both."""
+    inputs = make_inputs(case, device)
+    B, H, R = case.B, 1030, 2 * case.B + 3
+    inputs.ints[:, layout.METHOD] = torch.arange(B, device=device).int() % 2
+    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
+    g = torch.Generator().manual_seed(B)
+    rows = torch.randperm(R, generator=g)[:B].to(device)
+    offsets = torch.randn(B, H, generator=g).to(device, torch.bfloat16)
+    pool = torch.randn(R, H, generator=g).to(device, torch.bfloat16)
+    flags = (torch.rand(R, generator=g) < 0.5).to(device)
+    want, want_flags = pool.clone(), flags.clone()
+    write_offsets(record, offsets, inputs.ints, rows, 1, pool, flags)
+    for b, row in enumerate(rows.tolist()):
+        if b % 2:
+            want[row] = offsets[b]
+            want_flags[row] = int(record.kind[b]) == StepKind.CONCEPT
+    assert torch.equal(pool, want) and torch.equal(flags, want_flags)

@@ -152,3 +152,8 @@ def test_machine_code_is_not_shared_by_two_layouts():
         for loop in (state.overwrite_loop, moved, same)
     ]
     assert keys[0] != keys[1] and keys[0] == keys[2]
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_methods_of_a_batch(case):
+    states.check_methods_of_a_batch(state.finish_step, case, "cpu")

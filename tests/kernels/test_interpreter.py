@@ -22,7 +22,7 @@ def test_kernels_in_the_interpreter():
         "no:cacheprovider",
         str(here / "interpreted.py"),
     ]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed and int(passed[1]) >= 40 and "skipped" not in done.stdout, done.stdout[-2000:]

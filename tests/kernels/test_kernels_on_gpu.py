@@ -1,5 +1,6 @@
 """The kernel cases on a CUDA device, and what only a device can show."""
 
+import blending_cases
 import kernel_cases as cases
 import pytest
 import sglang_soft_kernels as kernels
@@ -63,6 +64,48 @@ def test_draws(case):
 
 def test_batch_invariance():
     cases.check_batch_invariance(kernels.soft_sample, "cuda")
+
+
+def test_uniforms():
+    blending_cases.check_uniforms("cuda")
+
+
+def test_distributions():
+    blending_cases.check_distributions("cuda")
+
+
+def test_gather_rows():
+    blending_cases.check_gather_rows("cuda")
+
+
+@pytest.mark.parametrize("options", blending_cases.OPTIONS, ids="-".join)
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_compose(size, options):
+    blending_cases.check_compose(*size, options, "cuda")
+
+
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_normalised_entropy(size):
+    blending_cases.check_entropy(*size, "cuda")
+
+
+@pytest.mark.parametrize("size", blending_cases.SIZES)
+def test_merge_draws(size):
+    blending_cases.check_merge_draws(*size, "cuda")
+
+
+def test_switch_modes():
+    blending_cases.check_switch_modes("cuda")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_methods_of_a_batch(case):
+    states.check_methods_of_a_batch(kernels.finish_step, case, "cuda")
+
+
+@pytest.mark.parametrize("case", states.CASES, ids=str)
+def test_write_offsets(case):
+    states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cuda")
 
 
 def test_no_host_synchronisation():

@@ -21,3 +21,13 @@ def test_index(case):
 @pytest.mark.parametrize("case", cases.CASES, ids=str)
 def test_next_state(case):
     cases.check_next_state(finish_step, overwrite_tokens, update_pool, case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=str)
+def test_methods_of_a_batch(case):
+    cases.check_methods_of_a_batch(finish_step, case, "cpu")
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=str)
+def test_write_offsets(case):
+    cases.check_write_offsets(finish_step, naive.write_offsets.naive, case, "cpu")

@@ -15,37 +15,22 @@ from sglang_soft_kernels import dispatch, layout
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("interpreted functions have no variants", allow_module_level=True)
 
+from sglang_soft_kernels.blending import triton as blending
 from sglang_soft_kernels.mixture import triton as mixture
+from sglang_soft_kernels.noise import triton as noise
 from sglang_soft_kernels.sampling import triton as sampling
 from sglang_soft_kernels.state import triton as state
-from triton.backends.compiler import GPUTarget
-from triton.compiler.compiler import make_backend
-from triton.runtime.jit import create_function_from_signature
+
+from tests.variants import Recorder
 
 V, H, R, MAX_K = 300, 48, 9, 32
-
-
-class Recorder:
-    """A kernel that keeps what Triton would look up in its cache of compiled code."""
-
-    def __init__(self, kernel, keys: set) -> None:
-        backend = make_backend(GPUTarget("cuda", 90, 32))
-        self._bind = create_function_from_signature(kernel.signature, kernel.params, backend)
-        self._keys = keys
-
-    def __getitem__(self, grid):
-        return self._launch
-
-    def _launch(self, *args, **kwargs) -> None:
-        _, specialization, options = self._bind(*args, **kwargs)
-        self._keys.add(str((specialization, options)))
 
 
 @pytest.fixture
 def variants(monkeypatch) -> dict[str, set[str]]:
     """Keys by kernel."""
     found: dict[str, set[str]] = defaultdict(set)
-    for module in (sampling, state, mixture):
+    for module in (sampling, state, mixture, noise, blending):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             recorder = Recorder(getattr(module, name), found[name.removesuffix("_kernel")])
             monkeypatch.setattr(module, name, recorder)
@@ -129,3 +114,28 @@ def test_the_count_sees_a_new_variant(variants):
             torch.zeros(2, V, dtype=dtype), *parameters(2, True), k=4, top_k_bound=9
         )
     assert len(variants["scan"]) == len(variants["finish"]) == 2
+
+
+def test_noise_and_blending(variants):
+    for A, k, wide in itertools.product((1, 3, 16), (1, 2, 7, 16, 17, 63, 64), (0, 3, 16)):
+        table = torch.zeros(A, 30 + 2 * wide, dtype=torch.int32)
+        ints, floats = table[:, wide:], table.view(torch.float32)
+        ids = torch.zeros(A, k + wide, dtype=torch.int32)[:, wide:]
+        scores, flags = torch.zeros(A, k), torch.zeros(A, dtype=torch.bool)
+        kernels.gather_rows(table, torch.arange(A), k, wide)
+        seeds, steps = torch.zeros(A, dtype=torch.int64), ints[:, layout.THINK_STEP]
+        for lanes in (ids, torch.arange(k)):
+            kernels.normal(seeds, steps, wide, lanes)
+            kernels.gumbel(seeds, steps, wide, lanes)
+        kernels.log_gamma(seeds, steps, 16, 2, scores, ids)
+        own, drawn = ints[:, 0], ids[:, 0]
+        kernels.compose(ids, scores, own, softmax=True, temperature=floats[:, 1])
+        kernels.compose(ids, scores, own, soft=flags, drawn=drawn)
+        kernels.compose(ids, scores, own, token=drawn, share=floats[:, 3], blend_drawn=False)
+        kernels.normalised_entropy(scores, own)
+        kernels.merge_draws(ids, ids, scores, own, floats[:, 2])
+        kernels.switch_modes(scores[:, 0].contiguous(), floats[:, :6], floats, ints)
+    assert {name: len(keys) for name, keys in variants.items() if keys} == {
+        "gather_rows": 1, "noise": 2, "log_gamma": 1, "compose": 1, "normalised_entropy": 1,
+        "merge_draws": 1, "switch_modes": 1,
+    }  # fmt: skip

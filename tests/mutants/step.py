@@ -139,3 +139,44 @@ def processors_come_too_late() -> None:
         return _preprocess_logits
 
     replace(SoftSampler, "_preprocess_logits", make)
+
+
+@mutant("a method writes its own rows only", "tests/unit/test_step.py -k each_alone")
+def rows_of_other_methods_written() -> None:
+    from sglang_soft.engine import step
+
+    def make(original):
+        return lambda *args, **kwargs: original(*args, **(kwargs | {"into": None}))
+
+    replace(step, "finish_step", make)
+
+
+@mutant("no method sorts the vocabulary", "tests/unit/test_launches.py -k at_most_twelve")
+def vocabulary_sorted() -> None:
+    from sglang_soft.methods.cot import CoT
+
+    def make(original):
+        def step(self, context):
+            context.logits.sort(1)
+            return original(self, context)
+
+        return step
+
+    replace(CoT, "step", make)
+
+
+@mutant("a row's own size cuts its concept, whatever the batch has",
+        "tests/unit/test_step.py -k each_alone")  # fmt: skip
+def sizes_of_the_batch() -> None:
+    from sglang_soft.engine import step
+
+    replace(step, "soft_sample", lambda soft_sample: lambda *args, sizes, **kwargs: soft_sample(
+        *args, **kwargs))  # fmt: skip
+
+
+@mutant("every width of the sampling kernels is compiled at start",
+        "tests/unit/test_warmup.py -k triton")  # fmt: skip
+def a_width_compiled_later() -> None:
+    from sglang_soft.engine import warmup
+
+    replace(warmup, "_TOP_K", lambda widths: widths[:1])

@@ -1,76 +1,74 @@
-"""What a decode step launches on a GPU, counted without one: kernels are recorded in place of being
-run, and so is every other operator that does work on the device."""
+"""What a decode step launches on a GPU, counted without one (launch/bench/launches.py)."""
+
+from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from sglang_soft.engine.inputs import prepare
-from sglang_soft.engine.pool import ConceptPool
-from sglang_soft.engine.step import concept_step
+from launch.bench.launches import TOP_KS, Launches, recording, request, step, table
+from sglang_soft import methods
+from sglang_soft.methods.cot import CoT
 from tests.unit.soft_request import soft_request
 
-
-class Launches(TorchDispatchMode):
-    """Names of operators, without views and allocations, and of kernels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        returns = func._schema.returns
-        aliases = [r.alias_info for r in returns]
-        view = returns and all(a is not None and not a.is_write for a in aliases)
-        if not view and not func.name().startswith("aten::empty"):
-            self.names.append(func.name())
-        return func(*args, **(kwargs or {}))
-
-
-class RecordedKernel:
-    def __init__(self, name: str, launches: Launches) -> None:
-        self._name, self._launches = name, launches
-
-    def __getitem__(self, grid):
-        return lambda *args, **kwargs: self._launches.names.append(self._name)
+MOST = 12
+"""Launches of one decode step of any method."""
 
 
 @pytest.fixture
-def launches(monkeypatch) -> Launches:
-    from sglang_soft_kernels import dispatch
-    from sglang_soft_kernels.index import identity
-    from sglang_soft_kernels.sampling import triton as sampling
-    from sglang_soft_kernels.state import triton as state
-
-    identity(64, torch.device("cpu"))  # made once a server
-    found = Launches()
-    monkeypatch.setattr(dispatch, "uses_triton", lambda tensor: True)
-    for module in (sampling, state):
-        for name in [name for name in vars(module) if name.endswith("_kernel")]:
-            kernel = RecordedKernel(name.removesuffix("_kernel"), found)
-            monkeypatch.setattr(module, name, kernel)
-    return found
+def launches():
+    with recording() as found:
+        yield found
 
 
-def step(requests: list, launches: Launches) -> list[str]:
-    """Names of what one decode step launches."""
-    pool, rows = ConceptPool(len(requests) + 1, 32, "cpu"), torch.arange(1, len(requests) + 1)
-    pool.start(rows.tolist(), requests)
-    inputs = prepare(pool, rows, requests)
-    logits, tokens = torch.randn(len(requests), 111), torch.zeros(len(requests), dtype=torch.int64)
-    with launches:
-        output = concept_step(inputs, logits)
-        output.overwrite_tokens(tokens)
-        output.update_pool(tokens)
-    return launches.names
+KERNELS = ["gather_rows", "scan", "finish", "finish_step", "overwrite_tokens", "update_pool"]
 
 
-KERNELS = ["scan", "finish", "finish_step", "overwrite_tokens", "update_pool"]
-
-
-def test_a_soft_step_is_five_kernels_and_one_gather(launches):
-    assert step([soft_request() for _ in range(8)], launches) == ["aten::index.Tensor", *KERNELS]
+def test_a_soft_step_is_six_kernels(launches):
+    assert step([soft_request() for _ in range(8)], launches) == KERNELS
 
 
 def test_discrete_requests_next_to_soft_ones_add_nothing_to_a_step(launches):
-    assert step([soft_request(), None] * 4, launches) == ["aten::index.Tensor", *KERNELS]
+    assert step([soft_request(), None] * 4, launches) == KERNELS
+
+
+@pytest.mark.parametrize("top_k", TOP_KS)
+@pytest.mark.parametrize("name", methods.names())
+@pytest.mark.parametrize("rows", [1, 8])
+def test_a_method_launches_at_most_twelve_and_reads_the_vocabulary_in_kernels_only(
+    launches, name, top_k, rows
+):
+    """So nothing sorts it: no torch operator sees a tensor that is as wide."""
+    names = step([request(name, top_k)] * rows, launches)
+    assert set(KERNELS) <= set(names) and len(names) <= MOST, names
+    assert not launches.wide
+
+
+def test_a_mixed_batch_costs_the_methods_own_launches_and_a_record_each(launches):
+    """No choosing between the methods' proposals: each writes its own rows."""
+    both = step([request("moi", -1), request("multiplex", -1)] * 4, launches)
+    own = ["normalised_entropy", "aten::add.Tensor", "aten::div.Tensor", "compose"]
+    own += ["finish_step", "merge_draws", "finish_step"]
+    assert both == [*KERNELS[:3], "draw", *own, *KERNELS[4:]]
+
+
+def test_a_sort_of_the_vocabulary_would_be_seen(launches, monkeypatch):
+    def sorting(self, context):
+        context.logits.sort(1)
+        return context.discrete()
+
+    monkeypatch.setattr(CoT, "step", sorting)
+    assert "aten::sort" in step([request("cot", -1)] * 2, launches)
+    assert launches.wide == ["aten::sort"]
+
+
+def test_the_page_has_the_counts():
+    page = (Path(__file__).parents[2] / "docs/benchmarks.md").read_text()
+    assert page.split("<!-- launches -->\n")[1].split("\n<!-- end of launches -->")[0] == table()
+
+
+def test_views_and_allocations_are_not_counted():
+    found = Launches()
+    with found:
+        torch.empty(3, 4)[1:].t().unsqueeze(0)
+        torch.ones(2)
+    assert found.names == ["aten::ones"]

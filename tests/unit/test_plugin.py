@@ -12,7 +12,12 @@ import sglang_soft
 from sglang_soft import plugin
 from sglang_soft.hooks.check import LazyHook, check_applied, check_targets, load
 from sglang_soft.hooks.registry import FIELDS, HOOKS
-from sglang_soft.server.limits import SERVER_LIMITS, unsupported_server
+from sglang_soft.server.limits import (
+    REQUEST_LIMITS,
+    SERVER_LIMITS,
+    unsupported_request,
+    unsupported_server,
+)
 
 BY_SGLANG = [hook for hook in HOOKS if hook.by_sglang]
 
@@ -98,6 +103,34 @@ def test_unsupported_server_modes_are_named(field, works, name):
     setattr(args, field, "something else")
     assert name in unsupported_server(args)
     assert field.replace("_", "-") in unsupported_server(args)
+
+
+@pytest.mark.parametrize(("field", "name"), REQUEST_LIMITS, ids=lambda v: str(v))
+def test_unsupported_requests_are_named(field, name):
+    from sglang.srt.sampling.sampling_params import SamplingParams
+
+    asked = SimpleNamespace(**{f: None for f, _ in REQUEST_LIMITS})
+    assert unsupported_request(asked, SamplingParams()) is None
+    setattr(asked, field, ["x"])
+    assert unsupported_request(asked, SamplingParams()) == f"{name} ({field})"
+
+
+def test_beam_search_is_refused():
+    from sglang.srt.sampling.sampling_params import SamplingParams
+
+    assert "beam_width=2" in unsupported_request(object(), SamplingParams(beam_width=2))
+    assert unsupported_request(object(), SamplingParams(beam_width=1)) is None
+
+
+def test_watermarks_are_refused():
+    def reason(own, **server) -> str | None:
+        sampling = SimpleNamespace(beam_width=None, watermark=own)
+        return unsupported_request(object(), sampling, SimpleNamespace(**server))
+
+    on, off = SimpleNamespace(enabled=True), SimpleNamespace(enabled=False)
+    assert "watermark" in reason(on) and reason(off) is None and reason(None) is None
+    assert "watermark" in reason(None, watermark_default_enabled=True)
+    assert reason(off, watermark_default_enabled=True) is None
 
 
 def test_no_module_of_ours_shadows_hugging_face_kernels():

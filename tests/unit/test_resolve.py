@@ -1,6 +1,6 @@
 import pytest
 
-from sglang_soft import methods
+from sglang_soft import methods, presets
 from sglang_soft import resolve as resolving
 from sglang_soft.params import Sampling, ThinkingParams, parameters
 from tests.unit.soft_request import request_params
@@ -125,7 +125,7 @@ def test_tables_have_every_parameter_once():
     keys += [row["key"] for method in resolving.methods_table() for row in method["parameters"]]
     assert len(set(keys)) == len(keys)
     assert {"method", "max_topk", "gumbel_temperature"} <= set(keys)
-    assert [row["key"] for row in resolving.table()][1:] == [
+    assert [row["key"] for row in resolving.table()][2:] == [
         p.name for p in parameters(ThinkingParams)
     ]
 
@@ -173,3 +173,29 @@ def test_a_method_that_needs_slots_of_its_own_leaves_fewer():
     assert resolve({"method": "swireasoning"}, max_k=4).params.max_topk == 3
     with pytest.raises(ValueError, match=r"max_topk is out of range .*\[1, 31\]"):
         resolve({"method": "swireasoning", "max_topk": 32})
+
+
+def test_a_preset_has_the_published_values_and_what_is_given_next_to_it_wins():
+    paper = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "min_p": 0.001}
+    qwq = resolve({"preset": "qwq-32b"})
+    assert qwq.method.name == "soft" and qwq.params.max_topk == 15
+    assert (qwq.params.cold_stop_entropy, qwq.params.cold_stop_steps) == (0.01, 256)
+    assert qwq.thinking._asdict() == paper
+    own = resolve({"preset": "qwq-32b", "early_stopping_length_threshold": 9, "method": "moi"})
+    assert (own.method.name, own.params.cold_stop_steps, own.params.max_topk) == ("moi", 9, 15)
+    assert resolve({"preset": None}) == resolve({})
+    assert resolve({}, default=resolving.check({"preset": "qwq-32b"}, 32)) == qwq
+    for preset in presets.PRESETS:
+        assert resolve({"preset": preset.name}).params.max_topk == preset.params["max_topk"]
+
+
+@pytest.mark.parametrize("name", ["qwq", "", 1, ["qwq-32b"]])
+def test_an_unknown_preset_is_refused_with_the_names_there_are(name):
+    with pytest.raises(ValueError, match=r"preset must be one of qwq-32b, .*; got"):
+        resolve({"preset": name})
+
+
+def test_a_preset_that_needs_a_larger_server_is_refused():
+    with pytest.raises(ValueError, match=r"preset=qwq-32b asks for max_topk 15.*--soft-max-k"):
+        resolve({"preset": "qwq-32b"}, max_k=8)
+    assert resolve({"preset": "qwq-32b", "max_topk": 8}, max_k=8).params.max_topk == 8

@@ -14,6 +14,7 @@ from sglang_soft.engine.step import concept_step
 from sglang_soft.engine.warmup import warmup
 from sglang_soft.params import Sampling
 from tests.unit.soft_request import soft_request
+from tests.variants import Recorder
 
 V, HIDDEN, MAX_K = 300, 8, 32
 
@@ -42,14 +43,17 @@ def ask_anything(seed: int) -> None:
         top_k = rng.choice([-1, 1, 17, 30, 100, 500])
         sampling = Sampling(rng.choice([0.3, 1.0]), rng.choice([0.9, 1.0]), top_k, 0.0)
         batch.append(soft_request(name, max_topk=k, thinking=sampling))
-    if not any(batch):
-        return
+    if any(batch):
+        one_step(batch, rng.choice([torch.int32, torch.int64]))
+
+
+def one_step(batch: list, token_dtype: torch.dtype = torch.int64) -> None:
     pool, rows = ConceptPool(9, MAX_K, "cpu", hidden_size=HIDDEN), torch.arange(1, len(batch) + 1)
     pool.start(rows.tolist(), batch)
     inputs = prepare(pool, rows, batch)
     hidden = torch.zeros(len(batch), HIDDEN) if inputs.reads_hidden else None
     step = concept_step(inputs, torch.randn(len(batch), V), hidden)
-    tokens = torch.zeros(len(batch), dtype=rng.choice([torch.int32, torch.int64]))
+    tokens = torch.zeros(len(batch), dtype=token_dtype)
     step.overwrite_tokens(tokens)
     step.update_pool(tokens)
     for embed in (decode_embed(inputs, rows), graph_embed(pool, rows)):
@@ -87,41 +91,30 @@ def test_no_request_compiles_a_loop_after_start(loops):
 def test_no_request_compiles_a_triton_kernel_after_start(monkeypatch):
     """Kernels are recorded with their compile-time values in place of being run."""
     from sglang_soft_kernels import dispatch
+    from sglang_soft_kernels.blending import triton as blending
     from sglang_soft_kernels.mixture import triton as mixture
+    from sglang_soft_kernels.noise import triton as noise
     from sglang_soft_kernels.sampling import triton as sampling
     from sglang_soft_kernels.state import triton as state
 
-    variants: set[tuple] = set()
-
-    class Recorded:
-        def __init__(self, kernel) -> None:
-            self.kernel = kernel
-
-        def __getitem__(self, grid):
-            return self.record
-
-        def record(self, *args, **constants) -> None:
-            dtypes = tuple(str(a.dtype) for a in args if isinstance(a, torch.Tensor))
-            fixed = self.kernel.do_not_specialize or ()
-            ones = tuple(
-                name
-                for name, value in zip(self.kernel.arg_names, args)
-                if isinstance(value, int) and name not in fixed and value == 1
-            )
-            variants.add((self.kernel.__name__, *sorted(constants.items()), dtypes, ones))
-
+    variants: dict[str, set[str]] = {}
     monkeypatch.setattr(dispatch, "uses_triton", lambda tensor: True)
-    for module in (mixture, sampling, state):
+    for module in (mixture, sampling, state, noise, blending):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
-            monkeypatch.setattr(module, name, Recorded(getattr(module, name)))
+            recorder = Recorder(getattr(module, name), variants.setdefault(name, set()))
+            monkeypatch.setattr(module, name, recorder)
     # The tokens and flags of a step that was not computed are arbitrary; methods read them.
     monkeypatch.setattr(torch, "empty", torch.zeros)
     warmup(Model, V, "cpu", MAX_K)
-    compiled = set(variants)
-    assert {v[0] for v in compiled} == {
-        "scan_kernel", "total_kernel", "finish_kernel", "draw_kernel", "finish_step_kernel", "overwrite_tokens_kernel",
-        "update_pool_kernel", "mixture_kernel",
-    }  # fmt: skip
+    compiled = {name: set(keys) for name, keys in variants.items()}
+    assert all(compiled.values()), "a kernel that no method reaches"
+    for name in methods.names():
+        for k in range(1, MAX_K - methods.get(name).extra_slots + 1):
+            for top_k in (-1, 1, 17, 500):
+                sampling_params = Sampling(0.6, 0.95, top_k, 0.0)
+                request = soft_request(name, max_topk=k, thinking=sampling_params)
+                one_step([request] * (1 + k % 2))
+                assert variants == compiled, (name, k, top_k)
     for seed in range(200):
         ask_anything(seed)
     assert variants == compiled

@@ -2,10 +2,13 @@
 
 from collections import Counter
 
-from sglang_soft_evals.record import failed_methods
+from sglang_soft_evals.record import Record, failed_methods
 from sglang_soft_evals.report.document import Block, Cell, Paragraph, Table
 from sglang_soft_evals.report.numbers import number, share
 from sglang_soft_evals.rundir import Run
+
+MIXED = 0.01
+"""Share of mixed steps below which a thought counts as discrete."""
 
 
 def blocks(run: Run) -> list[Block]:
@@ -52,6 +55,7 @@ def _errors(run: Run) -> list[Block]:
             text = f"ERROR: every request of {method} on {benchmark} failed ({error}). "
             found.append(Paragraph(f"{text}It has no score and is not compared.", warning=True))
         for method, mine in records.items():
+            found += _one_hot(method, benchmark, mine)
             errors = Counter(r.error for r in mine if r.error and not r.failed)
             if errors:
                 text = (
@@ -60,3 +64,18 @@ def _errors(run: Run) -> list[Block]:
                 )
                 found.append(Paragraph(text, warning=True))
     return found
+
+
+def _one_hot(method: str, benchmark: str, records: list[Record]) -> list[Block]:
+    """A warning if the thoughts of a soft method mixed nothing, as at temperature 0."""
+    shares = [r.mixed_share for r in records if r.mixed_share is not None]
+    mean = sum(shares) / max(1, len(shares))
+    soft = any(r.thinking_method not in (None, "cot", "coconut_tf") for r in records)
+    if not shares or not soft or mean >= MIXED:
+        return []
+    text = (
+        f"{method} on {benchmark} mixed more than one token in {mean:.1%} of its thinking steps: "
+        "its thoughts are nearly discrete, and its score says little about mixing. Was it asked "
+        "with temperature 0?"
+    )
+    return [Paragraph(text, warning=True)]

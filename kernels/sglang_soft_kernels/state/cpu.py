@@ -10,16 +10,20 @@ from .naive import StepRecord
 
 
 def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int):
-    THINK_END, PHASE, LOW_STEPS, STEP, COLD_STEPS, BOUND, COLD_ENTROPY, HEAD = LAYOUT
+    THINK_END, PHASE, LOW_STEPS, STEP, COLD_STEPS, BOUND, COLD_ENTROPY, HEAD, METHOD_COLUMN = LAYOUT
     KIND, TOKEN, LOW, ENTROPY = layout.KIND, layout.TOKEN, layout.LOW_ENTROPY, layout.ENTROPY
-    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD = KINDS
+    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS = KINDS
+    FIRST_EOS, LAST_EOS = layout.EOS, layout.EOS + layout.EOS_COLUMNS
 
     @compiled
     def finish_loop(
-        ids, weights, token, entropy, logits, index, ints, floats, force_end, state, packed
-    ):
-        k = ids.shape[1]
+        ids, weights, token, entropy, logits, index, ints, floats, force_end, state, packed,
+        k, method,
+    ):  # fmt: skip
+        given, S = min(ids.shape[1], k), packed.shape[1] - HEAD - 2 * k
         for a in range(ids.shape[0]):
+            if method >= 0 and ints[a, METHOD_COLUMN] != method:
+                continue
             n = index[a] if index.size > 0 else a
             think_end = ints[a, THINK_END]
             if not 0 <= think_end < logits.shape[1]:
@@ -29,7 +33,12 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int):
             if token[a] == think_end:
                 kind = STOP_TOKEN
             elif logits[n, think_end] > -np.inf:
-                if force_end.size > 0 and force_end[a]:
+                is_eos = False
+                for column in range(FIRST_EOS, LAST_EOS):
+                    is_eos |= token[a] == ints[a, column]
+                if is_eos:
+                    kind = EOS
+                elif force_end.size > 0 and force_end[a]:
                     kind = METHOD
                 elif low >= ints[a, COLD_STEPS]:
                     kind = COLD_STOP
@@ -39,9 +48,12 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int):
             packed[a, TOKEN] = token[a] if kind == CONCEPT else think_end
             packed[a, LOW] = low
             packed[a, ENTROPY] = entropy[a : a + 1].view(np.int32)[0]
-            packed[a, HEAD : HEAD + k] = ids[a]
-            packed[a, HEAD + k : HEAD + 2 * k] = weights[a].view(np.int32)
-            packed[a, HEAD + 2 * k :] = state[a].view(np.int32)
+            bits, state_bits = weights[a].view(np.int32), state[a].view(np.int32)
+            for i in range(k):
+                packed[a, HEAD + i] = ids[a, i] if i < given else 0
+                packed[a, HEAD + k + i] = bits[i] if i < given else 0
+            for s in range(S):
+                packed[a, HEAD + 2 * k + s] = state_bits[s] if s < state.shape[1] else 0
 
     return finish_loop
 
@@ -91,7 +103,7 @@ def _update_loop(LAYOUT: tuple[int, ...], PHASES: tuple[int, ...]):
 finish_loop = _finish_loop(
     (layout.THINK_END, layout.PHASE, layout.LOW_ENTROPY_STEPS, layout.THINK_STEP,
      layout.COLD_STOP_STEPS, layout.MAX_THINKING_TOKENS, layout.COLD_STOP_ENTROPY,
-     layout.RECORD_HEAD),
+     layout.RECORD_HEAD, layout.METHOD),
     tuple(map(int, StepKind)), int(Phase.THINK),
 )  # fmt: skip
 overwrite_loop = _overwrite_loop(layout.KIND, layout.TOKEN, int(StepKind.PLAIN))
@@ -103,21 +115,30 @@ update_loop = _update_loop(
 
 
 def finish_step(
-    ids, weights, token, entropy, logits, ints, floats, *, force_end=None, state=None, index=None
-):
-    A, k = ids.shape
-    S = 0 if state is None else state.shape[1]
+    ids, weights, token, entropy, logits, ints, floats, *, force_end=None, state=None, index=None,
+    k=None, states=None, into=None, method=-1,
+):  # fmt: skip
+    A, k = len(ids), ids.shape[1] if k is None else k
+    if states is None:
+        states = 0 if state is None else state.shape[1]
     own = [weights, token, entropy, ints, floats, *(x for x in (force_end, state) if x is not None)]
     assert all(len(x) == A for x in own) and weights.shape == ids.shape, "rows of different batches"
     assert len(logits) == A if index is None else len(index) == A, "rows of different batches"
-    packed = torch.empty((A, layout.record_columns(k, S)), dtype=torch.int32)
+    if into is None:
+        packed = torch.empty((A, layout.record_columns(k, states)), dtype=torch.int32)
+        into, method = StepRecord(packed, k), -1
+    packed = into.packed
+    assert packed.shape == (A, layout.record_columns(k, states)), "a record of another step"
+    given = [x.contiguous().numpy() for x in (ids, weights, token)]  # one variant of the loop
+    own_state = np.empty((A, 0), np.float32) if state is None else state.contiguous().numpy()
     finish_loop(
-        ids.numpy(), weights.numpy(), token.numpy(), entropy.numpy(), logits.float().numpy(),
+        *given, entropy.numpy(), logits.float().numpy(),
         index_array(index), ints.numpy(), floats.numpy(),
         NONE if force_end is None else force_end.numpy(),
-        np.empty((A, 0), np.float32) if state is None else state.numpy(), packed.numpy(),
+        own_state, packed.numpy(),
+        k, method,
     )  # fmt: skip
-    return StepRecord(packed, k)
+    return into
 
 
 def overwrite_tokens(record, tokens, index=None):

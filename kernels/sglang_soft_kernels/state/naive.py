@@ -79,13 +79,21 @@ def finish_step(
     force_end: torch.Tensor | None = None,
     state: torch.Tensor | None = None,
     index: torch.Tensor | None = None,
+    k: int | None = None,
+    states: int | None = None,
+    into: StepRecord | None = None,
+    method: int = -1,
 ) -> StepRecord:
     """What the rows emit and are fed: think-end by itself or forced, Cold Stop, bound.
 
-    From the method: ids [A, k] int32, weights [A, k] float32, token [A] int32, force_end [A] bool
-    (force think-end), state [A, S] float32. entropy: [A] float32. logits: [N, V], from which only
-    think-end's is read. ints: [A, 12] int32, floats: [A, 4] float32, the rows' parameters and state
-    before this step. index: [A] int64 rows of the batch; None: A = N.
+    From the method: ids [A, <= k] int32, weights [A, <= k] float32, token [A] int32, force_end [A]
+    bool (force think-end), state [A, <= S] float32. entropy: [A] float32. logits: [N, V], from
+    which only think-end's is read. ints: [A, 20] int32, floats: [A, 4] float32, the rows'
+    parameters and state before this step. index: [A] int64 rows of the batch; None: A = N.
+
+    k, states: slots and state columns (S) of the record, by default those of the method; more of
+    them are cut, missing ones are 0. into: write the rows of `method` into this record, which has
+    every row, and leave the others as they are.
     """
 
     def column(c: int) -> torch.Tensor:
@@ -106,6 +114,8 @@ def finish_step(
     kind = torch.where(low >= column(layout.COLD_STOP_STEPS), _KIND[StepKind.COLD_STOP], kind)
     if force_end is not None:
         kind = torch.where(force_end.unsqueeze(1), _KIND[StepKind.METHOD], kind)
+    is_eos = (token == ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS]).any(1, keepdim=True)
+    kind = torch.where(is_eos, _KIND[StepKind.EOS], kind)
     kind = torch.where(allowed, kind, _KIND[StepKind.CONCEPT])
     kind = torch.where(token == think_end, _KIND[StepKind.STOP_TOKEN], kind)
     token = torch.where(kind == _KIND[StepKind.CONCEPT], token, think_end)
@@ -113,10 +123,24 @@ def finish_step(
     kind = torch.where(thinking, kind, _KIND[StepKind.PLAIN])
 
     # In the order of layout.py's record columns.
-    parts = [kind, token, low, entropy.view(torch.int32), ids, weights.view(torch.int32)]
-    if state is not None:
+    k = ids.shape[1] if k is None else k
+    parts = [kind, token, low, entropy.view(torch.int32), _columns(ids, k)]
+    parts.append(_columns(weights, k).view(torch.int32))
+    if state is not None or states:
+        if state is None:
+            state = weights[:, :0]
+        state = _columns(state, state.shape[1] if states is None else states)
         parts.append(state.view(torch.int32))
-    return StepRecord(torch.cat(parts, 1), ids.shape[1])
+    packed = torch.cat(parts, 1)
+    if into is None:
+        return StepRecord(packed, k)
+    into.packed.copy_(torch.where(column(layout.METHOD) == method, packed, into.packed))
+    return into
+
+
+def _columns(x: torch.Tensor, count: int) -> torch.Tensor:
+    missing = count - x.shape[1]
+    return torch.nn.functional.pad(x, (0, missing)) if missing else x
 
 
 @dispatch
@@ -149,9 +173,9 @@ def update_pool(
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [N] int, what was emitted. ints: [A, 12] int32, as for `finish_step`. rows: [A] int64,
+    tokens: [N] int, what was emitted. ints: [A, 20] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
-    [R, >= k] float32 (slots beyond k are left alone), ints [R, 12] int32, state [R, >= S] float32.
+    [R, >= k] float32 (slots beyond k are left alone), ints [R, 20] int32, state [R, >= S] float32.
     index: [A] int64 rows of the batch; None: A = N.
     """
     kind, k = record.kind, record.k
@@ -176,3 +200,25 @@ def update_pool(
         [phase, torch.where(thinking, record.low_entropy, low), step + concept], 1
     )
     pool_ints[:, layout.PHASE :].index_copy_(0, rows, changed)
+
+
+@dispatch
+def write_offsets(
+    record: StepRecord,
+    offsets: torch.Tensor,
+    ints: torch.Tensor,
+    rows: torch.Tensor,
+    method: int,
+    pool_offsets: torch.Tensor,
+    pool_has_offset: torch.Tensor,
+) -> None:
+    """Write what the rows of a method that feeds embedding offsets add to their next input.
+
+    offsets: [A, H] model dtype. ints: [A, 20] int32. rows: [A] int64. The pool: offsets [R, H]
+    model dtype, has_offset [R] bool. Rows of other methods are left alone.
+    """
+    mine = ints[:, layout.METHOD] == method
+    new = torch.where(mine.unsqueeze(1), offsets, pool_offsets[rows])
+    pool_offsets.index_copy_(0, rows, new)
+    concept = torch.where(mine, record.kind == _KIND[StepKind.CONCEPT], pool_has_offset[rows])
+    pool_has_offset.index_copy_(0, rows, concept)

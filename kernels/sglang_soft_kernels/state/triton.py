@@ -20,6 +20,9 @@ COLD_STOP_STEPS = tl.constexpr(layout.COLD_STOP_STEPS)
 MAX_THINKING_TOKENS = tl.constexpr(layout.MAX_THINKING_TOKENS)
 THINK_START = tl.constexpr(layout.THINK_START)
 THINK_END = tl.constexpr(layout.THINK_END)
+METHOD_COLUMN = tl.constexpr(layout.METHOD)
+EOS_COLUMN = tl.constexpr(layout.EOS)
+EOS_COLUMNS = tl.constexpr(layout.EOS_COLUMNS)
 PHASE = tl.constexpr(layout.PHASE)
 LOW_ENTROPY_STEPS = tl.constexpr(layout.LOW_ENTROPY_STEPS)
 THINK_STEP = tl.constexpr(layout.THINK_STEP)
@@ -40,13 +43,16 @@ STOP_TOKEN = tl.constexpr(int(StepKind.STOP_TOKEN))
 COLD_STOP = tl.constexpr(int(StepKind.COLD_STOP))
 MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
+EOS = tl.constexpr(int(StepKind.EOS))
 
-WARPS = 1
+WARPS, OFFSET_WARPS = 1, 4
+OFFSETS = tl.constexpr(1024)
+"""Elements of an embedding offset that a program copies."""
 WIDTH = tl.constexpr(32)
 """Columns that one round of a loop over a row's columns copies."""
 
 
-@triton.jit(do_not_specialize=range(21))
+@triton.jit(do_not_specialize=range(25))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
@@ -54,7 +60,7 @@ def finish_step_kernel(
     entropy_ptr,  # [A] float32
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    ints_ptr,  # [A, 12] int32
+    ints_ptr,  # [A, 20] int32
     floats_ptr,  # [A, 4] float32
     force_end_ptr,  # [A] int8, read if has_force_end
     state_ptr,  # [A, S] float32
@@ -62,6 +68,9 @@ def finish_step_kernel(
     has_force_end,
     k,
     S,
+    given,
+    given_S,
+    method,
     ids_stride,
     weights_stride,
     token_stride,
@@ -74,6 +83,8 @@ def finish_step_kernel(
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
     ints = ints_ptr + a * ints_stride
+    if (method >= 0) & (tl.load(ints + METHOD_COLUMN) != method):
+        return
     think_end = tl.load(ints + THINK_END)
     token = tl.load(token_ptr + a * token_stride).to(tl.int32)
     entropy = tl.load(entropy_ptr + a)
@@ -86,6 +97,8 @@ def finish_step_kernel(
     kind = tl.where(low >= tl.load(ints + COLD_STOP_STEPS), COLD_STOP, kind)
     force_end = tl.load(force_end_ptr + a, mask=has_force_end != 0, other=0)
     kind = tl.where(force_end != 0, METHOD, kind)
+    for i in tl.static_range(EOS_COLUMNS):
+        kind = tl.where(token == tl.load(ints + EOS_COLUMN + i), EOS, kind)
     kind = tl.where(allowed, kind, CONCEPT)
     kind = tl.where(token == think_end, STOP_TOKEN, kind)
     token = tl.where(kind == CONCEPT, token, think_end)
@@ -98,13 +111,13 @@ def finish_step_kernel(
     tl.store(packed + ENTROPY, entropy.to(tl.int32, bitcast=True))
     for first in range(0, k, WIDTH):
         slot = first + tl.arange(0, WIDTH)
-        ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < k, other=0)
-        weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < k, other=0.0)
+        ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < given, other=0)
+        weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < given, other=0.0)
         tl.store(packed + HEAD + slot, ids.to(tl.int32), mask=slot < k)
         tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
     for first in range(0, S, WIDTH):
         s = first + tl.arange(0, WIDTH)
-        state = tl.load(state_ptr + a * state_stride + s, mask=s < S, other=0.0)
+        state = tl.load(state_ptr + a * state_stride + s, mask=s < given_S, other=0.0)
         tl.store(packed + HEAD + 2 * k + s, state.to(tl.int32, bitcast=True), mask=s < S)
 
 
@@ -123,11 +136,11 @@ def update_pool_kernel(
     packed_ptr,  # [A, 4 + 2k + S] int32
     tokens_ptr,  # [N], any stride
     index_ptr,  # [A] row of the batch
-    before_ptr,  # [A, 12] int32
+    before_ptr,  # [A, 20] int32
     rows_ptr,  # [A]
     ids_ptr,  # [R, >= k] int32
     weights_ptr,  # [R, >= k] float32
-    ints_ptr,  # [R, 12] int32
+    ints_ptr,  # [R, 20] int32
     state_ptr,  # [R, >= S] float32
     k,
     S,
@@ -171,32 +184,74 @@ def update_pool_kernel(
     tl.store(ints + THINK_STEP, tl.load(before + THINK_STEP) + 1, mask=concept)
 
 
-def finish_step(
-    ids, weights, token, entropy, logits, ints, floats, *, force_end=None, state=None, index=None
+@triton.jit(do_not_specialize=range(11))
+def write_offsets_kernel(
+    packed_ptr,  # [A, 4 + 2k + S] int32
+    offsets_ptr,  # [A, H]
+    ints_ptr,  # [A, 20] int32
+    rows_ptr,  # [A]
+    pool_offsets_ptr,  # [R, H]
+    pool_has_offset_ptr,  # [R] int8
+    H,
+    method,
+    packed_stride,
+    offsets_stride,
+    ints_stride,
 ):
+    a, block = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    if tl.load(ints_ptr + a * ints_stride + METHOD_COLUMN) == method:
+        row = tl.load(rows_ptr + a).to(tl.int64)
+        h = block * OFFSETS + tl.arange(0, OFFSETS)
+        offset = tl.load(offsets_ptr + a * offsets_stride + h, mask=h < H, other=0.0)
+        tl.store(pool_offsets_ptr + row * H + h, offset, mask=h < H)
+        concept = tl.load(packed_ptr + a * packed_stride + KIND) == CONCEPT
+        tl.store(pool_has_offset_ptr + row, concept.to(tl.int8), mask=block == 0)
+
+
+def write_offsets(record, offsets, ints, rows, method, pool_offsets, pool_has_offset):
+    packed, H = record.packed, offsets.shape[1]
+    assert offsets.stride(1) == 1 or H == 1
+    assert pool_offsets.is_contiguous() and offsets.dtype == pool_offsets.dtype
+    if len(packed):
+        write_offsets_kernel[(len(packed), triton.cdiv(H, OFFSETS.value))](
+            packed, offsets, ints, rows, pool_offsets, pool_has_offset.view(torch.int8), H, method,
+            packed.stride(0), offsets.stride(0), ints.stride(0), num_warps=OFFSET_WARPS,
+        )  # fmt: skip
+
+
+def finish_step(
+    ids, weights, token, entropy, logits, ints, floats, *, force_end=None, state=None, index=None,
+    k=None, states=None, into=None, method=-1,
+):  # fmt: skip
     """`token` may have any stride; the last dimension of the others is contiguous."""
-    A, k = ids.shape
-    S = 0 if state is None else state.shape[1]
+    A, k = len(ids), ids.shape[1] if k is None else k
+    given_S = 0 if state is None else state.shape[1]
+    S = given_S if states is None else states
     last = [ids, weights, entropy, logits, ints, floats]
     last += [x for x in (force_end, state) if x is not None]
     assert all(x.stride(-1) == 1 for x in last if x.shape[-1] > 1)
     assert weights.dtype == entropy.dtype == floats.dtype == torch.float32
     assert ints.dtype == torch.int32
     columns = layout.record_columns(k, S)
-    packed = torch.empty((A, columns), dtype=torch.int32, device=ids.device)
+    if into is None:
+        packed = torch.empty((A, columns), dtype=torch.int32, device=ids.device)
+        into, method = StepRecord(packed, k), -1
+    packed = into.packed
+    assert packed.shape == (A, columns), "a record of another step"
     if A == 0:
-        return StepRecord(packed, k)
+        return into
     index = identity(A, ids.device) if index is None else index
     flags = (packed if force_end is None else force_end).view(torch.int8)
     if state is None:
         state = floats  # not read
     finish_step_kernel[(A,)](
         ids, weights, token, entropy, logits, index, ints, floats, flags, state, packed,
-        int(force_end is not None), k, S, ids.stride(0), weights.stride(0), token.stride(0),
+        int(force_end is not None), k, S, min(k, ids.shape[1]), min(S, given_S), method,
+        ids.stride(0), weights.stride(0), token.stride(0),
         state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), packed.stride(0),
         num_warps=WARPS,
     )  # fmt: skip
-    return StepRecord(packed, k)
+    return into
 
 
 def overwrite_tokens(record, tokens, index=None):

@@ -1,0 +1,1 @@
+"""The methods' arithmetic over a row's slots."""

@@ -1,0 +1,1 @@
+"""Noise as a pure function of (seed, position, stream, lane), and the start of a step."""
