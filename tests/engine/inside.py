@@ -7,6 +7,7 @@ import SGLang.
 import asyncio
 import copy
 import pkgutil
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,12 @@ def stream(engine: "sglang.Engine", **kwargs: Any) -> list[dict]:
 
 
 def flush_cache(engine: "sglang.Engine") -> None:
-    engine.flush_cache()
+    """SGLang refuses while the scheduler has not yet put the last request away."""
+    for _ in range(100):
+        if engine.flush_cache().success:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the cache was not flushed")
 
 
 def update_weights(engine: "sglang.Engine", path: str) -> None:
