@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
+from sglang_soft_kernels.sequences import MAX_CLOSING
 
 KEY = "soft_thinking"
 """The key inside SGLang's `SamplingParams.custom_params`."""
@@ -75,8 +76,8 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     max_thinking_tokens: (
         Annotated[
             int,
-            described("Upper bound on thinking tokens; think-end is forced after the last one; "
-                      "default: none", ge=0, le=_MAX_INT),
+            described("Upper bound on thinking tokens, closing text included; think-end is forced "
+                      "after the last one; default: none", ge=0, le=_MAX_INT),
         ]
         | None
     ) = None  # fmt: skip
@@ -96,6 +97,12 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
         described("Where `stop`, `stop_regex` and `stop_token_ids` act: in the answer only, with "
                   "matches that lie wholly in it, or in the thought as well, as SGLang has it"),
     ] = "answer"  # fmt: skip
+    closing_text: Annotated[
+        str,
+        described("Text that is put before think-end where Cold Stop, max_thinking_tokens or the "
+                  "method forces it; its tokens are thinking tokens",
+                  allowed=f"text of at most {MAX_CLOSING} tokens, without think-end"),
+    ] = ""  # fmt: skip
     max_answer_tokens: (
         Annotated[
             int,
@@ -142,8 +149,11 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     sample: int = 0
     """Which of the request's parallel samples (n > 1) this is; 0 where there is one."""
     max_new_tokens: int
-    think_start_id: int | None
-    think_end_id: int
+    think_start: tuple[int, ...]
+    """Tokens of think-start; empty: thinking does not start at one."""
+    think_end: tuple[int, ...]
+    closing: tuple[int, ...] = ()
+    """Tokens of `closing_text`."""
     starts_thinking: bool
     """The first output token is one of the thought."""
     eos_ids: tuple[int, ...] = ()

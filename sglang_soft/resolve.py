@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sglang_soft_kernels.layout import TOP_K_OFF
+from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
 from sglang_soft import methods, presets
 from sglang_soft.methods.base import Method
@@ -162,7 +163,9 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
         request = RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
     except (TypeError, msgspec.MsgspecError) as error:
         raise ValueError(_NOT_VALIDATED.format(error)) from None
-    keep, ids = request.thinking, (request.think_start_id or 0, request.think_end_id)
+    keep, start, end = request.thinking, request.think_start, request.think_end
+    ids = (*start, *end, *request.closing)
+    short = len(start) <= MAX_DELIMITER and 1 <= len(end) <= MAX_DELIMITER
     right = {
         "max_topk": request.params.max_topk + methods.get(request.method).extra_slots <= max_k,
         "temperature": keep.temperature > 0 and math.isfinite(keep.temperature),
@@ -172,7 +175,8 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
         "seed": -(2**63) <= request.seed < 2**63,
         "sample": 0 <= request.sample < 2**31,
         "max_new_tokens": 0 <= request.max_new_tokens < 2**31,
-        "think tokens": all(0 <= i < vocab_size for i in ids),
+        "think tokens": short and all(0 <= i < vocab_size for i in ids),
+        "closing": len(request.closing) <= MAX_CLOSING,
     }
     if wrong := [name for name, fine in right.items() if not fine]:
         raise ValueError(_NOT_VALIDATED.format(f"out of range: {', '.join(wrong)}"))

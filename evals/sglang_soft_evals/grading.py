@@ -80,6 +80,8 @@ class GraderProcess:
     async def _exchange(self, message: list[str]) -> list[Any]:
         assert self._process and self._process.stdin and self._process.stdout
         raw = orjson.dumps(message)
+        if self._process.stdin.is_closing():  # uvloop, where it is in use, raises a RuntimeError
+            raise ConnectionResetError
         self._process.stdin.write(len(raw).to_bytes(4, "big") + raw)
         await self._process.stdin.drain()
         size = int.from_bytes(await self._process.stdout.readexactly(4), "big")

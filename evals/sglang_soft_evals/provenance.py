@@ -40,6 +40,8 @@ SERVER_FIELDS = (
     "reasoning_parser",
 )
 """Of `/server_info`, as far as the server has them: what can change figures."""
+OF_ONE_START = frozenset({"random_seed", "max_running_requests"})
+"""Those that SGLang chooses at every start anew. A run may be resumed on a server with others."""
 
 
 def now() -> str:

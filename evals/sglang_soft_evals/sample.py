@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from sglang_soft.trace import THINK_END_REASONS
 from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.hub import Question
 
 _THINK_END = "</think>"
-_ENDED = ("stop_token", "cold_stop", "max_thinking_tokens", "method", "eos")
-"""`thinking_finish_reason` of thoughts that think-end ended; sglang_soft/trace/reasons.py."""
 _NO_ANSWER: dict[str, Any] = {
     "status": "failed",
     "correct": None,
@@ -98,7 +97,7 @@ def _outcome(completion: Mapping[str, Any], thinks: bool) -> dict[str, Any]:
     reasoning, text = message.get("reasoning_content") or "", message.get("content") or ""
     counts = _thinking(meta, usage, str(finish.get("type")), bool(reasoning))
     if not reasoning:  # a server without a reasoning parser, or nothing was thought
-        unfinished = counts["thinking_finish_reason"] not in (None, *_ENDED)
+        unfinished = counts["thinking_finish_reason"] not in (None, *THINK_END_REASONS.values())
         if _THINK_END in text:
             reasoning, text = text.split(_THINK_END, 1)
         elif unfinished or (thinks and counts["thinking_method"] is None):

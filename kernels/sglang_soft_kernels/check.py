@@ -102,7 +102,8 @@ def _sampling_variants() -> Iterator[Variant]:
 
 
 def _state_variants() -> Iterator[Variant]:
-    types = {f"{name}_ptr": "*i32" for name in ("ids", "token", "ints", "packed", "before")}
+    names = ("ids", "token", "ints", "packed", "before", "delimiters")
+    types = {f"{name}_ptr": "*i32" for name in names}
     floats = ("weights", "entropy", "logits", "floats", "state")
     types |= {f"{name}_ptr": "*fp32" for name in floats}
     types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows", "index")}

@@ -6,14 +6,20 @@ Imports neither torch nor triton.
 from enum import IntEnum
 from typing import NamedTuple
 
-# Columns of a pool row's int32 part: parameters and state; the last three change at every step
+# Columns of a pool row's int32 part: parameters and state; from PHASE on they change at every step.
+# THINK_START and THINK_END are ids for methods that mix them; what opens and closes a thought is in
+# the row's delimiters (sequences.py), with the numbers of tokens here. MATCH: tokens of think-start
+# (before the thought) or of think-end (in it) that the output ends with. TAIL: where a forced end
+# stands (`tail_state`).
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
 EOS, EOS_COLUMNS = 9, 8
 """Tokens that become think-end in a thought: the first of the columns that hold them (-1: unused),
 and how many those are."""
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP = range(17, 20)
-INT_COLUMNS = 20
+START_SIZE, CLOSING_SIZE, TAIL_SIZE = range(17, 20)
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(20, 25)
+INT_COLUMNS = 26
+"""One is spare: the seed, an int64, begins at an even column."""
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
@@ -24,8 +30,8 @@ SEED = INT_COLUMNS + FLOAT_COLUMNS
 ARGS = SEED + 2
 
 # Columns of a step's record, int32, floats by their bits; then ids, weights and method state
-KIND, TOKEN, LOW_ENTROPY, ENTROPY = range(4)
-RECORD_HEAD = 4
+KIND, TOKEN, LOW_ENTROPY, ENTROPY, NEXT_TAIL = range(5)
+RECORD_HEAD = 5
 
 MAX_SLOTS = 64
 """Largest concept that the kernels take."""
@@ -35,6 +41,17 @@ MIN_PROB_RATIO = 2.0**-126
 CPUs do not."""
 TOP_K_OFF = 2**31 - 1
 """top_k that is off; a counter's bound that is never reached."""
+
+
+KIND_SHIFT = 256
+"""Factor of the kind in a tail state; larger than every index of a tail."""
+
+
+def tail_state(index: int, kind: int) -> int:
+    """A forced end under way, as one number: index of the tail's next token, and the kind of the
+    step that will emit the last one. 0: none is under way; the first token of a tail is emitted by
+    the step that begins it."""
+    return index + KIND_SHIFT * kind
 
 
 def ids_of(k: int) -> slice:
@@ -108,4 +125,7 @@ class StepKind(IntEnum):
     METHOD = 5
     """Think-end was forced by the method itself."""
     EOS = 6
-    """Think-end took the place of an end-of-sequence token."""
+    """Think-end in place of an end-of-sequence token."""
+    CLOSING = 7
+    """A token of the closing text, or of think-end but its last one, was forced; the thought goes
+    on with the next one of them."""

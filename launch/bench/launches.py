@@ -105,7 +105,7 @@ def request(name: str, top_k: int) -> SoftRequest:
     """At the method's default parameters, with top_p."""
     params = RequestParams(
         params=methods.get(name).Params(), thinking=Sampling(0.6, 0.95, top_k, 0.0), seed=0,
-        max_new_tokens=64, think_start_id=1, think_end_id=2, starts_thinking=True,
+        max_new_tokens=64, think_start=(1,), think_end=(2,), starts_thinking=True,
     )  # fmt: skip
     return SoftRequest(params, 1)
 

@@ -41,7 +41,7 @@ def soft_request() -> SoftRequest:
     """One of method `soft` whose concept tokens have all k entries in use."""
     params = RequestParams(
         params=methods.get("soft").Params(), thinking=Sampling(1.0, 1.0, -1, 0.0), seed=0,
-        max_new_tokens=64, think_start_id=4, think_end_id=5, starts_thinking=True,
+        max_new_tokens=64, think_start=(4,), think_end=(5,), starts_thinking=True,
     )  # fmt: skip
     return SoftRequest(params, prompt_len=2)
 

@@ -10,7 +10,6 @@ Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +24,7 @@ from sglang_soft_kernels.layout import (
     Phase,
 )
 from sglang_soft_kernels.noise.naive import seeds_of
+from sglang_soft_kernels.sequences import DELIMITER_COLUMNS, delimiter_row
 
 from sglang_soft import methods
 from sglang_soft.engine.request import SoftRequest
@@ -32,24 +32,39 @@ from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
 _NO_EOS = (-1,) * EOS_COLUMNS
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, int(Phase.OFF), 0, 0)
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0)
+_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0, 0)
 
 
-class Rows(NamedTuple):
-    """What a step knows of its rows, of the pool's table."""
+class Rows:
+    """What a step knows of its rows, of the pool's table. Views, made when they are asked for: most
+    methods need few of them."""
 
-    ints: torch.Tensor
-    """[A, 20] int32"""
-    floats: torch.Tensor
-    """[A, 4] float32"""
-    seeds: torch.Tensor
-    """[A] int64"""
-    args: torch.Tensor
-    """[A, P] float32: parameters of the rows' methods."""
-    state: torch.Tensor
-    """[A, >= S] float32: state of the rows' methods."""
-    uniforms: torch.Tensor | None
-    """[A, draws] float32, of stream DRAW; None: nothing is drawn."""
+    def __init__(
+        self, table: torch.Tensor, state_column: int, uniforms: torch.Tensor | None
+    ) -> None:
+        self._table, self._state_column = table, state_column
+        self.ints = table[:, :INT_COLUMNS]
+        """[A, 26] int32"""
+        self.floats = table[:, INT_COLUMNS:SEED].view(torch.float32)
+        """[A, 4] float32"""
+        self.uniforms = uniforms
+        """[A, draws] float32, of stream DRAW; None: nothing is drawn."""
+
+    @property
+    def seeds(self) -> torch.Tensor:
+        """[A] int64"""
+        return seeds_of(self._table)
+
+    @property
+    def args(self) -> torch.Tensor:
+        """[A, P] float32: parameters of the rows' methods."""
+        return self._table[:, ARGS : self._state_column].view(torch.float32)
+
+    @property
+    def state(self) -> torch.Tensor:
+        """[A, >= S] float32: state of the rows' methods."""
+        return self._table[:, self._state_column :].view(torch.float32)
 
 
 class ConceptPool:
@@ -76,9 +91,13 @@ class ConceptPool:
         parameters and state of the row's method (layout.py). A step gathers them at once. C is
         even, so that the seeds can be viewed as int64."""
         self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 20] int32 request parameters and state."""
+        """[R, 26] int32 request parameters and state."""
         self.method_state = self.table[:, self._state :].view(torch.float32)
         """[R, >= S] float32: state of the row's method."""
+        shape = (rows, DELIMITER_COLUMNS)
+        self.delimiters = torch.zeros(shape, dtype=torch.int32, device=device)
+        """[R, 96] int32: what opens and closes the row's thought; sglang_soft_kernels/sequences.py.
+        """
         self.has_offset = torch.zeros(rows, dtype=torch.bool, device=device)
         """[R]: the row's next input has an embedding offset."""
         self.offsets: torch.Tensor | None = None
@@ -98,6 +117,7 @@ class ConceptPool:
             return
         index = self.upload(torch.tensor(rows, dtype=torch.int64))
         self.table.index_copy_(0, index, self.upload(self._table(requests)))
+        self.delimiters.index_copy_(0, index, self.upload(_delimiters(requests)))
         self.weights.index_fill_(0, index, 0.0)
         self.has_offset.index_fill_(0, index, False)
         for row, request in zip(rows, requests, strict=True):
@@ -106,17 +126,10 @@ class ConceptPool:
                 request.trace.steps.use_offsets(nbytes, str(self.dtype).removeprefix("torch."))
             (self.dirty.add if request else self.dirty.discard)(row)
 
-    def gather(self, rows: torch.Tensor, draws: int = 0) -> "Rows":
+    def gather(self, rows: torch.Tensor, draws: int = 0) -> Rows:
         """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
         table, uniforms = gather_rows(self.table, rows, draws, DRAW)
-        return Rows(
-            table[:, :INT_COLUMNS],
-            table[:, INT_COLUMNS:SEED].view(torch.float32),
-            seeds_of(table),
-            table[:, ARGS : self._state].view(torch.float32),
-            table[:, self._state :].view(torch.float32),
-            uniforms if draws else None,
-        )
+        return Rows(table, self._state, uniforms if draws else None)
 
     def with_offsets(self) -> torch.Tensor:
         """`offsets`, made at the first call: by a method that feeds them, or before CUDA graphs are
@@ -158,6 +171,16 @@ class ConceptPool:
         return torch.from_numpy(table)
 
 
+def _delimiters(requests: Sequence[SoftRequest | None]) -> torch.Tensor:
+    """Rows of `delimiters`, on the host."""
+    rows: np.ndarray = np.zeros((len(requests), DELIMITER_COLUMNS), np.int32)
+    for i, soft in enumerate(requests):
+        if soft:
+            r = soft.request
+            rows[i] = delimiter_row(r.think_start, r.think_end, r.closing)
+    return torch.from_numpy(rows)
+
+
 def _floats(request: SoftRequest) -> tuple[float, ...]:
     keep = _filter(request)
     return (keep.temperature, keep.top_p, keep.min_p, request.params.cold_stop_entropy)
@@ -166,12 +189,13 @@ def _floats(request: SoftRequest) -> tuple[float, ...]:
 def _ints(request: SoftRequest) -> tuple[int, ...]:
     r, p, keep, state = request.request, request.params, _filter(request), request.state
     bound = TOP_K_OFF if p.max_thinking_tokens is None else p.max_thinking_tokens
-    start = -1 if r.think_start_id is None else r.think_start_id
+    start, end = r.think_start[-1] if r.think_start else -1, r.think_end[-1]
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
-        max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, r.think_end_id,
+        max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, end,
         *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
-        int(state.phase), state.low_entropy_steps, state.think_step,
+        len(r.think_start), len(r.closing), len(r.closing) + len(r.think_end),
+        int(state.phase), state.low_entropy_steps, state.think_step, state.match, state.tail, 0,
     )  # fmt: skip
 
 

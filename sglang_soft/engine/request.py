@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from sglang_soft_kernels.layout import Phase, StepKind
+from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
+from sglang_soft_kernels.sequences import advance, failure
 
 from sglang_soft import methods
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
@@ -20,6 +21,7 @@ from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDel
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
+_KINDS = {reason: kind for kind, reason in THINK_END_REASONS.items()}
 _PHASES = {Phase.THINK: "thinking", Phase.ANSWER: "answering"}
 
 
@@ -34,13 +36,23 @@ class ThinkingState(NamedTuple):
     """Thinking steps so far."""
     method_state: np.ndarray
     """[S] float32"""
+    match: int
+    """Tokens of think-start or think-end that the output ends with."""
+    tail: int
+    """Where a forced end stands: `layout.tail_state`."""
 
     @classmethod
     def of(cls, trace: Trace) -> "ThinkingState":
         phase = Phase.WAIT if trace.start is None else Phase.THINK
         if trace.ended_by_think_end:
             phase = Phase.ANSWER
-        return cls(phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state)
+        tail = 0
+        if trace.tail_reason is not None:
+            tail = tail_state(trace.tail_step, _KINDS[trace.tail_reason])
+        return cls(
+            phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state,
+            trace.delimiter_match, tail,
+        )  # fmt: skip
 
 
 class SoftRequest:
@@ -69,6 +81,7 @@ class SoftRequest:
         nothing, it is not kept up."""
         self.steps_sent = 0
         """Steps that the client's process has."""
+        self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
         self._keys = array("q")
         """Cache keys of the first concepts of the trace; computed when they are needed."""
         self._named = prompt_len
@@ -97,30 +110,42 @@ class SoftRequest:
 
     def commit(
         self, token: int, kind: int, ids: np.ndarray, weights: np.ndarray, entropy: float,
-        low_entropy: int, state: np.ndarray, offset: bytes = b"",
+        low_entropy: int, state: np.ndarray, offset: bytes = b"", tail: int = 0,
     ) -> None:  # fmt: skip
         """One output token became visible. All but `token` counts for thinking steps only.
 
         ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
-        offset: [H] in the model's dtype, as bytes.
+        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step.
         """
         self.committed += 1
         trace = self.trace
         if kind == StepKind.PLAIN:
-            if trace.start is None and token == self.request.think_start_id:
-                trace.start = self.committed
+            if trace.start is None:
+                match = self._match(self.request.think_start, token)
+                if match and match == len(self.request.think_start):
+                    trace.start, match = self.committed, 0
+                trace.delimiter_match = match
             return
         assert self.phase == Phase.THINK, f"thinking step in phase {self.phase.name}"
-        if kind == StepKind.CONCEPT:
+        if kind in (StepKind.CONCEPT, StepKind.CLOSING):
             k = self.k
+            offset = offset if kind == StepKind.CONCEPT else b""
             trace.steps.append(ids[:k], weights[:k], entropy, offset)
-        else:  # think-end is fed as itself
-            end = np.array([self.request.think_end_id], np.int32)
-            trace.steps.append(end, _ONE, entropy)
+            trace.delimiter_match = self._match(self.request.think_end, token)
+            assert trace.delimiter_match < len(self.request.think_end), "a whole think-end goes on"
+            trace.tail_step = tail % KIND_SHIFT
+            trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
+        else:  # the last token of think-end is fed as itself
+            trace.steps.append(np.array([token], np.int32), _ONE, entropy)
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
+            trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy
         if len(trace.method_state):
             trace.method_state = state[: len(trace.method_state)].copy()
+
+    def _match(self, sequence: tuple[int, ...], token: int) -> int:
+        """Tokens of `sequence` that the output ends with after `token`."""
+        return advance(sequence, self._borders[sequence], self.trace.delimiter_match, token)
 
     def abandon(self, prompt_ids: Sequence[int]) -> None:
         """The request ends without a step of its own. prompt_ids: what it was asked."""

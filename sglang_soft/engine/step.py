@@ -41,7 +41,7 @@ class StepOutput:
         self.inputs = inputs
         self.record = record
         self.ints = ints
-        """[A, 20] int32: the rows' parameters and state before this step."""
+        """[A, 26] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
 
@@ -65,7 +65,7 @@ class StepOutput:
         pool, rows = self.inputs.pool, self.inputs.rows
         update_pool(
             self.record, tokens, self.ints, rows, pool.ids, pool.weights, pool.ints,
-            pool.method_state, self.inputs.index,
+            pool.method_state, pool.delimiters, self.inputs.index,
         )  # fmt: skip
         if self.offsets is not None:
             for method in self._feeding:
@@ -84,9 +84,9 @@ class StepOutput:
         trace."""
         record = self.record
         ids, weights, states = (x.numpy() for x in (record.ids, record.weights, record.state))
-        columns = (record.kind, record.low_entropy, record.entropy)
+        columns = (record.kind, record.low_entropy, record.entropy, record.next_tail)
         rows = zip(self.inputs.requests, self.inputs.members, *(c.tolist() for c in columns))
-        for a, (request, member, kind, low_entropy, entropy) in enumerate(rows):
+        for a, (request, member, kind, low_entropy, entropy, tail) in enumerate(rows):
             commit = commits[member]
             if commit is None:
                 continue
@@ -102,6 +102,7 @@ class StepOutput:
                 low_entropy,
                 states[a],
                 offset,
+                tail,
             )
 
 
@@ -142,7 +143,8 @@ def concept_step(
         fed = method.step(_context(method, inputs, logits, sample, rows, hidden))
         record = finish_step(
             fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
-            floats, force_end=fed.force_end, state=fed.state, index=inputs.index, k=inputs.k,
+            floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end,
+            state=fed.state, index=inputs.index, k=inputs.k,
             states=states, into=record, method=number,
         )  # fmt: skip
         if fed.embedding_offset is not None:
@@ -161,7 +163,7 @@ def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -
         logits=lambda: logits if inputs.index is None else logits[inputs.index],
         ints=rows.ints,
         floats=rows.floats,
-        args=rows.args,
+        args=rows.args if method.arg_names else None,
         names=method.arg_names,
         state=rows.state[:, : len(method.state)] if method.state else None,
         noise=Noise(rows.seeds, rows.ints[:, layout.THINK_STEP]) if method.stochastic else None,

@@ -38,7 +38,7 @@ def _request(name: str, max_k: int, k: int, top_k: int) -> SoftRequest:
     params = RequestParams(
         params=method.Params(max_topk=max(1, min(k, max_k - method.extra_slots))),
         thinking=Sampling(temperature=0.6, top_p=0.95, top_k=top_k, min_p=0.0),
-        seed=0, max_new_tokens=8, think_start_id=1, think_end_id=1, starts_thinking=True,
+        seed=0, max_new_tokens=8, think_start=(1,), think_end=(1,), starts_thinking=True,
     )  # fmt: skip
     return SoftRequest(params, 1)
 

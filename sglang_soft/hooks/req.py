@@ -10,7 +10,7 @@ from sglang_soft_kernels.layout import Phase
 from sglang_soft import params, resolve
 from sglang_soft.engine import unsupported
 from sglang_soft.engine.request import SoftRequest
-from sglang_soft.hooks.detokenizer_manager import LAST_MATCH
+from sglang_soft.hooks.detokenizer_manager import FROM_END
 from sglang_soft.server.settings import get_settings
 
 
@@ -47,11 +47,14 @@ def after_init(_result, self, *args, **kwargs) -> None:
 
 
 def _reserve(req, request: params.RequestParams) -> None:
-    """Host memory for embedding offsets, until SGLang forgets the request. Raises MemoryError."""
+    """Host memory for embedding offsets, until the request has finished. Raises MemoryError.
+
+    All tensor-parallel ranks have to decide alike: they finish requests in the same order, and
+    forget them when their garbage collectors say so."""
     if not request.host_bytes:
         return
     limit = get_settings().max_vector_mb_total
-    taken = sum(_reserved.values())
+    taken = sum(size for other, size in _reserved.items() if not other.finished())
     if taken + request.host_bytes > limit * 2**20:
         raise MemoryError(
             f"method={request.method} may need {request.host_bytes / 2**20:.1f} MiB of host "
@@ -105,11 +108,16 @@ def tail_str(original, self, *args, **kwargs) -> str:
 
 
 class MatchedInAnswer(FINISH_MATCHED_STR):
-    """A stop string that may be in the thought as well: the text is cut at its last occurrence
-    (hooks/detokenizer_manager.py), where SGLang cuts it at the first."""
+    """A stop string that may be in the thought as well, where SGLang would cut the text
+    (hooks/detokenizer_manager.py)."""
+
+    def __init__(self, matched: str, from_end: int) -> None:
+        """from_end: characters from the beginning of the match to the end of the text."""
+        super().__init__(matched)
+        self._from_end = from_end
 
     def to_json(self) -> dict:
-        return super().to_json() | {LAST_MATCH: 1}
+        return super().to_json() | {FROM_END: self._from_end}
 
 
 def check_str_based_finish(original, self, *args, **kwargs) -> bool:
@@ -118,7 +126,8 @@ def check_str_based_finish(original, self, *args, **kwargs) -> bool:
         return False  # a pattern may match the empty string
     found = original(self, *args, **kwargs)
     if window is not None and type(self.finished_reason) is FINISH_MATCHED_STR:
-        self.finished_reason = MatchedInAnswer(self.finished_reason.matched)
+        matched, tail = self.finished_reason.matched, self.tail_str(*args, **kwargs)
+        self.finished_reason = MatchedInAnswer(matched, len(tail) - tail.index(matched))
     return found
 
 

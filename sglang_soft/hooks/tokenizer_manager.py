@@ -5,7 +5,7 @@ import copy
 from typing import Any
 
 from sglang_soft import params
-from sglang_soft.hooks.detokenizer_manager import LAST_MATCH
+from sglang_soft.hooks.detokenizer_manager import FROM_END
 from sglang_soft.server.admission import FrontEnd, ParallelSamples
 from sglang_soft.server.answer import ClientTrace
 from sglang_soft.server.http import current_call
@@ -55,7 +55,7 @@ def update_request_meta_info(
         state.soft.add(payload)
     original(self, meta_info, state, others, index, finish_reason)
     if isinstance(finish_reason, dict):
-        finish_reason.pop(LAST_MATCH, None)
+        finish_reason.pop(FROM_END, None)
 
 
 async def stream_one_response(original, self, obj, state, *args, **kwargs):

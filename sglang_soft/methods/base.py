@@ -55,7 +55,7 @@ class StepContext:
         embedding_rms: float,
         names: Sequence[str] = (),
     ) -> None:
-        """ints: [A, 20] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
+        """ints: [A, 26] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
         the first of which are those of `names`. Columns are views, made on demand."""
         self.sample = sample
         self.ids = sample.ids
@@ -74,7 +74,7 @@ class StepContext:
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
         self.ints = ints
-        """[A, 20] int32: columns of sglang_soft_kernels/layout.py."""
+        """[A, 26] int32: columns of sglang_soft_kernels/layout.py."""
         self.args = args
         """[A, >= P] float32: the method's parameters, in the order of its `Params`."""
         self._logits, self._floats = logits, floats

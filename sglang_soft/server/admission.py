@@ -18,6 +18,7 @@ from sglang_soft_kernels.layout import EOS_COLUMNS
 from sglang_soft import resolve
 from sglang_soft.params import KEY, RequestParams, Sampling
 from sglang_soft.server.answer import front_end_header
+from sglang_soft.server.closing import closing_ids
 from sglang_soft.server.endpoints import looks_like_key
 from sglang_soft.server.http import current_call
 from sglang_soft.server.limits import unsupported_request, unsupported_server
@@ -152,15 +153,17 @@ class FrontEnd:
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
             seed=secrets.randbits(53) if seed is None else seed,
             max_new_tokens=max_new_tokens,
-            think_start_id=None if start == "never" else tokens.start,
-            think_end_id=tokens.end,
+            think_start=() if start == "never" else tokens.start,
+            think_end=tokens.end,
+            closing=closing_ids(self._manager.tokenizer, resolved.params, tokens.end),
             starts_thinking=thinks,
             eos_ids=self._eos_ids(resolved, sampling),
         )
         return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
 
     def _eos_ids(self, resolved: resolve.Resolved, sampling) -> tuple[int, ...]:
-        """Those that SGLang's `Req` stops at, as far as they become think-end."""
+        """Those that SGLang's `Req` stops at, as far as they become think-end. Raises ValueError:
+        the model has more of them than a row has columns."""
         if resolved.params.thinking_eos != "think_end" or sampling.ignore_eos:
             return ()
         tokenizer = self._manager.tokenizer
@@ -168,7 +171,13 @@ class FrontEnd:
         if tokenizer is not None:
             more = getattr(tokenizer, "additional_stop_token_ids", None) or ()
             ids |= {tokenizer.eos_token_id, *more}
-        return tuple(sorted(ids - {None}))[:EOS_COLUMNS]
+        ids.discard(None)
+        if len(ids) > EOS_COLUMNS:
+            raise ValueError(
+                f"{KEY}.thinking_eos=think_end supports {EOS_COLUMNS} end-of-sequence tokens, and "
+                f"this model has {len(ids)}; send thinking_eos=stop, or ignore_eos."
+            )
+        return tuple(sorted(ids))
 
     def _free_thought_of_grammar(self, request: RequestParams, tokenized) -> None:
         """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""
@@ -195,13 +204,18 @@ class FrontEnd:
 
     def _host_bytes(self, resolved: resolve.Resolved, request: RequestParams) -> int:
         """Host memory that embedding offsets may take. Raises ValueError: more than one request
-        may, or the method needs a think-start token and there is none."""
+        may, or the method needs another think-start than this server's."""
         method, start = resolved.method, resolved.params.thinking_start
         assert self.think_tokens is not None
         needs = [f"method={method.name}"] * method.needs_think_start
         needs += ["thinking_start=token"] * (start == "token")
-        if needs and self.think_tokens.start is None:
+        if needs and not self.think_tokens.start:
             raise ValueError(f"{KEY}.{needs[0]} needs a think-start token; set --soft-think-start.")
+        if method.needs_think_start and max(map(len, self.think_tokens)) > 1:
+            raise ValueError(
+                f"{KEY}.method={method.name} mixes think-start and think-end, which must be one "
+                f"token each (--soft-think-start, --soft-think-end); got {self.think_tokens}."
+            )
         if not method.feeds_offset:
             return 0
         bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb

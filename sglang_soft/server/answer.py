@@ -96,8 +96,7 @@ def front_end_header(tokenizer, think_tokens, sglang_version: str) -> dict[str, 
         "tokenizer": {
             "vocab_size": None if tokenizer is None else len(tokenizer),
             "probe": None if tokenizer is None else tokenizer.encode(probe),
-            "think_start_id": think_tokens.start,
-            "think_end_id": think_tokens.end,
+            **think_tokens.to_json(),
         },
         "versions": {"sglang": sglang_version, "sglang_soft": sglang_soft.__version__},
     }

@@ -120,6 +120,8 @@ class Editor:
             await self._send(message)
         elif message["type"] != "http.response.body" or self._put is _nothing:
             await self._send(message)
+        elif self._separator and not (self._call.answers or self._pending):
+            await self._send(message)  # nothing soft about it
         elif self._separator:
             await self._send(message | {"body": self._events(message)})
         else:

@@ -10,6 +10,7 @@ from sglang_soft.server import http
 from sglang_soft.server.settings import Settings
 
 PATH = "/soft_thinking"
+_NO_THINK_TOKENS = {"think_start_id": None, "think_end_id": None}
 
 
 def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> None:
@@ -34,8 +35,7 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
                 "max_vector_mb": settings.max_vector_mb,
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
-                "think_start_id": think_tokens and think_tokens.start,
-                "think_end_id": think_tokens and think_tokens.end,
+                **(think_tokens.to_json() if think_tokens else _NO_THINK_TOKENS),
                 "unsupported": unsupported,
             },
         }

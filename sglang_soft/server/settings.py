@@ -97,11 +97,13 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "think_start", "TOKEN", None, _text,
-        "think-start token, as text or id (default: the reasoning parser's, else <think>)",
+        "think-start, as text or token ids separated by commas, up to 8 tokens (default: the "
+        "reasoning parser's, else <think>)",
     ),
     Setting(
         "think_end", "TOKEN", None, _text,
-        "think-end token, as text or id (default: the reasoning parser's, else </think>)",
+        "think-end, as text or token ids separated by commas, up to 8 tokens (default: the "
+        "reasoning parser's, else </think>)",
     ),
 )  # fmt: skip
 

@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from sglang_soft_kernels.sequences import MAX_DELIMITER
+
 from sglang_soft.server.settings import Settings
 
 
 class ThinkTokens(NamedTuple):
-    start: int | None
-    """Id of think-start; None: the model has none, and thinking can only start at the end of a
-    prompt."""
-    end: int
-    """Id of think-end."""
+    """Ids of the sequences that open and close a thought."""
+
+    start: tuple[int, ...]
+    """Empty: thinking can only start at the beginning of the output."""
+    end: tuple[int, ...]
+
+    def to_json(self) -> dict[str, int | list[int] | None]:
+        """As clients see them: a number where it is one token."""
+        ids = {"think_start_id": self.start, "think_end_id": self.end}
+        return {key: list(i) if len(i) > 1 else next(iter(i), None) for key, i in ids.items()}
 
 
 def resolve_think_tokens(
@@ -25,53 +32,64 @@ def resolve_think_tokens(
     vocabulary: number of ids that the model knows.
 
     Raises:
-        ValueError: a token is not one token of this tokenizer, there is no tokenizer and an id was
-        not given, or the
-            model does not know the id.
+        ValueError: `<think>` and `</think>`, where nothing names others, are not one token each; a
+            delimiter has more than 8 tokens; there is no tokenizer and no ids were given; or the
+            model does not know an id.
     """
-    start, end = "<think>", "</think>"
-    if reasoning_parser:
-        from sglang.srt.parser.reasoning_parser import ReasoningParser
+    start, end, most = "<think>", "</think>", 1
+    if parsed := _parsed(tokenizer, reasoning_parser):
+        start, end = parsed
+        most = MAX_DELIMITER
 
-        detector = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector
-        start, end = detector.think_start_token, detector.think_end_token
+    def tokens(given: str | None, text: str, flag: str) -> tuple[int, ...]:
+        limit = MAX_DELIMITER if given else most
+        return _tokens(tokenizer, given or text, flag, vocabulary, limit)
+
     return ThinkTokens(
-        start=_one_token(
-            tokenizer, settings.think_start or start, "--soft-think-start", vocabulary
-        ),
-        end=_one_token(tokenizer, settings.think_end or end, "--soft-think-end", vocabulary),
+        start=tokens(settings.think_start, start, "--soft-think-start"),
+        end=tokens(settings.think_end, end, "--soft-think-end"),
     )
 
 
-def parsed_think_end(tokenizer, reasoning_parser: str | None) -> int | None:
-    """Id of the token behind which SGLang's grammars begin; None: it has no single one."""
-    if tokenizer is None or not reasoning_parser:
+def parsed_think_end(tokenizer, reasoning_parser: str | None) -> tuple[int, ...] | None:
+    """Ids of the tokens behind which SGLang's grammars begin; None: there are none."""
+    parsed = _parsed(tokenizer, reasoning_parser)
+    if tokenizer is None or parsed is None:
+        return None
+    return tuple(tokenizer.encode(parsed[1], add_special_tokens=False)) or None
+
+
+def _parsed(tokenizer, reasoning_parser: str | None) -> tuple[str, str] | None:
+    """Think-start and think-end of a reasoning parser."""
+    if not reasoning_parser:
         return None
     from sglang.srt.parser.reasoning_parser import ReasoningParser
 
-    end = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector.think_end_token
-    ids = tokenizer.encode(end, add_special_tokens=False)
-    return ids[0] if len(ids) == 1 else None
+    detector = ReasoningParser(model_type=reasoning_parser, tokenizer=tokenizer).detector
+    return detector.think_start_token, detector.think_end_token
 
 
-def _one_token(tokenizer, text: str, flag: str, vocabulary: int) -> int:
-    if text.isdecimal():
-        ids = [int(text)]
+def _tokens(tokenizer, text: str, flag: str, vocabulary: int, limit: int) -> tuple[int, ...]:
+    """limit: most tokens."""
+    if all(part.isdecimal() for part in text.split(",")):
+        ids = [int(part) for part in text.split(",")]
     elif tokenizer is None:
         raise ValueError(
-            f"without a tokenizer (--skip-tokenizer-init) {flag} must be a token id; got {text!r}."
+            f"without a tokenizer (--skip-tokenizer-init) {flag} must be a token id, or ids "
+            f"separated by commas; got {text!r}."
         )
     else:
         ids = tokenizer.encode(text, add_special_tokens=False)
-    if len(ids) != 1:
+    if not 1 <= len(ids) <= limit:
+        allowed = "one token" if limit == 1 else f"1 to {limit} tokens"
         raise ValueError(
-            f"{flag} must be one token of this tokenizer; {text!r} is {len(ids)} tokens ({ids})."
+            f"{flag} must be {allowed} of this tokenizer; {text!r} is {len(ids)} tokens ({ids})."
         )
-    if ids[0] >= vocabulary:
+    if unknown := [i for i in ids if i >= vocabulary]:
         raise ValueError(
-            f"{flag} must be a token of this model, an id in [0, {vocabulary - 1}]; got {ids[0]}."
+            f"{flag} must be tokens of this model, ids in [0, {vocabulary - 1}]; got {unknown[0]}."
         )
-    return ids[0]
+    return tuple(ids)
 
 
 class PromptEnd:
@@ -93,22 +111,27 @@ class PromptEnd:
         return array("q", _turn_opening(self._tokenizer, self._tokens)).tobytes()
 
     def is_open(self, prompt_ids: Sequence[int]) -> bool:
-        start, end = self._tokens
-        if start is None:
+        if not self._tokens.start:
             return False
+        start, end = (array("q", tokens).tobytes() for tokens in self._tokens)
+        prompt = array("q", prompt_ids).tobytes()
         if self._tokenizer is None:
-            return next(
-                (token == start for token in reversed(prompt_ids) if token in self._tokens), False
-            )
-        last = next((token for token in reversed(prompt_ids) if not self._is_space(token)), None)
-        if last == start:
-            return True
+            opened, closed = _last_of(prompt, start), _last_of(prompt, end)
+            return opened is not None and (closed is None or opened > closed)
+        size = len(prompt_ids)
+        while size:
+            if prompt.endswith(start, 0, 8 * size):
+                return True
+            if not self._is_space(prompt_ids[size - 1]):
+                break
+            size -= 1  # after the test: white space may be a part of think-start
         if not self._turn:
             return False
-        at = _last_of(array("q", prompt_ids).tobytes(), self._turn)
+        at = _last_of(prompt, self._turn)
         turn = [] if at is None else prompt_ids[at + len(self._turn) // 8 :]
-        first = next((i for i, token in enumerate(turn) if not self._is_space(token)), None)
-        return first is not None and turn[first] == start and end not in turn[first:]
+        first = next((i for i, token in enumerate(turn) if not self._is_space(token)), len(turn))
+        block = array("q", turn[first:]).tobytes()
+        return block.startswith(start) and _last_of(block, end) is None
 
     def _is_space(self, token: int) -> bool:
         if token not in self._spaces:
@@ -146,8 +169,8 @@ def _turn_opening(tokenizer, tokens: ThinkTokens) -> list[int]:
     except Exception:  # no template, or one that wants other messages: templates are programs
         return []
     ids = tokenizer.encode(opening, add_special_tokens=False)
-    if tokens.start in ids:
-        ids = ids[: ids.index(tokens.start)]
+    at = _last_of(array("q", ids).tobytes(), array("q", tokens.start).tobytes())
+    ids = ids[:at]
     while ids and tokenizer.decode(ids[-1:]).isspace():
         ids.pop()
     return ids

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
-from sglang_soft.trace.reasons import FINISH_REASONS
+from sglang_soft.trace.reasons import FINISH_REASONS, THINK_END_REASONS
 
 if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
@@ -20,6 +21,19 @@ def validate(trace: "Trace") -> None:
         raise ValueError(
             f"thinking_finish_reason must be null or one of {', '.join(FINISH_REASONS)}; "
             f"got {reason!r}."
+        )
+    if not 0 <= trace.delimiter_match < MAX_DELIMITER:
+        raise ValueError(
+            f"delimiter_match must be in [0, {MAX_DELIMITER - 1}]; got {trace.delimiter_match}."
+        )
+    most = MAX_CLOSING + MAX_DELIMITER - 1
+    if not 0 <= trace.tail_step <= most:
+        raise ValueError(f"tail_step must be in [0, {most}]; got {trace.tail_step}.")
+    reasons = tuple(THINK_END_REASONS.values())
+    if trace.tail_reason not in (reasons if trace.tail_step else (None,)):
+        raise ValueError(
+            f"tail_reason must be one of {', '.join(reasons)}, or null where tail_step is 0; got "
+            f"{trace.tail_reason!r} (tail_step {trace.tail_step})."
         )
     for name in ("prompt_ids", "output_ids"):
         _check_ids(trace, name, getattr(trace, name))

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MAX_K = 64
 """Largest concept of a trace: the kernels are built for no larger one."""
 
+_OPEN = ("delimiter_match", "tail_step", "tail_reason")
+"""State inside a delimiter or a forced end; left out where there is none."""
+
 FORMAT = 1
 """Version of the JSON and npz formats; another one is refused."""
 
@@ -34,6 +37,7 @@ def header(trace: "Trace") -> dict[str, Any]:
         "thinking_finish_reason": trace.thinking_finish_reason,
         "low_entropy_steps": trace.low_entropy_steps,
         "method_state": trace.method_state.tolist(),
+        **{name: value for name in _OPEN if (value := getattr(trace, name))},
         "retractions": trace.retractions,
         "model": trace.model,
         "tokenizer": trace.tokenizer,
@@ -67,6 +71,8 @@ def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     trace.seed = None if head.get("seed") is None else int(head["seed"])
     trace.low_entropy_steps = int(head.get("low_entropy_steps", 0))
     trace.thinking_finish_reason = head.get("thinking_finish_reason")
+    trace.delimiter_match = int(head.get("delimiter_match", 0))
+    trace.tail_step, trace.tail_reason = int(head.get("tail_step", 0)), head.get("tail_reason")
     for name in ("params", "retractions", "model", "tokenizer", "versions"):
         value = head.get(name) or {}
         if not isinstance(value, Mapping):

@@ -46,6 +46,14 @@ class Trace:
     """Cold Stop's count after the last step."""
     method_state: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """[S] float32: state of the method after the last step."""
+    delimiter_match: int = 0
+    """Tokens of think-start (before the thought) or of think-end (in it) that the output ends
+    with, where they are not complete."""
+    tail_step: int = 0
+    """Where a forced end stands: index of the next token of closing text and think-end; 0: none is
+    under way."""
+    tail_reason: str | None = None
+    """Why that end was forced; one of THINK_END_REASONS."""
     params: dict[str, Any] = field(default_factory=dict)
     """Every parameter of the request, defaults filled in."""
     seed: int | None = None

@@ -15,6 +15,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     left_out = ("return_concepts", "thinking_start")
     soft = {key: value for key, value in (case.soft or {}).items() if key not in left_out}
     tau = soft.pop("cold_stop_entropy", None)
+    closing = under_test.tokenizer.encode(soft.pop("closing_text", ""), add_special_tokens=False)
     defaults = {
         "method": "soft",
         "temperature": 0.0,
@@ -30,13 +31,15 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
         think_end_id=under_test.token_id("</think>"),
         max_new_tokens=case.max_new_tokens,
         cold_stop_threshold=tau,
+        closing=tuple(closing),
+        **delimiters(under_test),
         **(defaults | soft),
     )
 
 
 def expected(under_test: EngineUnderTest, case: Case) -> Trace:
     """What the oracle says; computed once for each model and case."""
-    key = (under_test.setup.family, case.name)
+    key = (under_test.setup.family, *under_test.setup.delimiters.values(), case.name)
     if key not in _ORACLE:
         _ORACLE[key] = run(
             under_test.hf_model, prompt_ids(under_test, case), oracle_request(under_test, case)
@@ -45,7 +48,15 @@ def expected(under_test: EngineUnderTest, case: Case) -> Trace:
 
 
 def prompt_ids(under_test: EngineUnderTest, case: Case) -> list[int]:
-    return tiny.prompt_ids(under_test.tokenizer, case.prompt)
+    ids = tiny.prompt_ids(under_test.tokenizer, case.prompt)
+    start = delimiters(under_test).get("think_start", ())
+    return [*ids, *start] if case.prompt in tiny.OPEN_PROMPTS else ids
+
+
+def delimiters(under_test: EngineUnderTest) -> dict[str, tuple[int, ...]]:
+    """Tokens of think-start and think-end, as fields of the oracle's request; empty: the usual."""
+    texts, encode = under_test.setup.delimiters, under_test.tokenizer.encode
+    return {name: tuple(encode(text, add_special_tokens=False)) for name, text in texts.items()}
 
 
 def observed(out: dict) -> Observed:

@@ -24,9 +24,18 @@ class Setup:
         return self.args.get("chunked_prefill_size")
 
     @property
+    def delimiters(self) -> dict[str, str]:
+        """Texts of think-start and think-end, where they are not <think> and </think>."""
+        names = {"think_start": "SGLANG_SOFT_THINK_START", "think_end": "SGLANG_SOFT_THINK_END"}
+        return {field: self.env[name] for field, name in names.items() if name in self.env}
+
+    @property
     def retracts(self) -> bool:
         return "SGLANG_TEST_RETRACT" in self.env
 
+
+START, END = "((((((((", "))))))))"
+"""Delimiters of 8 tokens each. A bias on one token makes a model emit them by itself."""
 
 SETUPS: dict[str, Setup] = {
     "default": Setup(),
@@ -48,11 +57,17 @@ SETUPS: dict[str, Setup] = {
         env=RETRACT,
     ),
     "retract-no-overlap": Setup(args={"disable_overlap_schedule": True}, env=RETRACT),
+    "delimiters": Setup(
+        env=RETRACT | {"SGLANG_SOFT_THINK_START": START, "SGLANG_SOFT_THINK_END": END}
+    ),
     "tp2": Setup(args={"tp_size": 2}, env=RETRACT | {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}),
     "llama": Setup("llama", env=RETRACT),
     "qwen2": Setup("qwen2", env=RETRACT),
     "gemma": Setup("gemma", env=RETRACT),
     "moe": Setup("qwen3_moe", env=RETRACT),
 }
+
+USUAL = tuple(name for name, setup in SETUPS.items() if not setup.delimiters)
+"""Those with <think> and </think>."""
 
 WITHOUT_PLUGIN = Setup(env={"SGLANG_PLUGINS": "sglang_soft_cpu"})

@@ -18,7 +18,7 @@ from tests.engine.asking import (
 )
 from tests.engine.cases import sampling_params
 from tests.engine.method_cases import METHOD_CASES
-from tests.engine.setups import SETUPS, SMALL
+from tests.engine.setups import SETUPS, SMALL, USUAL
 from tests.oracle import compare
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
@@ -37,7 +37,7 @@ def concepts(engine, name: str, **params) -> dict:
     return out["meta_info"]["soft_thinking"]
 
 
-OF_ONE_FAMILY = tuple(name for name, setup in SETUPS.items() if setup.family == "qwen3")
+OF_ONE_FAMILY = tuple(name for name in USUAL if SETUPS[name].family == "qwen3")
 
 
 @on(*OF_ONE_FAMILY)

@@ -54,7 +54,7 @@ def test_a_stop_condition_acts_in_the_answer_unless_told(server, whole, stop, re
     assert answer and whole.split("</think>")[1].startswith(answer)
     (matched,) = next(iter(stop.values()))
     assert out["meta_info"]["finish_reason"]["matched"] == matched
-    assert "last_match" not in out["meta_info"]["finish_reason"]
+    assert "match_from_end" not in out["meta_info"]["finish_reason"]
     if stop == {"stop": ["1462"]}:
         trimmed = ask(server, stop | {"no_stop_trim": False})["text"]
         assert trimmed == out["text"].removesuffix("1462")
@@ -82,7 +82,7 @@ def test_a_stream_is_not_held_back_by_what_could_begin_a_stop_string_of_the_answ
 
 
 def test_end_of_sequence_in_a_thought_becomes_think_end(server):
-    biased = {"logit_bias": {str(EOS): 1000.0}, "min_new_tokens": 0}
+    biased = {"logit_bias": {str(EOS): 1000.0}}
     out = ask(server, biased)
     assert ending(out) == ("stop", "eos")
     assert out["meta_info"]["soft_thinking"]["thinking_tokens"] == 0
@@ -93,12 +93,10 @@ def test_end_of_sequence_in_a_thought_becomes_think_end(server):
     assert ending(ignored) == ("length", "length") and ignored["output_ids"] == [EOS] * 6
 
 
-def test_think_end_in_place_of_end_of_sequence_waits_until_it_is_allowed(server):
-    """As a forced one does: a bias or a grammar may forbid it."""
-    (end,) = TOKENIZER.encode("</think>", add_special_tokens=False)
-    biased = {"logit_bias": {str(EOS): 1000.0, str(end): float("-1e30")}, "max_new_tokens": 6}
+def test_min_new_tokens_keeps_a_thought_going(server):
+    biased = {"logit_bias": {str(EOS): 1000.0}, "min_new_tokens": 4}
     out = ask(server, biased)
-    assert ending(out)[1] in ("eos", "length")
+    assert ending(out)[1] == "eos" and out["meta_info"]["soft_thinking"]["thinking_tokens"] == 4
 
 
 @pytest.mark.parametrize("bound", [1, 3])

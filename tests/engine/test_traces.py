@@ -17,11 +17,11 @@ from tests.engine.asking import (
     retractions,
 )
 from tests.engine.cases import CASES, by_name, sampling_params
-from tests.engine.setups import SETUPS
+from tests.engine.setups import SETUPS, USUAL
 from tests.models import tiny
 from tests.oracle import compare, run
 
-RETRACTING = tuple(name for name, setup in SETUPS.items() if setup.retracts)
+RETRACTING = tuple(name for name in USUAL if SETUPS[name].retracts)
 WHILE = {
     "thinking": [
         "soft",
@@ -36,7 +36,7 @@ WHILE = {
 first."""
 
 
-@on(*SETUPS)
+@on(*USUAL)
 def test_mixed_batch_equals_the_oracle(engine):
     """Soft, Cold Stop, greedy, bounded and discrete requests together."""
     outs = compare_all(engine, CASES)

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+import uvloop
 from sglang_soft_evals import grading, report, run
 from sglang_soft_evals.grading import Graded, GraderProcess
 
@@ -40,7 +41,8 @@ def test_an_answer_that_makes_the_grader_raise_is_wrong():
     assert right == Graded(True, "5", None)
 
 
-def test_a_process_that_dies_is_started_again():
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_process_that_dies_is_started_again(new_loop):
     async def go() -> list[Graded]:
         process = GraderProcess("arith")
         first = await process.grade("5", "5")
@@ -51,7 +53,9 @@ def test_a_process_that_dies_is_started_again():
         return [first, second, third]
 
     right = Graded(True, "5", None)
-    assert asyncio.run(go()) == [right, Graded(False, None, "the grader's process ended"), right]
+    ended = Graded(False, None, "the grader's process ended")
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(go()) == [right, ended, right]
 
 
 @pytest.mark.slow

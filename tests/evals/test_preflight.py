@@ -120,9 +120,10 @@ def test_an_answer_that_cannot_be_of_full_length_is_refused_before_the_run(tmp_p
 )
 def test_a_run_goes_on_with_the_same_server_only(tmp_path, changed, words):
     with serving() as server:
-        server.facts["/server_info"]["dtype"] = "float32"
+        server.facts["/server_info"] |= {"dtype": "float32", "random_seed": 5}
         assert run.execute(small(server.base_url), tmp_path).complete
-        assert run.execute(small(server.base_url), tmp_path).complete, "nothing has changed"
+        server.facts["/server_info"] |= {"random_seed": 7, "max_running_requests": 9}
+        assert run.execute(small(server.base_url), tmp_path).complete, "the server was restarted"
         if changed == "server":
             server.facts["/server_info"]["dtype"] = "bfloat16"
         else:

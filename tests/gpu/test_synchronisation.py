@@ -39,7 +39,7 @@ def decode_steps(
     soft = [
         soft_request(
             method, thinking=Sampling(0.6, 0.95, top_k, 0.001), cold_stop_steps=256,
-            think_end_id=vocabulary - 1,
+            think_end=(vocabulary - 1,),
         ) if i % 2 else None
         for i in range(rows)
     ]  # fmt: skip

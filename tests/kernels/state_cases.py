@@ -9,7 +9,7 @@ bit.
 from typing import NamedTuple
 
 import torch
-from sglang_soft_kernels import layout
+from sglang_soft_kernels import layout, sequences
 from sglang_soft_kernels.layout import Phase, StepKind
 
 NEVER = 2**31 - 1
@@ -32,10 +32,14 @@ CASES = [
     Case(7, 3, 5, True, tokens=torch.int32),
     Case(33, 10, 0, False),
     Case(63, 64, 1, True, logits=torch.bfloat16),
-    Case(127, 17, 2, True),
+    Case(191, 17, 2, True),
 ]
 EVERY_PATH = CASES[-1]
 """Large enough that each kind and each change of phase is in it."""
+
+
+EOS = (33, 6, 34)
+"""One of them may be part of a delimiter."""
 
 
 class Inputs(NamedTuple):
@@ -48,6 +52,56 @@ class Inputs(NamedTuple):
     floats: torch.Tensor
     force_end: torch.Tensor | None
     state: torch.Tensor | None
+    rows: torch.Tensor
+    delimiters: torch.Tensor
+    written: list["Written"]
+    """[B]"""
+
+    @property
+    def fixed(self) -> dict[str, torch.Tensor]:
+        """What `finish_step` needs in addition to the first seven."""
+        return {"rows": self.rows, "delimiters": self.delimiters}
+
+    def to(self, device: str) -> "Inputs":
+        return Inputs(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in self))
+
+
+class Written(NamedTuple):
+    """Delimiters of one row, and what it has emitted."""
+
+    start: list[int]
+    end: list[int]
+    closing: list[int]
+    output: list[int]
+    """Of the phase; its end does not contain the delimiter that the phase waits for."""
+
+    @property
+    def tail(self) -> list[int]:
+        return self.closing + self.end
+
+    def matched(self, sequence: list[int], token: int | None = None) -> int:
+        """Tokens of `sequence` that the output, and then `token`, ends with."""
+        output = self.output if token is None else [*self.output, token]
+        sizes = range(len(sequence), 0, -1)
+        return next((n for n in sizes if output[-n:] == sequence[:n]), 0)
+
+
+def _written(g: torch.Generator, waits: bool) -> Written:
+    def numbers(low: int, high: int, size: int) -> list[int]:
+        return torch.randint(low, high, (size,), generator=g).tolist()
+
+    def size(most: int) -> int:
+        return numbers(1, most + 1, 1)[0] if numbers(0, 2, 1)[0] else 1
+
+    # Two or three different tokens: sequences that overlap themselves.
+    end = numbers(5, 7, size(sequences.MAX_DELIMITER))
+    start = numbers(5, 8, size(sequences.MAX_DELIMITER)) if numbers(0, 5, 1)[0] else []
+    closing = numbers(20, 50, size(sequences.MAX_CLOSING)) if numbers(0, 2, 1)[0] else []
+    wanted, other = start if waits else end, numbers(5, 9, 10)
+    output = [*other, *wanted[: numbers(0, len(wanted) + 1, 1)[0]]]
+    if wanted and output[-len(wanted) :] == wanted:
+        output.append(40)
+    return Written(start, end, closing, output)
 
 
 def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
@@ -57,8 +111,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     def chance(p: float) -> torch.Tensor:
         return torch.rand(B, generator=g) < p
 
-    columns = layout.THINK_STEP + 1
-    ints = torch.randint(0, V, (B, columns), generator=g, dtype=torch.int32)
+    ints = torch.randint(0, V, (B, layout.INT_COLUMNS), generator=g, dtype=torch.int32)
     for column, high in (
         (layout.COLD_STOP_STEPS, 4),
         (layout.LOW_ENTROPY_STEPS, 4),
@@ -68,14 +121,15 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
         ints[:, column] = torch.randint(0, high, (B,), generator=g)
     ints[:, layout.MAX_THINKING_TOKENS] += 1
     ints[:, layout.COLD_STOP_STEPS] += 1
-    ints[chance(0.2), layout.MAX_THINKING_TOKENS] = NEVER
-    ints[chance(0.2), layout.THINK_START] = -1
+    ints[chance(0.5), layout.MAX_THINKING_TOKENS] = NEVER
+    eos = slice(layout.EOS, layout.EOS + layout.EOS_COLUMNS)
+    ints[:, eos] = -1
+    stops = chance(0.7)
+    ints[stops, layout.EOS], ints[stops, eos.stop - 2], ints[stops, eos.stop - 1] = EOS
     phases = torch.tensor(
         [Phase.OFF, Phase.WAIT, Phase.ANSWER, *[Phase.THINK] * 4], dtype=torch.int32
     )
     ints[:, layout.PHASE] = phases[torch.randint(0, len(phases), (B,), generator=g)]
-    think_end = ints[:, layout.THINK_END]
-    ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS] = -1
 
     entropy = torch.rand(B, generator=g)
     floats = torch.rand(B, layout.COLD_STOP_ENTROPY + 1, generator=g)
@@ -84,53 +138,86 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     # Parts of wider tensors, as the step passes them.
     ids = torch.randint(0, V, (B, K + 2), generator=g, dtype=torch.int32)[:, :K]
     weights = torch.rand(B, K + 2, generator=g)[:, :K]
-    natural = chance(0.15)
-    ids[natural, 0] = think_end[natural]
-    for column in (layout.EOS, layout.EOS + layout.EOS_COLUMNS - 1):
-        at_end = chance(0.1)
-        ints[at_end, column] = ids[at_end, 0]
     logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
-    forbidden = chance(0.25)
-    logits[forbidden, think_end[forbidden].long()] = float("-inf")
+    natural, ended, forbidden, under_way = map(chance, (0.2, 0.15, 0.25, 0.2))
+    rows = torch.randperm(B + 2, generator=g)[:B]
+    delimiters = torch.zeros((B + 2, sequences.DELIMITER_COLUMNS), dtype=torch.int32)
+    written = []
+    forcing = (StepKind.COLD_STOP, StepKind.MAX_THINKING_TOKENS, StepKind.METHOD, StepKind.EOS)
+    for b, row in enumerate(rows.tolist()):
+        phase = int(ints[b, layout.PHASE])
+        own = _written(g, phase == Phase.WAIT)
+        written.append(own)
+        delimiters[row] = torch.tensor(
+            sequences.delimiter_row(own.start, own.end, own.closing), dtype=torch.int32
+        )
+        tail, match = own.tail, own.matched(own.start if phase == Phase.WAIT else own.end)
+        sizes = (len(own.start), len(own.closing), len(tail))
+        ints[b, layout.START_SIZE : layout.TAIL_SIZE + 1] = torch.tensor(sizes, dtype=torch.int32)
+        ints[b, layout.MATCH] = match if phase in (Phase.WAIT, Phase.THINK) else 0
+        at = 1 + b % (len(tail) - 1) if len(tail) > 1 else 0
+        is_closing = bool(under_way[b]) and phase == Phase.THINK and at
+        ints[b, layout.TAIL] = layout.tail_state(at, forcing[b % 4]) if is_closing else 0
+        if natural[b]:
+            ids[b, 0] = own.end[match] if match < len(own.end) else own.end[0]
+        if ended[b]:
+            ids[b, 0] = EOS[b % 3]
+        if forbidden[b]:
+            logits[b, tail] = float("-inf")
     force_end = chance(0.15) if case.force_end else None
     state = torch.randn(B, S, generator=g) if S else None
     inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, force_end, state)
-    return Inputs(*(None if x is None else x.to(device) for x in inputs))
+    return Inputs(*inputs, rows, delimiters, written).to(device)
 
 
-def decided(inputs: Inputs, b: int) -> tuple[int, int, int, list[int], list[float]]:
-    """kind, low, token, ids and weights of row b."""
+def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list[float]]:
+    """kind, low, token, tail state, ids and weights of row b."""
     ids, weights, token = inputs.ids[b].tolist(), inputs.weights[b].tolist(), int(inputs.token[b])
-    ints = inputs.ints[b].tolist()
-    think_end = ints[layout.THINK_END]
+    ints, own = inputs.ints[b].tolist(), inputs.written[b]
+    phase, tail = ints[layout.PHASE], own.tail
     low = (
         ints[layout.LOW_ENTROPY_STEPS] + 1
         if inputs.entropy[b] < inputs.floats[b, layout.COLD_STOP_ENTROPY]
         else 0
     )
+    state = ints[layout.TAIL]
+    if phase != Phase.THINK:
+        return int(StepKind.PLAIN), low, -1, -1, ids, weights
+    matched = own.matched(own.end, token)
+    eos = ints[layout.EOS : layout.EOS + layout.EOS_COLUMNS]
+    is_eos = token in eos and not matched
+    match = own.matched(own.end)
+    at = len(own.closing) + match if match or is_eos else 0
     kind = StepKind.CONCEPT
-    if token == think_end:
-        kind = StepKind.STOP_TOKEN
-    elif inputs.logits[b, think_end] > float("-inf"):
-        if token in ints[layout.EOS : layout.EOS + layout.EOS_COLUMNS]:
-            kind = StepKind.EOS
-        elif inputs.force_end is not None and inputs.force_end[b]:
-            kind = StepKind.METHOD
-        elif low >= ints[layout.COLD_STOP_STEPS]:
-            kind = StepKind.COLD_STOP
-        elif ints[layout.THINK_STEP] >= ints[layout.MAX_THINKING_TOKENS]:
-            kind = StepKind.MAX_THINKING_TOKENS
-    if kind != StepKind.CONCEPT:
-        token = think_end
-    if ints[layout.PHASE] != Phase.THINK:
-        kind = StepKind.PLAIN
-    return int(kind), low, token, ids, weights
+    if state:
+        at, kind = state % layout.KIND_SHIFT, StepKind(state // layout.KIND_SHIFT)
+    elif matched == len(own.end):
+        pass
+    elif is_eos:
+        kind = StepKind.EOS
+    elif inputs.force_end is not None and inputs.force_end[b]:
+        kind = StepKind.METHOD
+    elif low >= ints[layout.COLD_STOP_STEPS]:
+        kind = StepKind.COLD_STOP
+    elif ints[layout.THINK_STEP] + len(tail) > ints[layout.MAX_THINKING_TOKENS]:
+        kind = StepKind.MAX_THINKING_TOKENS
+    if kind != StepKind.CONCEPT and inputs.logits[b, tail[at]] > float("-inf"):
+        token, state = tail[at], 0
+        if at + 1 < len(tail):
+            state, kind = layout.tail_state(at + 1, kind), StepKind.CLOSING
+            ids = [token] + [0] * (len(ids) - 1)
+            weights = [1.0] + [0.0] * (len(ids) - 1)
+    else:
+        kind = StepKind.STOP_TOKEN if matched == len(own.end) else StepKind.CONCEPT
+    return int(kind), low, token, state, ids, weights
 
 
 def check_finish_step(finish_step, case: Case, device: str) -> None:
     inputs = make_inputs(case, device)
-    before = [x.clone() for x in inputs if x is not None]
-    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
+    before = [x.clone() for x in inputs if isinstance(x, torch.Tensor)]
+    record = finish_step(
+        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
+    )
     assert (
         record.packed.shape == (case.B, layout.record_columns(case.K, case.S))
         and record.packed.is_contiguous()
@@ -139,17 +226,28 @@ def check_finish_step(finish_step, case: Case, device: str) -> None:
     assert record.state.shape[1] == case.S and (
         inputs.state is None or torch.equal(record.state, inputs.state)
     )
-    parts = [
-        x.tolist()
-        for x in (record.kind, record.low_entropy, record.token, record.ids, record.weights)
-    ]
-    on_host = Inputs(*(None if x is None else x.cpu() for x in inputs))
-    for b, got in enumerate(zip(*parts, strict=True)):
-        assert got == decided(on_host, b), f"row {b}"
+    columns = (record.kind, record.low_entropy, record.token, record.next_tail, record.ids)
+    parts = [x.tolist() for x in (*columns, record.weights)]
+    on_host = inputs.to("cpu")
+    for b, (kind, low, token, tail, *concept) in enumerate(zip(*parts, strict=True)):
+        if kind == StepKind.PLAIN:  # its token and its tail mean nothing
+            token = tail = -1
+        assert (kind, low, token, tail, *concept) == decided(on_host, b), f"row {b}"
     if case == EVERY_PATH:
         assert set(record.kind.tolist()) == set(StepKind)
-    for x, old in zip([x for x in inputs if x is not None], before, strict=True):
+        resumed = [inputs.ints[b, layout.TAIL] > 0 for b in range(case.B)]
+        assert any(resumed), "no forced end was under way"
+    for x, old in zip([x for x in inputs if isinstance(x, torch.Tensor)], before, strict=True):
         assert torch.equal(x, old), "an input was modified"
+
+
+THINKS_ON = (StepKind.CONCEPT, StepKind.CLOSING)
+
+
+def continuing(inputs: Inputs) -> list[int]:
+    """For each row, a token that continues its think-start."""
+    pairs = [(own.start or [0], own.matched(own.start)) for own in inputs.written]
+    return [start[min(matched, len(start) - 1)] for start, matched in pairs]
 
 
 def check_next_state(finish_step, overwrite_tokens, update_pool, case: Case, device: str) -> None:
@@ -163,37 +261,45 @@ def check_next_state(finish_step, overwrite_tokens, update_pool, case: Case, dev
     pool = (
         torch.randint(0, 50, (R, K + SPARE), generator=g, dtype=torch.int32).to(device),
         torch.rand(R, K + SPARE, generator=g).to(device),
-        torch.randint(0, 50, (R, layout.THINK_STEP + 1), generator=g, dtype=torch.int32).to(device),
+        torch.randint(0, 50, (R, layout.INT_COLUMNS), generator=g, dtype=torch.int32).to(device),
         torch.randn(R, S + SPARE, generator=g).to(device),
     )
     pool[2][rows] = inputs.ints
-    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
+    record = finish_step(
+        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
+    )
     drawn = torch.randint(0, 50, (B,), generator=g)
-    drawn[::2] = inputs.ints[::2, layout.THINK_START].cpu()
+    drawn[::2] = torch.tensor(continuing(inputs)[::2])
+    delimiters = torch.zeros((R, sequences.DELIMITER_COLUMNS), dtype=torch.int32, device=device)
+    delimiters[rows] = inputs.delimiters[inputs.rows]
     tokens = drawn.to(device, case.tokens)
     want_ids, want_weights, want_ints, want_state = (x.tolist() for x in pool)
 
     overwrite_tokens(record, tokens)
     thinking = (record.kind != StepKind.PLAIN).cpu()
     assert torch.equal(tokens.cpu().long(), torch.where(thinking, record.token.cpu().long(), drawn))
-    update_pool(record, tokens, inputs.ints, rows, *pool)
+    update_pool(record, tokens, inputs.ints, rows, *pool, delimiters)
 
     changes = set()
     for b, row in enumerate(rows.tolist()):
         kind, ints = int(record.kind[b]), want_ints[row]
         want_ids[row][:K] = record.ids[b].tolist()
-        want_weights[row][:K] = (
-            record.weights[b].tolist() if kind == StepKind.CONCEPT else [0.0] * K
-        )
+        want_weights[row][:K] = record.weights[b].tolist() if kind in THINKS_ON else [0.0] * K
+        own, token, match = inputs.written[b], int(tokens[b]), 0
         phase = old = ints[layout.PHASE]
         if kind != StepKind.PLAIN:
             want_state[row][:S] = record.state[b].tolist()
             ints[layout.LOW_ENTROPY_STEPS] = int(record.low_entropy[b])
-            phase = Phase.THINK if kind == StepKind.CONCEPT else Phase.ANSWER
-            ints[layout.THINK_STEP] += kind == StepKind.CONCEPT
-        elif old == Phase.WAIT and tokens[b] == ints[layout.THINK_START]:
-            phase = Phase.THINK
+            phase = Phase.THINK if kind in THINKS_ON else Phase.ANSWER
+            ints[layout.THINK_STEP] += kind in THINKS_ON
+            match = own.matched(own.end, token) if kind in THINKS_ON else 0
+        elif old == Phase.WAIT:
+            match = own.matched(own.start, token)
+            if own.start and match == len(own.start):
+                phase, match = Phase.THINK, 0
         ints[layout.PHASE] = int(phase)
+        ints[layout.MATCH] = match
+        ints[layout.TAIL] = int(record.next_tail[b]) if kind in THINKS_ON else 0
         changes.add((old, int(phase)))
     for got, want in zip(pool, (want_ids, want_weights, want_ints, want_state), strict=True):
         assert got.tolist() == want
@@ -213,13 +319,13 @@ def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: 
     logits = logits.to(inputs.logits.dtype)
     logits[index] = inputs.logits
     extras = {"force_end": inputs.force_end, "state": inputs.state}
-    alone = finish_step(*inputs[:7], **extras)
+    alone = finish_step(*inputs[:7], **inputs.fixed, **extras)
     given = inputs._replace(logits=logits)
-    record = finish_step(*given[:7], **extras, index=index)
+    record = finish_step(*given[:7], **inputs.fixed, **extras, index=index)
     assert torch.equal(record.packed, alone.packed)
 
     tokens = torch.full((N,), 60, dtype=case.tokens, device=device)
-    tokens[index[::2]] = inputs.ints[::2, layout.THINK_START].to(case.tokens)
+    tokens[index[::2]] = torch.tensor(continuing(inputs)[::2]).to(device, case.tokens)
     drawn = tokens.clone()
     overwrite_tokens(record, tokens, index)
     own = drawn[index]
@@ -230,6 +336,7 @@ def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: 
     assert (tokens[others] == 60).all()
 
     rows = torch.arange(B, device=device)
+    delimiters = inputs.delimiters[inputs.rows].contiguous()
     pools = [
         (
             torch.zeros((B, K), dtype=torch.int32, device=device),
@@ -239,8 +346,8 @@ def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: 
         )
         for _ in range(2)
     ]
-    update_pool(record, tokens, inputs.ints, rows, *pools[0], index)
-    update_pool(alone, own, inputs.ints, rows, *pools[1])
+    update_pool(record, tokens, inputs.ints, rows, *pools[0], delimiters, index)
+    update_pool(alone, own, inputs.ints, rows, *pools[1], delimiters)
     for got, want in zip(*pools, strict=True):
         assert torch.equal(got, want)
 
@@ -252,13 +359,13 @@ def check_methods_of_a_batch(finish_step, case: Case, device: str) -> None:
     B, K, S = case[:3]
     inputs.ints[:, layout.METHOD] = torch.arange(B, device=device).int() % 2
     wide, states = K + 5, S + 2
-    first = finish_step(*inputs[:7], state=inputs.state, k=wide, states=states)
+    first = finish_step(*inputs[:7], **inputs.fixed, state=inputs.state, k=wide, states=states)
     assert first.packed.shape == (B, layout.record_columns(wide, states))
     before = first.packed.clone()
     one = inputs._replace(ids=inputs.ids[:, :1] + 1, weights=inputs.weights[:, :1], state=None)
     flags = torch.ones(B, dtype=torch.bool, device=device)
     both = finish_step(
-        *one[:7], force_end=flags, k=wide, states=states, into=first, method=1
+        *one[:7], **one.fixed, force_end=flags, k=wide, states=states, into=first, method=1
     )  # fmt: skip
     assert both is first
     assert torch.equal(both.packed[::2], before[::2])
@@ -266,16 +373,18 @@ def check_methods_of_a_batch(finish_step, case: Case, device: str) -> None:
     weights = torch.zeros((B, wide), device=device)
     ids[::2, :K], ids[1::2, :1] = inputs.ids[::2], one.ids[1::2]
     weights[::2, :K], weights[1::2, :1] = inputs.weights[::2], one.weights[1::2]
-    assert torch.equal(both.ids, ids) and torch.equal(both.weights, weights)
+    fed = both.kind != StepKind.CLOSING  # what a forced end feeds is no method's
+    assert torch.equal(both.ids[fed], ids[fed]) and torch.equal(both.weights[fed], weights[fed])
     state = torch.zeros((B, states), device=device)
     if inputs.state is not None:
         state[::2, :S] = inputs.state[::2]
     assert torch.equal(both.state, state)
-    alone = finish_step(*one[:7], force_end=flags, state=None)
+    alone = finish_step(*one[:7], **one.fixed, force_end=flags, state=None)
     assert torch.equal(both.kind[1::2], alone.kind[1::2])
     if K > 1:
-        cut = finish_step(*inputs[:7], state=inputs.state, k=1, states=0)
-        assert torch.equal(cut.ids, inputs.ids[:, :1]) and cut.state.shape == (B, 0)
+        cut = finish_step(*inputs[:7], **inputs.fixed, state=inputs.state, k=1, states=0)
+        fed = cut.kind != StepKind.CLOSING
+        assert torch.equal(cut.ids[fed], inputs.ids[fed, :1]) and cut.state.shape == (B, 0)
 
 
 def check_write_offsets(finish_step, write_offsets, case: Case, device: str) -> None:
@@ -283,7 +392,9 @@ def check_write_offsets(finish_step, write_offsets, case: Case, device: str) -> 
     inputs = make_inputs(case, device)
     B, H, R = case.B, 1030, 2 * case.B + 3
     inputs.ints[:, layout.METHOD] = torch.arange(B, device=device).int() % 2
-    record = finish_step(*inputs[:7], force_end=inputs.force_end, state=inputs.state)
+    record = finish_step(
+        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
+    )
     g = torch.Generator().manual_seed(B)
     rows = torch.randperm(R, generator=g)[:B].to(device)
     offsets = torch.randn(B, H, generator=g).to(device, torch.bfloat16)

@@ -119,13 +119,13 @@ def test_the_largest_temperature_leaves_forbidden_tokens_out():
 def test_rows_of_another_batch_are_refused():
     """Compiled loops do not check shapes by themselves."""
     inputs = states.make_inputs(states.Case(7, 3, 0, False), "cpu")
-    record = state.finish_step(*inputs[:7])
+    record = state.finish_step(*inputs[:7], **inputs.fixed)
     with pytest.raises(AssertionError, match="different batches"):
         state.overwrite_tokens(record, torch.zeros(8, dtype=torch.int64))
     with pytest.raises(AssertionError, match="different batches"):
-        state.finish_step(*inputs[:6], inputs.floats[:5])
+        state.finish_step(*inputs[:6], inputs.floats[:5], **inputs.fixed)
     with pytest.raises(IndexError, match="think-end outside the vocabulary"):
-        state.finish_step(*inputs[:4], inputs.logits[:, :1], *inputs[5:7])
+        state.finish_step(*inputs[:4], inputs.logits[:, :1], *inputs[5:7], **inputs.fixed)
 
 
 def test_cpu_tensors_come_here():

@@ -11,6 +11,7 @@ import pytest
 import sglang_soft_kernels as kernels
 import torch
 from sglang_soft_kernels import dispatch, layout
+from sglang_soft_kernels.sequences import DELIMITER_COLUMNS
 
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("interpreted functions have no variants", allow_module_level=True)
@@ -72,9 +73,10 @@ def test_state(variants):
     ):  # fmt: skip
         ids = torch.zeros(A, k + wide, dtype=torch.int32)[:, :k]
         ints = torch.zeros(A, layout.INT_COLUMNS + wide, dtype=torch.int32)
+        delimiters = torch.zeros(R, DELIMITER_COLUMNS + wide, dtype=torch.int32)
         record = kernels.finish_step(
             ids, torch.zeros(A, k), ids[:, -1], torch.zeros(A), torch.zeros(5, V), ints,
-            torch.zeros(A, 4 + wide), force_end=torch.zeros(A, dtype=torch.bool) if forced else None,
+            torch.zeros(A, 4 + wide), rows=torch.arange(A), delimiters=delimiters, force_end=torch.zeros(A, dtype=torch.bool) if forced else None,
             state=torch.zeros(A, S) if S else None, index=None if A == 5 else torch.arange(A),
         )  # fmt: skip
         index = None if A == 5 else torch.arange(5)[-A:]
@@ -84,8 +86,9 @@ def test_state(variants):
         pool_ints = torch.zeros(R, layout.INT_COLUMNS, dtype=torch.int32)
         if k <= MAX_K:
             kernels.update_pool(
-                record, tokens, ints, torch.arange(A), *pool, pool_ints, torch.zeros(R, 8), index
-            )
+                record, tokens, ints, torch.arange(A), *pool, pool_ints, torch.zeros(R, 8),
+                delimiters, index,
+            )  # fmt: skip
     assert {name: len(keys) for name, keys in variants.items() if keys} == {
         "finish_step": 1,
         "overwrite_tokens": 2,  # tokens of 32 and of 64 bits

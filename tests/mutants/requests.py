@@ -9,7 +9,7 @@ def any_think_token_opens() -> None:
 
     def make(_):
         def is_open(self, prompt_ids):
-            start, end = self._tokens
+            start, end = (tokens[-1] if tokens else -1 for tokens in self._tokens)
             return next(
                 (token == start for token in reversed(prompt_ids) if token in (start, end)), False
             )

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from .embed import LastHidden, embed_mixture, embed_tokens
+from .ending import Ending
 from .request import Request
 from .steps import ThinkingStep, argmax, argmax_margin, think_end_step
 from .thinking import Thinking
@@ -31,12 +32,12 @@ def _generate(
     fed = embed_tokens(model, prompt_ids)
     cache = None
     phase = first_phase(prompt_ids, request)
-    thinking = Thinking(request, model)
+    thinking, ending = Thinking(request, model), Ending(request)
     output_ids: list[int] = []
     token_margins: list[float] = []
     steps: list[ThinkingStep] = []
     inputs: list[torch.Tensor] = []
-    first_step, ended, finish, low = None, None, None, 0
+    first_step, ended, finish, why, low = None, None, None, None, 0
     while finish is None:
         out = model(
             inputs_embeds=fed[None], past_key_values=cache, use_cache=True, logits_to_keep=1
@@ -47,29 +48,30 @@ def _generate(
         if phase == "thinking":
             step = thinking.step(logits, hidden and hidden.value)
             low = count_low(step, low, request)
-            ended = why_think_end(step, len(steps), low, request)
-            if ended:
-                step = think_end_step(
-                    step, request.think_end_id, None if ended == "stop_token" else ended
-                )
-                phase = "answer"
+            token, forced, ended = ending.emit(step, len(steps), low)
+            if forced or ended:
+                step = think_end_step(step, token, forced)
             first_step = len(output_ids) if first_step is None else first_step
             steps.append(step)
-            token = step.token
             fed = embed_mixture(model, step.ids, step.weights, step.offset)
         else:
             token = argmax(logits)
-            if phase == "before" and token == request.think_start_id:
-                phase = "thinking"
             fed = embed_tokens(model, [token])
         output_ids.append(token)
         inputs.append(fed[0].clone())
-        if token in request.eos_ids:
-            finish = "stop"
-        elif len(output_ids) >= request.max_new_tokens:
-            finish = "length"
+        why = why_stop(token, phase, request)
+        if why is None and len(output_ids) >= request.max_new_tokens:
+            why = "length"
+        if phase == "thinking" and ended:
+            phase = "answer"
+        elif phase == "before" and output_ids[-len(request.start) :] == list(request.start):
+            phase = "thinking"
+        elif phase == "answer" and why is None and first_step is not None:
+            answer = len(output_ids) - first_step - len(steps)
+            why = "length" if answer == request.max_answer_tokens else None
+        finish = "stop" if why not in (None, "length") else why
     if steps and not ended:
-        ended = finish
+        ended = why
     return Trace(
         output_ids=output_ids,
         steps=steps,
@@ -89,9 +91,10 @@ def first_phase(
     """thinking: the prompt ends inside an open think block. A discrete request has an answer only."""
     if request.method == "discrete":
         return "answer"
+    ids = list(prompt_ids)
     start, end = (
-        max((i for i, t in enumerate(prompt_ids) if t == marker), default=-1)
-        for marker in (request.think_start_id, request.think_end_id)
+        max((i for i in range(len(ids)) if ids[i : i + len(marker)] == list(marker)), default=-1)
+        for marker in (request.start, request.end)
     )
     return "thinking" if start > end else "before"
 
@@ -105,17 +108,12 @@ def count_low(step: ThinkingStep, low: int, request: Request) -> int:
     return low + 1 if step.entropy < request.cold_stop_threshold else 0
 
 
-def why_think_end(step: ThinkingStep, emitted: int, low: int, request: Request) -> str | None:
-    """Why this step emits think-end, or None. `emitted`: thinking tokens before this step."""
-    if step.token == request.think_end_id:
-        return "stop_token"
-    if step.concludes:
-        return "method"
-    if request.cold_stop_threshold is not None and low >= request.cold_stop_steps:
-        return "cold_stop"
-    if request.max_thinking_tokens is not None and emitted >= request.max_thinking_tokens:
-        return "max_thinking_tokens"
-    return None
+def why_stop(token: int, phase: str, request: Request) -> str | None:
+    """Whether the request ends with `token`, emitted in `phase`: in the thought, stop tokens count
+    only where they were asked to."""
+    if token in request.stop_ids and (phase != "thinking" or request.thinking_stop == "everywhere"):
+        return "stop_token_id"
+    return "stop_eos" if token in request.eos_ids else None
 
 
 def adjust(

@@ -33,7 +33,11 @@ class Request:
     """A key of `NEEDS`."""
     max_new_tokens: int = 64
     eos_ids: frozenset[int] = frozenset()
-    """EOS and stop tokens; empty: ignore_eos."""
+    """EOS tokens; empty: ignore_eos."""
+    stop_ids: frozenset[int] = frozenset()
+    """The request's stop tokens."""
+    max_answer_tokens: int | None = None
+    """Of those after think-end."""
 
     # all thinking (every method but discrete); temperature 0: the filter leaves the argmax alone
     max_topk: int = 10
@@ -45,6 +49,14 @@ class Request:
     """Nats. None: no Cold Stop."""
     cold_stop_steps: int = 256
     max_thinking_tokens: int | None = None
+    think_start: tuple[int, ...] = ()
+    """Tokens of think-start; empty: `think_start_id`."""
+    think_end: tuple[int, ...] = ()
+    """Tokens of think-end; empty: `think_end_id`."""
+    closing: tuple[int, ...] = ()
+    """Tokens of the closing text."""
+    thinking_eos: Literal["think_end", "stop"] = "think_end"
+    thinking_stop: Literal["answer", "everywhere"] = "answer"
 
     # one method each; None: not given
     seed: int | None = None
@@ -76,6 +88,14 @@ class Request:
     retracted_at: Sequence[int] = ()
     """Output steps that a re-prefill after a retraction computed. SGLang counts penalties anew from
     there."""
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        return self.think_start or (self.think_start_id,)
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        return self.think_end or (self.think_end_id,)
 
     def __post_init__(self):
         if self.method not in NEEDS or self.penalty_history not in ("output", "overlap"):

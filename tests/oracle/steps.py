@@ -92,12 +92,10 @@ def thinking_step(
     )
 
 
-def think_end_step(step: ThinkingStep, think_end_id: int, forced: str | None) -> ThinkingStep:
-    """`step` as it is fed when it ends the thinking: think-end alone; the measured entropy
-    stays."""
-    return replace(
-        step, token=think_end_id, ids=[think_end_id], weights=[1.0], offset=None, forced=forced
-    )
+def think_end_step(step: ThinkingStep, token: int, forced: str | None) -> ThinkingStep:
+    """`step` as it is fed when it ends the thinking, or is on the way there: `token` of think-end or
+    of the closing text, alone; the measured entropy stays."""
+    return replace(step, token=token, ids=[token], weights=[1.0], offset=None, forced=forced)
 
 
 def argmax(logits: torch.Tensor) -> int:

@@ -203,8 +203,8 @@ def test_thinking_that_does_not_end():
         6,
         0,
     )
-    trace, _ = ask(TWO, {EOS: 0.9, 2: 0.1})
-    assert (trace.ended, trace.finish, trace.thinking_tokens) == ("stop", "stop", 2)
+    trace, _ = ask(TWO, {EOS: 0.9, 2: 0.1}, thinking_eos="stop")
+    assert (trace.ended, trace.finish, trace.thinking_tokens) == ("stop_eos", "stop", 2)
     assert trace.steps[1].ids == [EOS, 2]
 
 

@@ -8,6 +8,9 @@ import torch
 
 from .steps import ThinkingStep
 
+THINK_END = ("stop_token", "method", "cold_stop", "max_thinking_tokens", "eos")
+"""Why think-end was emitted."""
+
 SMALLEST = 2.0**-126
 """Smallest normal number of float32."""
 
@@ -23,8 +26,8 @@ class Trace:
     first_step: int | None
     """Index in `output_ids` of `steps[0]`; None without thinking."""
     ended: str | None
-    """stop_token, method, cold_stop, max_thinking_tokens; or length, stop: the request finished
-    while thinking; None: it never thought."""
+    """One of `THINK_END`; or length, stop_eos, stop_token_id: the request finished while thinking;
+    None: it never thought."""
     finish: str
     """length or stop."""
     fed: list[torch.Tensor] = field(default_factory=list, repr=False, compare=False)
@@ -39,14 +42,12 @@ class Trace:
     @property
     def thinking_tokens(self) -> int:
         """Thinking steps without think-end."""
-        return len(self.steps) - (
-            self.ended in ("stop_token", "method", "cold_stop", "max_thinking_tokens")
-        )
+        return len(self.steps) - (self.ended in THINK_END)
 
     @property
     def answer_tokens(self) -> int:
         """Tokens after think-end; 0 if the thinking did not end."""
-        if self.first_step is None or self.ended in ("length", "stop"):
+        if self.first_step is None or self.ended not in THINK_END:
             return 0
         return len(self.output_ids) - self.first_step - len(self.steps)
 

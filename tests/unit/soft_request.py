@@ -20,8 +20,8 @@ def request_params(
     request: dict[str, Any] = {
         "seed": 0,
         "max_new_tokens": 64,
-        "think_start_id": 7,
-        "think_end_id": 8,
+        "think_start": (7,),
+        "think_end": (8,),
         "starts_thinking": True,
     }
     for name, value in changes.items():

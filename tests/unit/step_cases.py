@@ -24,7 +24,7 @@ def run(names: list[str], sampling: Sampling, logits: torch.Tensor, seed: int = 
     """Record, offsets and tokens of STEPS steps. logits: [STEPS, N, V]."""
     batch = [
         soft_request(
-            name, seed=seed + n, thinking=sampling, think_end_id=V - 1,
+            name, seed=seed + n, thinking=sampling, think_end=(V - 1,),
             max_topk=methods.get(name).Params().max_topk, cold_stop_steps=256,
         )
         for n, name in enumerate(names)

@@ -4,10 +4,11 @@ from array import array
 
 import numpy as np
 import pytest
-from sglang_soft_kernels.layout import Phase, StepKind
+from sglang_soft_kernels.layout import Phase, StepKind, tail_state
 
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.engine.request import SoftRequest, ThinkingState
+from sglang_soft.trace import Trace
 from tests.unit.soft_request import PROMPT, soft_request
 
 NO_STATE = np.zeros(0, np.float32)
@@ -19,13 +20,13 @@ def key(ids, weights, offset: bytes = b"") -> int:
 
 def think(
     soft: SoftRequest, ids=(5, 6), weights=(0.5, 0.5), *, kind=StepKind.CONCEPT, entropy=0.5,
-    low_entropy=0, state=NO_STATE, offset=b"",
+    low_entropy=0, state=NO_STATE, offset=b"", tail=0,
 ) -> None:  # fmt: skip
     """Commit one thinking step, with the unused slots that a batch has."""
     row = np.zeros(32, np.int32), np.zeros(32, np.float32)
     row[0][:] = ids[0]
     row[0][: len(ids)], row[1][: len(weights)] = ids, weights
-    soft.commit(ids[0], kind, *row, entropy, low_entropy, state, offset)
+    soft.commit(ids[0], kind, *row, entropy, low_entropy, state, offset, tail)
     soft.check()
 
 
@@ -121,14 +122,15 @@ def test_thinking_that_starts_at_think_start_begins_after_it():
 
 
 @pytest.mark.parametrize(
-    ("finish", "reason"), [("length", "length"), ("abort", "abort"), ("stop", "stop")]
+    "reason", ["length", "abort", "stop", "stop_string", "stop_regex", "stop_token_id", "stop_eos"]
 )
-def test_a_request_that_ends_while_thinking_says_how(finish, reason):
+def test_a_request_that_ends_while_thinking_says_how(reason):
     soft = soft_request()
     think(soft)
-    soft.finish([1, 2], [5], finish)
+    soft.finish([1, 2], [5], reason)
     assert soft.summary()["thinking_finish_reason"] == reason
     soft.trace.validate()
+    assert soft.trace.thinking_tokens == 1
 
 
 def test_a_request_that_never_thinks():
@@ -162,6 +164,40 @@ def test_the_state_of_a_row_comes_from_the_trace_alone():
     assert soft.state[:3] == ThinkingState.of(soft.trace)[:3] == (Phase.THINK, 2, 2)
     think(soft, (8,), (1.0,), kind=StepKind.COLD_STOP, low_entropy=3)
     assert soft.state[:3] == (Phase.ANSWER, 3, 2)
+
+
+def test_delimiters_of_several_tokens():
+    soft = soft_request(think_start=(7, 7, 3), think_end=(8, 8, 9), starts_thinking=False)
+    for token, match in ((7, 1), (7, 2), (7, 2)):
+        plain(soft, token)
+        assert (soft.phase, soft.state.match) == (Phase.WAIT, match)
+    plain(soft, 3)
+    assert (soft.phase, soft.trace.start, soft.state.match) == (Phase.THINK, PROMPT + 4, 0)
+    for token, match in ((8, 1), (8, 2), (8, 2), (5, 0), (8, 1)):
+        think(soft, (token, 4))
+        assert soft.state.match == match == ThinkingState.of(soft.trace).match
+    think(soft, (8,), (1.0,))
+    think(soft, (9,), (1.0,), kind=StepKind.STOP_TOKEN)
+    assert (soft.phase, soft.state.match) == (Phase.ANSWER, 0)
+    assert soft.trace.ids[-1, 0] == 9 and soft.trace.thinking_tokens == 6
+
+
+def test_a_forced_end_is_resumed_from_the_trace():
+    soft = soft_request("soft_noise", think_end=(8, 9), closing=(4, 4))
+    soft.trace.steps.use_offsets(4, "float32")
+    think(soft, offset=b"once")
+    begun = tail_state(1, StepKind.COLD_STOP)
+    think(soft, (4,), (1.0,), kind=StepKind.CLOSING, tail=begun, offset=b"none")
+    assert soft.state.tail == begun and soft.trace.tail_reason == "cold_stop"
+    assert not soft.trace.steps.offsets[1].any(), "what is forced has no offset"
+    soft.finish([1, 2], [5, 4], "length")
+    again = Trace.from_json(soft.trace.to_json())
+    assert ThinkingState.of(again)[4:] == (0, begun)
+    soft.trace.thinking_finish_reason = None
+    think(soft, (8,), (1.0,), kind=StepKind.CLOSING, tail=tail_state(3, StepKind.COLD_STOP))
+    assert soft.state.match == 1
+    think(soft, (9,), (1.0,), kind=StepKind.COLD_STOP)
+    assert soft.state[4:] == (0, 0) and soft.trace.thinking_finish_reason == "cold_stop"
 
 
 def test_a_delta_holds_what_is_new():

@@ -20,7 +20,7 @@ HIDDEN = 16
 def request(name: str, seed: int = 0, **changes) -> SoftRequest:
     """At the method's own default of max_topk."""
     k = methods.get(name).Params().max_topk
-    return soft_request(name, seed=seed, think_end_id=100, max_topk=k, **changes)
+    return soft_request(name, seed=seed, think_end=(100,), max_topk=k, **changes)
 
 
 def prepared(requests: list[SoftRequest | None]) -> StepInputs:

@@ -156,7 +156,7 @@ def switch_modes(
     latent think-start is blended in, at one to explicit think-end; the share of what is fed grows
     from `ALPHA` (or `BETA`) to 1 over max_new_tokens.
 
-    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 4] float32. ints: [A, 20] int32.
+    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 4] float32. ints: [A, 26] int32.
     """
     was_latent, started = state[:, LATENT] == 1, state[:, STARTED] == 1
     reference = torch.where(started, state[:, REFERENCE], entropy)

@@ -163,7 +163,7 @@ def switch_modes_kernel(
     entropy_ptr,  # [A] float32
     state_ptr,  # [A, 5] float32
     args_ptr,  # [A, >= 4] float32
-    ints_ptr,  # [A, 20] int32
+    ints_ptr,  # [A, 26] int32
     after_ptr,  # [A, 5] float32
     latent_ptr,  # [A] int8
     force_end_ptr,  # [A] int8

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from .. import layout
+from .. import layout, sequences
 from ..dispatch import dispatch
-from ..layout import Phase, StepKind
+from ..layout import KIND_SHIFT, Phase, StepKind
 
 # Tensors without dimensions, once: a Python number next to a tensor is made into one, and cast, at
 # every call.
@@ -27,7 +27,7 @@ class StepRecord(NamedTuple):
     views."""
 
     packed: torch.Tensor
-    """[A, 4 + 2k + S] int32"""
+    """[A, 5 + 2k + S] int32"""
     k: int
 
     @property
@@ -51,8 +51,13 @@ class StepRecord(NamedTuple):
         return self.packed[:, layout.ENTROPY].view(torch.float32)
 
     @property
+    def next_tail(self) -> torch.Tensor:
+        """[A] int32: where a forced end stands after this step; `layout.tail_state`."""
+        return self.packed[:, layout.NEXT_TAIL]
+
+    @property
     def ids(self) -> torch.Tensor:
-        """[A, k] int32: what the row is fed next, where `kind` is CONCEPT."""
+        """[A, k] int32: what the row is fed next, where `kind` is CONCEPT or CLOSING."""
         return self.packed[:, layout.ids_of(self.k)]
 
     @property
@@ -76,6 +81,8 @@ def finish_step(
     ints: torch.Tensor,
     floats: torch.Tensor,
     *,
+    rows: torch.Tensor,
+    delimiters: torch.Tensor,
     force_end: torch.Tensor | None = None,
     state: torch.Tensor | None = None,
     index: torch.Tensor | None = None,
@@ -88,8 +95,14 @@ def finish_step(
 
     From the method: ids [A, <= k] int32, weights [A, <= k] float32, token [A] int32, force_end [A]
     bool (force think-end), state [A, <= S] float32. entropy: [A] float32. logits: [N, V], from
-    which only think-end's is read. ints: [A, 20] int32, floats: [A, 4] float32, the rows'
-    parameters and state before this step. index: [A] int64 rows of the batch; None: A = N.
+    which only that of the token that an end would force is read. ints: [A, 26] int32, floats:
+    [A, 4] float32, the rows' parameters and state before this step. rows: [A] int64 rows of the
+    pool. delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch;
+    None: A = N.
+
+    An end is forced token by token: the closing text, then think-end. A part of think-end that the
+    output ends with already is not repeated, and no closing text is put before it, nor before a
+    think-end in place of an end-of-sequence token.
 
     k, states: slots and state columns (S) of the record, by default those of the method; more of
     them are cut, missing ones are 0. into: write the rows of `method` into this record, which has
@@ -101,31 +114,55 @@ def finish_step(
 
     if index is not None:
         logits = logits[index]
-    token, entropy, think_end = token.unsqueeze(1), entropy.unsqueeze(1), column(layout.THINK_END)
+    own = delimiters[rows]
+    token, entropy = token.unsqueeze(1), entropy.unsqueeze(1)
+    closing, size, match = map(column, (layout.CLOSING_SIZE, layout.TAIL_SIZE, layout.MATCH))
     confident = entropy < floats[:, layout.COLD_STOP_ENTROPY :]
     low = (column(layout.LOW_ENTROPY_STEPS) + _KIND[1]) * confident
-    # A grammar or a bias may forbid think-end here; it is then forced at the first step that allows
-    # it.
-    allowed = logits.gather(1, think_end.long()) > _FORBIDDEN
+    natural = _advance(own, closing, sequences.END_FAILURE, match, token)
+    ends = natural == size - closing
+    is_eos = (token == ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS]).any(1, keepdim=True)
+    is_eos &= natural == _KIND[0]
 
-    # The later line wins.
-    bound = column(layout.THINK_STEP) >= column(layout.MAX_THINKING_TOKENS)
+    # The later line wins. The bound leaves room for the whole tail, of which all but the last token
+    # are thinking tokens.
+    last_step = column(layout.THINK_STEP) + size - 1
+    bound = last_step >= column(layout.MAX_THINKING_TOKENS)
     kind = torch.where(bound, _KIND[StepKind.MAX_THINKING_TOKENS], _KIND[StepKind.CONCEPT])
     kind = torch.where(low >= column(layout.COLD_STOP_STEPS), _KIND[StepKind.COLD_STOP], kind)
     if force_end is not None:
         kind = torch.where(force_end.unsqueeze(1), _KIND[StepKind.METHOD], kind)
-    is_eos = (token == ints[:, layout.EOS : layout.EOS + layout.EOS_COLUMNS]).any(1, keepdim=True)
     kind = torch.where(is_eos, _KIND[StepKind.EOS], kind)
-    kind = torch.where(allowed, kind, _KIND[StepKind.CONCEPT])
-    kind = torch.where(token == think_end, _KIND[StepKind.STOP_TOKEN], kind)
-    token = torch.where(kind == _KIND[StepKind.CONCEPT], token, think_end)
+    skips = (match > _KIND[0]) | is_eos
+    at = torch.where(skips, closing + match, _KIND[0])
+    tail = column(layout.TAIL)
+    under_way = tail > _KIND[0]
+    kind = torch.where(under_way, tail // KIND_SHIFT, kind)
+    at = torch.where(under_way, tail % KIND_SHIFT, at)
+    # A grammar or a bias may forbid the token here; it is then forced at the first step that allows
+    # it.
+    target = own.gather(1, at.long())
+    allowed = logits.gather(1, target.long()) > _FORBIDDEN
+
+    forces = (kind != _KIND[StepKind.CONCEPT]) & allowed & (under_way | ~ends)
+    last = at == size - 1
+    token = torch.where(forces, target, token)
+    following = torch.where(last, _KIND[0], (at + 1 + KIND_SHIFT * kind).int())
+    tail = torch.where(forces, following, tail)
+    forced = torch.where(last, kind, _KIND[StepKind.CLOSING])
+    by_itself = torch.where(ends, _KIND[StepKind.STOP_TOKEN], _KIND[StepKind.CONCEPT])
+    kind = torch.where(forces, forced, by_itself)
     thinking = column(layout.PHASE) == _PHASE[Phase.THINK]
     kind = torch.where(thinking, kind, _KIND[StepKind.PLAIN])
 
     # In the order of layout.py's record columns.
     k = ids.shape[1] if k is None else k
-    parts = [kind, token, low, entropy.view(torch.int32), _columns(ids, k)]
-    parts.append(_columns(weights, k).view(torch.int32))
+    ids, weights = _columns(ids, k), _columns(weights, k)
+    one_hot = kind == _KIND[StepKind.CLOSING]
+    first = torch.arange(k, device=ids.device) == 0
+    ids = torch.where(one_hot, token * first, ids).int()
+    weights = torch.where(one_hot, first.float(), weights)
+    parts = [kind, token, low, entropy.view(torch.int32), tail, ids, weights.view(torch.int32)]
     if state is not None or states:
         if state is None:
             state = weights[:, :0]
@@ -136,6 +173,19 @@ def finish_step(
         return StepRecord(packed, k)
     into.packed.copy_(torch.where(column(layout.METHOD) == method, packed, into.packed))
     return into
+
+
+def _advance(
+    own: torch.Tensor, first: torch.Tensor, failure: int, match: torch.Tensor, token: torch.Tensor
+) -> torch.Tensor:
+    """`sequences.advance` of each row. own: [A, 96] delimiters; first: [A, 1] column of the
+    sequence; failure: column of its failure function; match, token: [A, 1]."""
+    for _ in range(sequences.MAX_DELIMITER - 1):
+        same = own.gather(1, (first + match).long()) == token
+        shorter = own.gather(1, (failure + match - 1).long())
+        match = torch.where(same | (match == _KIND[0]), match, shorter)
+    same = own.gather(1, (first + match).long()) == token
+    return torch.where(same, match + _KIND[1], _KIND[0])
 
 
 def _columns(x: torch.Tensor, count: int) -> torch.Tensor:
@@ -169,19 +219,22 @@ def update_pool(
     pool_weights: torch.Tensor,
     pool_ints: torch.Tensor,
     pool_state: torch.Tensor,
+    delimiters: torch.Tensor,
     index: torch.Tensor | None = None,
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [N] int, what was emitted. ints: [A, 20] int32, as for `finish_step`. rows: [A] int64,
+    tokens: [N] int, what was emitted. ints: [A, 26] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
-    [R, >= k] float32 (slots beyond k are left alone), ints [R, 20] int32, state [R, >= S] float32.
-    index: [A] int64 rows of the batch; None: A = N.
+    [R, >= k] float32 (slots beyond k are left alone), ints [R, 26] int32, state [R, >= S] float32.
+    delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch; None:
+    A = N.
     """
     kind, k = record.kind, record.k
     if index is not None:
         tokens = tokens[index]
-    concept, thinking = kind == _KIND[StepKind.CONCEPT], kind != _KIND[StepKind.PLAIN]
+    thinking, closing = kind != _KIND[StepKind.PLAIN], kind == _KIND[StepKind.CLOSING]
+    concept = (kind == _KIND[StepKind.CONCEPT]) | closing
     pool_ids[:, :k].index_copy_(0, rows, record.ids)
     # Think-end and every token outside the thought are fed as plain tokens: their rows carry no
     # weight.
@@ -192,14 +245,22 @@ def update_pool(
         own = pool_state[:, : state.shape[1]]
         own.index_copy_(0, rows, torch.where(thinking.unsqueeze(1), state, own[rows]))
 
-    phase, low, step = ints[:, layout.PHASE :].unbind(1)
-    starts = (phase == _PHASE[Phase.WAIT]) & (tokens == ints[:, layout.THINK_START])
-    phase = torch.where(kind > _KIND[StepKind.CONCEPT], _PHASE[Phase.ANSWER], phase)
+    changing = slice(layout.PHASE, layout.TAIL + 1)
+    phase, low, step, before, tail = ints[:, changing].unbind(1)
+    own, waits = delimiters[rows], phase == _PHASE[Phase.WAIT]
+    first = torch.where(waits, sequences.START_TOKENS, ints[:, layout.CLOSING_SIZE]).unsqueeze(1)
+    token = tokens.unsqueeze(1)
+    opens = _advance(own, first, sequences.START_FAILURE, before.unsqueeze(1), token).squeeze(1)
+    closes = _advance(own, first, sequences.END_FAILURE, before.unsqueeze(1), token).squeeze(1)
+    starts = waits & (opens == ints[:, layout.START_SIZE]) & (opens > _KIND[0])
+    match = torch.where(waits & ~starts, opens, _KIND[0])
+    match = torch.where(concept, closes, match)
+    phase = torch.where(thinking & ~concept, _PHASE[Phase.ANSWER], phase)
     phase = torch.where(starts, _PHASE[Phase.THINK], phase)
-    changed = torch.stack(
-        [phase, torch.where(thinking, record.low_entropy, low), step + concept], 1
-    )
-    pool_ints[:, layout.PHASE :].index_copy_(0, rows, changed)
+    low = torch.where(thinking, record.low_entropy, low)
+    tail = torch.where(concept, record.next_tail, _KIND[0])
+    changed = torch.stack([phase, low, step + concept, match, tail], 1)
+    pool_ints[:, changing].index_copy_(0, rows, changed)
 
 
 @dispatch
@@ -214,7 +275,7 @@ def write_offsets(
 ) -> None:
     """Write what the rows of a method that feeds embedding offsets add to their next input.
 
-    offsets: [A, H] model dtype. ints: [A, 20] int32. rows: [A] int64. The pool: offsets [R, H]
+    offsets: [A, H] model dtype. ints: [A, 26] int32. rows: [A] int64. The pool: offsets [R, H]
     model dtype, has_offset [R] bool. Rows of other methods are left alone.
     """
     mine = ints[:, layout.METHOD] == method

@@ -10,7 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
-from .. import layout
+from .. import layout, sequences
 from ..index import identity
 from ..layout import Phase, StepKind
 from .naive import StepRecord
@@ -18,19 +18,29 @@ from .naive import StepRecord
 COLD_STOP_ENTROPY = tl.constexpr(layout.COLD_STOP_ENTROPY)
 COLD_STOP_STEPS = tl.constexpr(layout.COLD_STOP_STEPS)
 MAX_THINKING_TOKENS = tl.constexpr(layout.MAX_THINKING_TOKENS)
-THINK_START = tl.constexpr(layout.THINK_START)
-THINK_END = tl.constexpr(layout.THINK_END)
-METHOD_COLUMN = tl.constexpr(layout.METHOD)
+START_SIZE = tl.constexpr(layout.START_SIZE)
+CLOSING_SIZE = tl.constexpr(layout.CLOSING_SIZE)
+TAIL_SIZE = tl.constexpr(layout.TAIL_SIZE)
 EOS_COLUMN = tl.constexpr(layout.EOS)
 EOS_COLUMNS = tl.constexpr(layout.EOS_COLUMNS)
+METHOD_COLUMN = tl.constexpr(layout.METHOD)
 PHASE = tl.constexpr(layout.PHASE)
 LOW_ENTROPY_STEPS = tl.constexpr(layout.LOW_ENTROPY_STEPS)
 THINK_STEP = tl.constexpr(layout.THINK_STEP)
+MATCH = tl.constexpr(layout.MATCH)
+TAIL = tl.constexpr(layout.TAIL)
+KIND_SHIFT = tl.constexpr(layout.KIND_SHIFT)
+
+START_TOKENS = tl.constexpr(sequences.START_TOKENS)
+START_FAILURE = tl.constexpr(sequences.START_FAILURE)
+END_FAILURE = tl.constexpr(sequences.END_FAILURE)
+FALLBACKS = tl.constexpr(sequences.MAX_DELIMITER - 1)
 
 KIND = tl.constexpr(layout.KIND)
 TOKEN = tl.constexpr(layout.TOKEN)
 LOW_ENTROPY = tl.constexpr(layout.LOW_ENTROPY)
 ENTROPY = tl.constexpr(layout.ENTROPY)
+NEXT_TAIL = tl.constexpr(layout.NEXT_TAIL)
 HEAD = tl.constexpr(layout.RECORD_HEAD)
 
 WAIT = tl.constexpr(int(Phase.WAIT))
@@ -44,6 +54,7 @@ COLD_STOP = tl.constexpr(int(StepKind.COLD_STOP))
 MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
 EOS = tl.constexpr(int(StepKind.EOS))
+CLOSING = tl.constexpr(int(StepKind.CLOSING))
 
 WARPS, OFFSET_WARPS = 1, 4
 OFFSETS = tl.constexpr(1024)
@@ -52,7 +63,16 @@ WIDTH = tl.constexpr(32)
 """Columns that one round of a loop over a row's columns copies."""
 
 
-@triton.jit(do_not_specialize=range(25))
+@triton.jit
+def _advance(sequence, borders, match, token):
+    """`sequences.advance`."""
+    for _ in range(FALLBACKS):
+        falls = (match > 0) & (token != tl.load(sequence + match))
+        match = tl.where(falls, tl.load(borders + match - 1, mask=falls, other=0), match)
+    return tl.where(token == tl.load(sequence + match), match + 1, 0)
+
+
+@triton.jit(do_not_specialize=range(28))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
@@ -60,11 +80,13 @@ def finish_step_kernel(
     entropy_ptr,  # [A] float32
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    ints_ptr,  # [A, 20] int32
+    ints_ptr,  # [A, 26] int32
     floats_ptr,  # [A, 4] float32
     force_end_ptr,  # [A] int8, read if has_force_end
     state_ptr,  # [A, S] float32
-    packed_ptr,  # [A, 4 + 2k + S] int32
+    rows_ptr,  # [A]
+    delimiters_ptr,  # [R, 96] int32
+    packed_ptr,  # [A, 5 + 2k + S] int32
     has_force_end,
     k,
     S,
@@ -78,6 +100,7 @@ def finish_step_kernel(
     logits_stride,
     ints_stride,
     floats_stride,
+    delimiters_stride,
     packed_stride,
 ):
     a = tl.program_id(0).to(tl.int64)
@@ -85,35 +108,55 @@ def finish_step_kernel(
     ints = ints_ptr + a * ints_stride
     if (method >= 0) & (tl.load(ints + METHOD_COLUMN) != method):
         return
-    think_end = tl.load(ints + THINK_END)
+    own = delimiters_ptr + tl.load(rows_ptr + a).to(tl.int64) * delimiters_stride
     token = tl.load(token_ptr + a * token_stride).to(tl.int32)
     entropy = tl.load(entropy_ptr + a)
+    closing, size = tl.load(ints + CLOSING_SIZE), tl.load(ints + TAIL_SIZE)
+    match, tail = tl.load(ints + MATCH), tl.load(ints + TAIL)
     confident = entropy < tl.load(floats_ptr + a * floats_stride + COLD_STOP_ENTROPY)
     low = tl.where(confident, tl.load(ints + LOW_ENTROPY_STEPS) + 1, 0)
-    allowed = tl.load(logits_ptr + n * logits_stride + think_end).to(tl.float32) > float("-inf")
+    natural = _advance(own + closing, own + END_FAILURE, match, token)
+    ends = natural == size - closing
+    is_eos = token != token
+    for i in tl.static_range(EOS_COLUMNS):
+        is_eos |= token == tl.load(ints + EOS_COLUMN + i)
+    is_eos &= natural == 0
 
-    bound = tl.load(ints + THINK_STEP) >= tl.load(ints + MAX_THINKING_TOKENS)
+    bound = tl.load(ints + THINK_STEP) + size - 1 >= tl.load(ints + MAX_THINKING_TOKENS)
     kind = tl.where(bound, MAX_TOKENS, CONCEPT)
     kind = tl.where(low >= tl.load(ints + COLD_STOP_STEPS), COLD_STOP, kind)
     force_end = tl.load(force_end_ptr + a, mask=has_force_end != 0, other=0)
     kind = tl.where(force_end != 0, METHOD, kind)
-    for i in tl.static_range(EOS_COLUMNS):
-        kind = tl.where(token == tl.load(ints + EOS_COLUMN + i), EOS, kind)
-    kind = tl.where(allowed, kind, CONCEPT)
-    kind = tl.where(token == think_end, STOP_TOKEN, kind)
-    token = tl.where(kind == CONCEPT, token, think_end)
+    kind = tl.where(is_eos, EOS, kind)
+    under_way = tail > 0
+    at = tl.where((match > 0) | is_eos, closing + match, 0)
+    at = tl.where(under_way, tail % KIND_SHIFT, at)
+    kind = tl.where(under_way, tail // KIND_SHIFT, kind)
+    target = tl.load(own + at)
+    allowed = tl.load(logits_ptr + n * logits_stride + target).to(tl.float32) > float("-inf")
+
+    forces = (kind != CONCEPT) & allowed & (under_way | (ends == 0))
+    last = at == size - 1
+    token = tl.where(forces, target, token)
+    tail = tl.where(forces, tl.where(last, 0, at + 1 + KIND_SHIFT * kind), tail)
+    by_itself = tl.where(ends, STOP_TOKEN, CONCEPT)
+    kind = tl.where(forces, tl.where(last, kind, CLOSING), by_itself)
     kind = tl.where(tl.load(ints + PHASE) == THINK, kind, PLAIN)
+    one_hot = kind == CLOSING
 
     packed = packed_ptr + a * packed_stride
     tl.store(packed + KIND, kind)
     tl.store(packed + TOKEN, token)
     tl.store(packed + LOW_ENTROPY, low)
     tl.store(packed + ENTROPY, entropy.to(tl.int32, bitcast=True))
+    tl.store(packed + NEXT_TAIL, tail)
     for first in range(0, k, WIDTH):
         slot = first + tl.arange(0, WIDTH)
         ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < given, other=0)
         weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < given, other=0.0)
-        tl.store(packed + HEAD + slot, ids.to(tl.int32), mask=slot < k)
+        ids = tl.where(one_hot, tl.where(slot == 0, token, 0), ids.to(tl.int32))
+        weights = tl.where(one_hot, tl.where(slot == 0, 1.0, 0.0), weights)
+        tl.store(packed + HEAD + slot, ids, mask=slot < k)
         tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
     for first in range(0, S, WIDTH):
         s = first + tl.arange(0, WIDTH)
@@ -131,17 +174,18 @@ def overwrite_tokens_kernel(packed_ptr, tokens_ptr, index_ptr, packed_stride, to
     tl.store(tokens_ptr + n * tokens_stride, token, mask=thinking)
 
 
-@triton.jit(do_not_specialize=range(18))
+@triton.jit(do_not_specialize=range(20))
 def update_pool_kernel(
-    packed_ptr,  # [A, 4 + 2k + S] int32
+    packed_ptr,  # [A, 5 + 2k + S] int32
     tokens_ptr,  # [N], any stride
     index_ptr,  # [A] row of the batch
-    before_ptr,  # [A, 20] int32
+    before_ptr,  # [A, 26] int32
     rows_ptr,  # [A]
     ids_ptr,  # [R, >= k] int32
     weights_ptr,  # [R, >= k] float32
-    ints_ptr,  # [R, 20] int32
+    ints_ptr,  # [R, 26] int32
     state_ptr,  # [R, >= S] float32
+    delimiters_ptr,  # [R, 96] int32
     k,
     S,
     packed_stride,
@@ -151,13 +195,14 @@ def update_pool_kernel(
     weights_stride,
     ints_stride,
     state_stride,
+    delimiters_stride,
 ):
     a = tl.program_id(0).to(tl.int64)
     n = tl.load(index_ptr + a)
     row = tl.load(rows_ptr + a).to(tl.int64)
     packed = packed_ptr + a * packed_stride
     kind = tl.load(packed + KIND)
-    concept = kind == CONCEPT
+    concept = (kind == CONCEPT) | (kind == CLOSING)
     thinking = kind != PLAIN
 
     for first in range(0, k, WIDTH):
@@ -176,19 +221,26 @@ def update_pool_kernel(
         tl.store(state_ptr + row * state_stride + s, state, mask=written)
 
     before, ints = before_ptr + a * before_stride, ints_ptr + row * ints_stride
-    waiting = tl.load(before + PHASE) == WAIT
-    token = tl.load(tokens_ptr + n * tokens_stride).to(tl.int64)
-    starts = waiting & (token == tl.load(before + THINK_START).to(tl.int64))
-    tl.store(ints + PHASE, tl.where(starts, THINK, ANSWER), mask=starts | (kind > CONCEPT))
+    own = delimiters_ptr + row * delimiters_stride
+    phase, match = tl.load(before + PHASE), tl.load(before + MATCH)
+    waiting = phase == WAIT
+    token = tl.load(tokens_ptr + n * tokens_stride).to(tl.int32)
+    sequence = own + tl.where(waiting, START_TOKENS, tl.load(before + CLOSING_SIZE))
+    match = _advance(sequence, own + tl.where(waiting, START_FAILURE, END_FAILURE), match, token)
+    starts = waiting & (match > 0) & (match == tl.load(before + START_SIZE))
+    phase = tl.where(starts, THINK, tl.where(thinking & (concept == 0), ANSWER, phase))
+    tl.store(ints + PHASE, phase)
+    tl.store(ints + MATCH, tl.where((waiting & (starts == 0)) | concept, match, 0))
+    tl.store(ints + TAIL, tl.where(concept, tl.load(packed + NEXT_TAIL), 0))
     tl.store(ints + LOW_ENTROPY_STEPS, tl.load(packed + LOW_ENTROPY), mask=thinking)
     tl.store(ints + THINK_STEP, tl.load(before + THINK_STEP) + 1, mask=concept)
 
 
 @triton.jit(do_not_specialize=range(11))
 def write_offsets_kernel(
-    packed_ptr,  # [A, 4 + 2k + S] int32
+    packed_ptr,  # [A, 5 + 2k + S] int32
     offsets_ptr,  # [A, H]
-    ints_ptr,  # [A, 20] int32
+    ints_ptr,  # [A, 26] int32
     rows_ptr,  # [A]
     pool_offsets_ptr,  # [R, H]
     pool_has_offset_ptr,  # [R] int8
@@ -220,18 +272,18 @@ def write_offsets(record, offsets, ints, rows, method, pool_offsets, pool_has_of
 
 
 def finish_step(
-    ids, weights, token, entropy, logits, ints, floats, *, force_end=None, state=None, index=None,
-    k=None, states=None, into=None, method=-1,
+    ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, force_end=None,
+    state=None, index=None, k=None, states=None, into=None, method=-1,
 ):  # fmt: skip
     """`token` may have any stride; the last dimension of the others is contiguous."""
     A, k = len(ids), ids.shape[1] if k is None else k
     given_S = 0 if state is None else state.shape[1]
     S = given_S if states is None else states
-    last = [ids, weights, entropy, logits, ints, floats]
+    last = [ids, weights, entropy, logits, ints, floats, rows, delimiters]
     last += [x for x in (force_end, state) if x is not None]
     assert all(x.stride(-1) == 1 for x in last if x.shape[-1] > 1)
     assert weights.dtype == entropy.dtype == floats.dtype == torch.float32
-    assert ints.dtype == torch.int32
+    assert ints.dtype == delimiters.dtype == torch.int32
     columns = layout.record_columns(k, S)
     if into is None:
         packed = torch.empty((A, columns), dtype=torch.int32, device=ids.device)
@@ -245,11 +297,12 @@ def finish_step(
     if state is None:
         state = floats  # not read
     finish_step_kernel[(A,)](
-        ids, weights, token, entropy, logits, index, ints, floats, flags, state, packed,
-        int(force_end is not None), k, S, min(k, ids.shape[1]), min(S, given_S), method,
+        ids, weights, token, entropy, logits, index, ints, floats, flags, state, rows,
+        delimiters, packed, int(force_end is not None), k, S,
+        min(k, ids.shape[1]), min(S, given_S), method,
         ids.stride(0), weights.stride(0), token.stride(0),
-        state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), packed.stride(0),
-        num_warps=WARPS,
+        state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), delimiters.stride(0),
+        packed.stride(0), num_warps=WARPS,
     )  # fmt: skip
     return into
 
@@ -264,18 +317,28 @@ def overwrite_tokens(record, tokens, index=None):
 
 
 def update_pool(
-    record, tokens, ints, rows, pool_ids, pool_weights, pool_ints, pool_state, index=None
+    record,
+    tokens,
+    ints,
+    rows,
+    pool_ids,
+    pool_weights,
+    pool_ints,
+    pool_state,
+    delimiters,
+    index=None,
 ):
     packed, k = record
     S = packed.shape[1] - layout.record_columns(k, 0)
-    contiguous = (ints, pool_ids, pool_weights, pool_ints, pool_state)
+    contiguous = (ints, pool_ids, pool_weights, pool_ints, pool_state, delimiters)
     assert all(x.stride(1) == 1 for x in contiguous if x.shape[1] > 1)
     assert rows.stride(0) == 1 or len(rows) <= 1
     if len(packed) == 0:
         return
     index = identity(len(packed), packed.device) if index is None else index
     update_pool_kernel[(len(packed),)](
-        packed, tokens, index, ints, rows, pool_ids, pool_weights, pool_ints, pool_state, k, S,
-        packed.stride(0), tokens.stride(0), ints.stride(0), pool_ids.stride(0),
-        pool_weights.stride(0), pool_ints.stride(0), pool_state.stride(0), num_warps=WARPS,
+        packed, tokens, index, ints, rows, pool_ids, pool_weights, pool_ints, pool_state,
+        delimiters, k, S, packed.stride(0), tokens.stride(0), ints.stride(0), pool_ids.stride(0),
+        pool_weights.stride(0), pool_ints.stride(0), pool_state.stride(0),
+        delimiters.stride(0), num_warps=WARPS,
     )  # fmt: skip
