@@ -11,6 +11,7 @@ every build (`on_page_markdown`). The files hold them too, for readers without a
 import inspect
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,27 +42,44 @@ def fields() -> str:
     return markdown.table(rows)
 
 
-def request_fields() -> str:
-    rows = []
-    for group, named in tomllib.loads((DOCS / "fields.toml").read_text()).items():
-        rows += [
-            {"field": f"`{group}.{name}`", "with Soft Thinking": status, "test, or why":
-             f"`{text}`" if status in ("works", "refused") else text}
-            for name, (status, text) in named.items()
-        ]  # fmt: skip
-    return markdown.table(rows)
+def sglang_fields(of: str) -> str:
+    """What becomes of every field of a class of SGLang's, from fields.toml."""
+    rows = tomllib.loads((DOCS / "fields.toml").read_text())["row"]
+    return markdown.table(
+        [
+            {
+                "field": ", ".join(f"`{name}`" for name in row["fields"]),
+                "with Soft Thinking": row["state"],
+                "why": row.get("why", ""),
+                "test": f"`{row['test'].partition('::')[2]}`" if "test" in row else "",
+            }
+            for row in rows
+            if row["of"] == of
+        ]
+    )
 
+
+SGLANG = {
+    "sglang_request": "GenerateReqInput",
+    "sglang_sampling": "SamplingParams",
+    "sglang_chat": "ChatCompletionRequest",
+    "sglang_completion": "CompletionRequest",
+    "sglang_responses": "ResponsesRequest",
+    "sglang_routes": "HTTP routes",
+    "sglang_server": "ServerArgs",
+}
+"""Table: what it is of."""
 
 TABLES: dict[str, Callable[[], str]] = {
     "settings": cli.settings_table,
     "params": cli.params_table,
     "presets": cli.presets_table,
-    "request_fields": request_fields,
     "methods": cli.methods_table,
     "hooks": cli.hooks_table,
     "formulas": formulas,
     "fields": fields,
     "benchmarks": lambda: markdown.table(benchmarks.table()),
+    **{name: partial(sglang_fields, of) for name, of in SGLANG.items()},
 }
 
 

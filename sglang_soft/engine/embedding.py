@@ -19,8 +19,8 @@ from sglang_soft.engine.pool import ConceptPool
 
 _READS_IDS = ("embed_tokens_per_layer", "ple_embedding", "ngram_embedding", "engram", "tid2eid")
 """Parts of models that look up more than the input embedding by input id: per-layer embeddings
-(Gemma 3n), n-gram embeddings (LongCat) and experts chosen by id. They would see the output token of
-a concept token."""
+(Gemma 3n and 4), n-gram embeddings (LongCat, DeepSeek V4.1) and experts chosen by id (DeepSeek V4).
+They would see the output token of a concept token."""
 _EMBEDDING_NAMES = ("embed_tokens", "wte", "tok_embeddings", "word_embeddings", "embedding")
 
 

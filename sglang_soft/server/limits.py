@@ -14,13 +14,23 @@ SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("attn_dp_size", 1, "data-parallel attention"),
     ("enable_torch_compile", False, "torch.compile"),
     ("enable_nvidia_megakernel", False, "megakernels"),
-    ("attn_cp_size", 1, "context parallelism"),
-    ("decoupled_spec_role", "null", "decoupled speculative decoding"),
-    ("enable_amd_monokernel", False, "monokernels"),
-    ("enable_attn_tp_input_scattered", False, "scattered attention inputs"),
     ("use_ray", False, "Ray"),
     ("smg_grpc_mode", False, "the SMG gRPC server"),
     ("encoder_only", False, "encoder disaggregation"),
+    ("decoupled_spec_role", "null", "decoupled speculative decoding"),
+    ("enable_amd_monokernel", False, "monokernels"),
+    ("attn_cp_size", 1, "context parallelism"),
+    ("enable_attn_tp_input_scattered", False, "scattered attention inputs"),
+    ("aux_hidden_state_capture", None, "auxiliary hidden states"),
+    ("enable_encoder_swa_bounded_replay", False, "bounded replay"),
+    ("enable_decoder_swa_bounded_replay", False, "bounded replay"),
+    ("kv_events_config", None, "KV events"),
+    ("enable_hierarchical_cache", False, "the hierarchical cache"),
+    ("enable_lmcache", False, "LMCache"),
+    ("enable_flexkv", False, "FlexKV"),
+    ("enable_unified_cache_external_linker", False, "external cache linkers"),
+    ("radix_cache_backend", None, "radix caches of other plugins"),
+    ("mlx_enable_sampling", False, "MLX"),
 )
 """(field of ServerArgs, its value where Soft Thinking works, what it stands for). Where that is
 false or None, so is every other value that is false: SGLang has both."""
@@ -30,7 +40,6 @@ REQUEST_LIMITS: tuple[tuple[str, str], ...] = (
     ("positional_embed_overrides", "positional embedding overrides"),
     ("embed_overrides", "embedding overrides"),
     ("session_params", "sessions"),
-    ("session_id", "sessions"),
     ("image_data", "images"),
     ("video_data", "videos"),
     ("audio_data", "audio"),
@@ -67,9 +76,10 @@ def unsupported_request(obj, sampling_params, server_args=None) -> str | None:
 
 
 def _is_watermarked(sampling_params, server_args) -> bool:
-    """The request asks for a watermark, or the server does for all."""
+    """The request asks for a watermark, or the server's --watermark-config does."""
     own = getattr(sampling_params, "watermark", None)
     if own is not None:
         return own.enabled is not False
-    defaults = ("watermark_default_enabled", "watermark_enforce_all")
-    return any(getattr(server_args, name, False) for name in defaults)
+    return getattr(server_args, "watermark_default_enabled", False) or getattr(
+        server_args, "watermark_enforce_all", False
+    )

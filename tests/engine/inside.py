@@ -6,6 +6,8 @@ import SGLang.
 
 import asyncio
 import copy
+import pkgutil
+import time
 import traceback
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,39 @@ def generate(engine: "sglang.Engine", **kwargs: Any) -> list[dict] | dict:
     return engine.generate(**kwargs)
 
 
+def generate_request(engine: "sglang.Engine", **fields: Any) -> list[dict] | dict:
+    """The answer to a GenerateReqInput of these fields, of which `Engine.generate` takes some only.
+
+    custom_logit_processor: here `module:Class`."""
+    from sglang.srt.managers.io_struct import GenerateReqInput
+
+    if path := fields.get("custom_logit_processor"):
+        fields["custom_logit_processor"] = pkgutil.resolve_name(path).to_str()
+
+    async def answer() -> list[dict] | dict:
+        return await anext(engine.tokenizer_manager.generate_request(GenerateReqInput(**fields)))
+
+    return engine.loop.run_until_complete(answer())
+
+
+def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list:
+    """Answers of `low`, of the first its chunks, and of `high`, which is sent when the first has
+    some tokens."""
+
+    async def scenario() -> list:
+        chunks = await engine.async_generate(stream=True, **low[0])
+        others = [asyncio.create_task(engine.async_generate(**request)) for request in low[1:]]
+        first, urgent = [], None
+        async for chunk in chunks:
+            first.append(copy.deepcopy(chunk))
+            if urgent is None and len(chunk["output_ids"]) >= 8:
+                urgent = asyncio.create_task(engine.async_generate(**high))
+        assert urgent is not None
+        return [first, *await asyncio.gather(*others), await urgent]
+
+    return engine.loop.run_until_complete(scenario())
+
+
 def error_of(engine: "sglang.Engine", **request: Any) -> str:
     """The text of the error that a request is refused with."""
     try:
@@ -57,7 +92,12 @@ def stream(engine: "sglang.Engine", **kwargs: Any) -> list[dict]:
 
 
 def flush_cache(engine: "sglang.Engine") -> None:
-    engine.flush_cache()
+    """SGLang refuses while the scheduler has not yet put the last request away."""
+    for _ in range(100):
+        if engine.flush_cache().success:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the cache was not flushed")
 
 
 def update_weights(engine: "sglang.Engine", path: str) -> None:

@@ -41,6 +41,16 @@ SETUPS: dict[str, Setup] = {
     "default": Setup(),
     "no-overlap": Setup(args={"disable_overlap_schedule": True, "chunked_prefill_size": 8}),
     "mixed-chunk": Setup(args={"chunked_prefill_size": 8, "enable_mixed_chunk": True}),
+    "features": Setup(
+        args={
+            "reasoning_parser": "qwen3",
+            "enable_custom_logit_processor": True,
+            "enable_return_hidden_states": True,
+            "enable_priority_scheduling": True,
+            "enable_session_radix_cache": True,
+            "max_running_requests": 12,
+        }
+    ),
     "retract": Setup(env=RETRACT),
     "retract-no-radix": Setup(
         args={"disable_radix_cache": True, "chunked_prefill_size": 8, "enable_mixed_chunk": True},

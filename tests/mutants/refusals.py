@@ -70,3 +70,28 @@ def one_width_compiled() -> None:
     from sglang_soft.engine import warmup
 
     replace(warmup, "_TOP_K", lambda _: (16,))
+
+
+@mutant("a server mode that cannot work is refused", "tests/unit/test_fields.py -k refused")
+def flexkv_served() -> None:
+    from sglang_soft.server import limits
+
+    def make(original):
+        return tuple(limit for limit in original if limit[0] != "enable_flexkv")
+
+    replace(limits, "SERVER_LIMITS", make)
+
+
+@mutant("the server's watermark is one of a request that says nothing",
+        "tests/unit/test_limits.py -k watermark")  # fmt: skip
+def watermark_of_the_server_unnoticed() -> None:
+    from sglang_soft.server import limits
+
+    replace(limits, "_is_watermarked", lambda original: lambda own, server: original(own, None))
+
+
+@mutant("a model that looks up input ids twice is refused", "tests/unit/test_embedding.py -k twice")
+def second_look_up_unnoticed() -> None:
+    from sglang_soft.engine import embedding
+
+    replace(embedding, "_reads_ids", lambda _: lambda path: False)

@@ -124,6 +124,23 @@ def noise_of_the_row() -> None:
     replace(step, "Noise", lambda original: lambda s, at: original(s + torch.arange(len(s)), at))
 
 
+@mutant("a custom logit processor acts before the soft step",
+        "tests/engine/test_fields.py -k 'forbids and custom'")  # fmt: skip
+def processors_come_too_late() -> None:
+    from sglang_soft.engine.step import concept_step
+    from sglang_soft.hooks.sampler import SoftSampler
+
+    def make(original):
+        def _preprocess_logits(self, logits, sampling_info):
+            if self._inputs is not None and self.step is None:
+                self.step = concept_step(self._inputs, logits, self._hidden)
+            return original(self, logits, sampling_info)
+
+        return _preprocess_logits
+
+    replace(SoftSampler, "_preprocess_logits", make)
+
+
 @mutant("a method writes its own rows only", "tests/unit/test_step.py -k each_alone")
 def rows_of_other_methods_written() -> None:
     from sglang_soft.engine import step

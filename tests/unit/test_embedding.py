@@ -1,9 +1,10 @@
-"""A mixture is rounded once, after the sum over tensor-parallel ranks."""
+"""A mixture is rounded once, after the sum over tensor-parallel ranks; models that can be mixed."""
 
 from types import SimpleNamespace
 
 import pytest
 import torch
+from sglang.srt.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
 from sglang_soft.engine.embedding import input_embedding, mix, round_once
 from sglang_soft.engine.inputs import EmbedInputs
@@ -51,20 +52,22 @@ def test_padding_of_the_batch_is_plain():
     assert torch.equal(padded[5:], TABLE[[5, 6]])
 
 
-def model_with(**parts: torch.nn.Module) -> torch.nn.Module:
-    from sglang.srt.layers.vocab_parallel_embedding import VocabParallelEmbedding
-
-    model = torch.nn.Module()
-    model.embed_tokens = VocabParallelEmbedding(64, 8, enable_tp=False)
+def model(**parts: torch.nn.Module | torch.nn.Parameter) -> torch.nn.Module:
+    made = torch.nn.Module()
+    made.embed_tokens = VocabParallelEmbedding(40, 64, enable_tp=False)
+    made.layers = torch.nn.ModuleList([torch.nn.Module()])
     for name, part in parts.items():
-        setattr(model, name, part)
-    return model
+        setattr(made.layers[0], name, part)
+    return made
 
 
-def test_a_model_that_looks_up_its_ids_a_second_time_cannot_be_mixed():
-    """That part would see the output token of a concept token."""
-    model = model_with(mlp=torch.nn.Linear(8, 8))
-    assert input_embedding(model) is model.embed_tokens
-    for name in ("embed_tokens_per_layer", "ngram_embeddings"):
-        with pytest.raises(LookupError, match=f"a second time \\({name}"):
-            input_embedding(model_with(**{name: torch.nn.Embedding(64, 8)}))
+@pytest.mark.parametrize(
+    "part", ["embed_tokens_per_layer", "ple_embedding", "ngram_embeddings", "engram", "tid2eid"]
+)
+def test_a_model_that_looks_up_input_ids_twice_is_refused(part):
+    """It would look up the output token where a mixture is fed."""
+    plain = model(mlp=torch.nn.Linear(2, 2))
+    assert input_embedding(plain) is plain.embed_tokens
+    own = torch.nn.Linear(2, 2) if part != "tid2eid" else torch.nn.Parameter(torch.zeros(2))
+    with pytest.raises(LookupError, match=rf"second time \(layers\.0\.{part}\)"):
+        input_embedding(model(mlp=torch.nn.Linear(2, 2), **{part: own}))
