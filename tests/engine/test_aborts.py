@@ -7,6 +7,7 @@ from tests.engine import inside
 from tests.engine.asking import ask, prompt_ids
 from tests.engine.cases import by_name, sampling_params
 from tests.engine.setups import SMALL
+from tests.issue_table import row
 
 SOFT = by_name("soft, long prompt")
 ANSWERING = by_name("soft, limit")
@@ -43,12 +44,14 @@ def check(out: dict, fields: set[str], reason: str = "abort") -> dict:
 
 @on("default")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@row("B14", "an abort while thinking", "the summary was missing", "the same fields as any answer")
 def test_while_thinking(engine, fields, stream):
     out = engine.run(inside.abort_after_tokens, 9, stream, **request(engine))
     assert 5 <= check(out, fields)["thinking_tokens"] < 400
 
 
 @on("default")
+@row("B14", "an abort while answering", "the summary was missing", "the same fields as any answer")
 def test_while_answering(engine, fields):
     out = engine.run(inside.abort_after_tokens, 30, False, **request(engine, ANSWERING))
     info = check(out, fields, "max_thinking_tokens")
@@ -56,6 +59,7 @@ def test_while_answering(engine, fields):
 
 
 @on("default")
+@row("B14", "an abort in the queue", "the summary was missing", "the same fields as any answer")
 def test_while_it_waits_in_the_queue(engine, fields):
     out = engine.run(inside.abort_queued, 2 * SMALL["max_running_requests"], **request(engine))
     info = check(out, fields)
@@ -65,6 +69,9 @@ def test_while_it_waits_in_the_queue(engine, fields):
 
 @on("default")
 @pytest.mark.parametrize("case", [SOFT, ANSWERING], ids=["thinking", "answering"])
+@row(
+    "B14", "an abort after a retraction", "the summary was missing", "the same fields as any answer"
+)
 def test_after_a_retraction(engine, fields, case):
     out = engine.run(inside.abort_retracted, 20, **request(engine, case))
     assert out["meta_info"]["num_retractions"] == 1, "it was not retracted"

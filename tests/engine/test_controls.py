@@ -18,6 +18,7 @@ from tests.engine.asking import (
 )
 from tests.engine.cases import SOFT, Case, by_name, sampling_params
 from tests.engine.method_cases import SWI, case
+from tests.issue_table import row
 from tests.oracle import compare, run
 from tests.oracle.trace import Trace
 
@@ -57,6 +58,12 @@ def eos_in_the_thought(engine) -> tuple[Case, dict[int, float]]:
 
 
 @on("default")
+@row(
+    "D21",
+    "the end-of-sequence token in a thought",
+    "the request ended without an answer",
+    "it becomes think-end; thinking_eos: stop ends the request",
+)
 def test_an_end_of_sequence_in_the_thought(engine):
     case, bias = eos_in_the_thought(engine)
     given = {"logit_bias": {str(i): b for i, b in bias.items()}}
@@ -88,6 +95,12 @@ def said_twice(engine, case: Case) -> tuple[int, str, int]:
 
 @on("default", "no-overlap")
 @pytest.mark.parametrize("how", ["stop_token_ids", "stop", "stop_regex"])
+@row(
+    "D21",
+    "a stop string that the thought contains",
+    "the thought was cut",
+    "it acts in the answer; thinking_stop: true is SGLang's way",
+)
 def test_stop_conditions_act_in_the_answer_or_everywhere(engine, how):
     case = by_name("soft, limit")
     token, text, at = said_twice(engine, case)
@@ -149,6 +162,7 @@ BUDGETS = (
 
 
 @on("default", "no-overlap", "retract")
+@row("D22", "max_answer_tokens", "no such key", "a budget of the answer alone")
 def test_the_answer_has_a_budget(engine):
     outs = compare_all(engine, BUDGETS)
     lengths = [out["meta_info"]["soft_thinking"]["answer_tokens"] for out in outs]
@@ -176,6 +190,12 @@ CLOSINGS = (
 
 
 @on("default", "retract", "mixed-chunk")
+@row(
+    "D22",
+    "closing_text with Cold Stop or max_thinking_tokens",
+    "no such key",
+    "its tokens are put in before think-end",
+)
 def test_a_closing_text_is_put_before_a_forced_end(engine):
     outs = compare_all(engine, CLOSINGS)
     assert {*FORCED, "length"} <= finish_reasons(outs)

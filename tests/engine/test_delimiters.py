@@ -19,6 +19,7 @@ from tests.engine.cases import SOFT, Case, sampling_params
 from tests.engine.method_cases import case
 from tests.engine.setups import END
 from tests.engine.test_controls import CLOSING, retracted_at
+from tests.issue_table import row
 from tests.oracle import compare, run
 from tests.oracle.ending import overlap
 from tests.oracle.trace import Trace
@@ -50,6 +51,7 @@ def ask(engine, case_: Case, sampling: dict, trace: Trace, atol: float = 1e-5) -
 
 
 @on("delimiters")
+@row("D23", "think-start and think-end of several tokens", "refused", "equal to the oracle")
 def test_mixed_batch_equals_the_oracle(engine):
     outs = compare_all(engine, CASES)
     assert {"max_thinking_tokens", "cold_stop", "length", None} <= finish_reasons(outs)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import pytest
 import requests
 
+from tests.issue_table import row
+
 QUESTION = "What is 43*34?"
 PROMPT = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n<think>\n"
 SOFT = {"answer_temperature": 0.0, "return_concepts": True}
@@ -66,6 +68,12 @@ def check_summary(summary: dict) -> None:
 
 
 @pytest.mark.parametrize("name", APIS)
+@row(
+    "B6",
+    "/v1/responses, /v1/messages with custom_params",
+    "ignored, no summary",
+    "thinks softly, the summary is in the answer",
+)
 def test_the_answer_carries_the_summary(server, name):
     api = APIS[name]
     answer = ask(server, api, SOFT)
@@ -82,6 +90,12 @@ def test_a_discrete_answer_carries_none(server, name):
 
 
 @pytest.mark.parametrize("name", APIS)
+@row(
+    "B7",
+    "a chat stream with return_concepts",
+    "neither summary nor concepts",
+    "the last chunk carries what /generate carries",
+)
 def test_a_stream_carries_the_summary_once(server, name):
     api = APIS[name]
     body = api.body | {"custom_params": {"soft_thinking": SOFT}, "stream": True}
@@ -96,6 +110,7 @@ def test_a_stream_carries_the_summary_once(server, name):
 
 
 @pytest.mark.parametrize("name", APIS)
+@row("B6", "a nonsense custom_params at any endpoint", "HTTP 200", "HTTP 400")
 def test_nonsense_is_refused(server, name):
     for soft, word in (({"max_topk": 0}, "max_topk"), ({"magic": 1}, "magic"), ("yes", "object")):
         answer = ask(server, APIS[name], soft)
@@ -117,6 +132,12 @@ WRONG_PLACES = [
 
 @pytest.mark.parametrize("wrong", WRONG_PLACES, ids=lambda w: json.dumps(w))
 @pytest.mark.parametrize("name", APIS)
+@row(
+    "B6",
+    "soft_thinking at the top of a chat body",
+    "ignored",
+    "HTTP 400 that says where it belongs",
+)
 def test_a_key_in_the_wrong_place_is_told_where_it_belongs(server, name, wrong):
     answer = post(server, APIS[name].path, APIS[name].body | wrong)
     assert answer.status_code == 400, answer.text
@@ -128,6 +149,12 @@ def test_a_key_in_the_wrong_place_is_told_where_it_belongs(server, name, wrong):
               {"sampling_params": {"soft_thinking": True}},
               {"sampling_params": [{"soft_thinking": True}]}], ids=lambda w: json.dumps(w),
 )  # fmt: skip
+@row(
+    "B6",
+    "custom_params at the top of a /generate body",
+    "ignored",
+    "HTTP 400 that says where it belongs",
+)
 def test_generate_tells_where_the_key_belongs(server, wrong):
     answer = post(server, "/generate", {"text": PROMPT, "sampling_params": {}} | wrong)
     assert answer.status_code == 400, answer.text

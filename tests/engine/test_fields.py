@@ -13,6 +13,7 @@ from tests.conftest import on
 from tests.engine import inside
 from tests.engine.asking import ask, compare_all, expected, joined, observed, prompt_ids
 from tests.engine.cases import ANSWER, CASES, SOFT, by_name, sampling_params
+from tests.issue_table import row
 from tests.models.tiny import OPEN_PROMPTS, PROMPTS
 from tests.oracle import compare
 
@@ -174,6 +175,12 @@ FORBIDDING = {
 
 @on("features")
 @pytest.mark.parametrize("field", FORBIDDING)
+@row(
+    "B10",
+    "min_new_tokens, logit_bias, custom_logit_processor",
+    "not tested",
+    "a token that they rule out is not mixed in",
+)
 def test_a_token_that_a_field_forbids_is_not_fed(engine, field):
     params = sampling_params(MIXING)
     prompt = prompt_ids(engine, MIXING)

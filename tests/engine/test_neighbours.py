@@ -4,6 +4,7 @@ from tests.conftest import on
 from tests.engine import inside
 from tests.engine.asking import compare_all, expected, observed, prompt_ids
 from tests.engine.cases import CASES, by_name, sampling_params
+from tests.issue_table import row
 from tests.oracle import compare
 
 SOFT = [case for case in CASES if case.soft is not None][:6]
@@ -11,6 +12,12 @@ BEAM = {"beam_width": 3, "max_new_tokens": 24, "temperature": 0.0, "ignore_eos":
 
 
 @on("default", "no-overlap")
+@row(
+    "A2",
+    "a discrete beam search next to a soft request",
+    "the server died",
+    "both equal what they are alone",
+)
 def test_a_beam_search_next_to_soft_requests(engine):
     """Its members are rows of the batch behind those of the requests."""
     compare_all(engine, SOFT)  # leaves rows of soft requests for the members
@@ -26,6 +33,12 @@ def test_a_beam_search_next_to_soft_requests(engine):
 
 
 @on("default")
+@row(
+    "B12",
+    "/generate with a grammar, no reasoning parser",
+    "the grammar bound the thought, the answer was empty",
+    "HTTP 400",
+)
 def test_a_grammar_without_a_reasoning_parser_is_refused(engine):
     """It would bind the thought: nothing tells SGLang where that ends."""
     case = by_name("soft, chat")

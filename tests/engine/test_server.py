@@ -8,6 +8,7 @@ import requests
 
 from sglang_soft import methods
 from tests.engine.malformed import MALFORMED
+from tests.issue_table import row
 
 QUESTION = [{"role": "user", "content": "What is 43*34?"}]
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -160,6 +161,12 @@ def test_grammar_binds_the_answer_and_accepts_a_forced_think_end(client):
     )
 
 
+@row(
+    "B12",
+    "/generate with a grammar and a reasoning parser",
+    "the grammar bound the thought",
+    "thinking is free, the grammar binds the answer",
+)
 def test_grammar_of_generate_binds_the_answer_only(server):
     out = generate(server, {"max_thinking_tokens": 8}, sampling={"regex": "[0-9]{2}\\."}).json()
     assert out["meta_info"]["soft_thinking"]["thinking_tokens"] == 8
@@ -180,6 +187,7 @@ def test_grammar_of_generate_binds_the_answer_only(server):
         ("token", PROMPT, False),
     ],
 )
+@row("B8", "thinking_start: now, token, never", "no such key", "as asked")
 def test_when_thinking_starts(server, start, text, thinks):
     soft = {"thinking_start": start, "max_thinking_tokens": 6}
     out = generate(server, soft, text, sampling={"max_new_tokens": 12, "ignore_eos": True}).json()
@@ -189,6 +197,7 @@ def test_when_thinking_starts(server, start, text, thinks):
         assert info["thinking_finish_reason"] is None and info["answer_tokens"] == 12
 
 
+@row("B8", "a user's text, or an earlier turn, with <think>", "answered softly", "discrete")
 def test_a_users_text_and_an_earlier_turn_open_no_thought(client):
     def thinking_tokens(*messages: tuple[str, str], **extra) -> int:
         chat = client.chat.completions.create(
@@ -210,6 +219,7 @@ def test_a_users_text_and_an_earlier_turn_open_no_thought(client):
     assert thinking_tokens(*history, ("assistant", "</think>It is"), **goes_on) == 0
 
 
+@row("B11", "temperature 0", "method: soft, nothing else", "mean_concept_size 1, mixed_share 0")
 def test_greedy_thinking_says_that_it_mixed_nothing(server):
     for temperature, mixes in ((0.0, False), (0.6, True)):
         soft = generate(server, sampling={"temperature": temperature}).json()["meta_info"][
@@ -218,6 +228,12 @@ def test_greedy_thinking_says_that_it_mixed_nothing(server):
         assert (soft["mixed_share"] > 0) == mixes == (soft["mean_concept_size"] > 1)
 
 
+@row(
+    "B13",
+    "a seed above 2^53",
+    "sent back as another number by a JavaScript client",
+    "HTTP 400; drawn seeds have 53 bits",
+)
 def test_a_seed_that_javascript_cannot_hold_is_refused(server):
     for seed, status in ((2**53 - 1, 200), (-(2**53) + 1, 200), (2**53, 400), (-(2**60), 400)):
         response = generate(

@@ -10,6 +10,7 @@ import requests
 
 from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.server.process import Server
+from tests.issue_table import row
 
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 SOFT = {"answer_temperature": 0.0}
@@ -31,6 +32,12 @@ def generate(url: str, soft) -> requests.Response:
     return requests.post(f"{url}/generate", json=body, timeout=120, headers={"connection": "close"})
 
 
+@row(
+    "A1",
+    "--tokenizer-worker-num 2, /generate with soft_thinking",
+    "the scheduler died, every client hung",
+    "every worker validates; the answer has the summary",
+)
 def test_every_worker_validates_and_answers(spawned):
     for _ in range(12):
         info = generate(spawned.url, SOFT | {"temperature": 0.6}).json()["meta_info"]
@@ -58,6 +65,12 @@ print("ANSWERS" + json.dumps([str(answer) for answer in answers]))
 """
 
 
+@row(
+    "A1",
+    "a front end without the plugin sends soft_thinking to the scheduler",
+    "the scheduler died",
+    "that request ends with an error, others go on",
+)
 def test_a_front_end_without_the_plugin_gets_an_error_for_that_request_alone(spawned):
     values = [True, {"method": "soft"}, "nonsense", '{"params": {"method": "soft"}}', None]
     result = subprocess.run(

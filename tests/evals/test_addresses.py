@@ -8,8 +8,8 @@ from sglang_soft_evals.client import Client, ServerGoneError
 from sglang_soft_evals.config import Server
 
 from tests.evals.fake_server import completion, probe, serving, solve
-from tests.evals.issue_table import case, row
 from tests.evals.runs import info, raw, samples, small
+from tests.issue_table import case, row
 
 SAME = "http://localhost:30000"
 WRITTEN = {

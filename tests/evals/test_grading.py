@@ -12,8 +12,8 @@ from sglang_soft_evals import grading, report, run
 from sglang_soft_evals.grading import Graded, GraderProcess
 
 from tests.evals.fake_server import reply, serving
-from tests.evals.issue_table import case, row
 from tests.evals.runs import samples, small
+from tests.issue_table import case, row
 
 ENDLESS = "\\boxed{9^{9^{9^{9}}}}"
 """sgl-eval's grader works on it until math-verify's own limit, 5 s."""

@@ -5,8 +5,8 @@ from sglang_soft_evals import mixing, report, run
 from sglang_soft_evals.report.measures import measure
 
 from tests.evals.fake_server import reply, serving, soft, solve
-from tests.evals.issue_table import row
 from tests.evals.runs import SAMPLING, record, samples, small
+from tests.issue_table import row
 
 SOFT = {"thinking_method": "soft", "mean_concept_size": 1.0, "mixed_share": 0.0}
 

@@ -4,8 +4,8 @@ import pytest
 from sglang_soft_evals import run
 
 from tests.evals.fake_server import completion, probe, reply, serving, soft, solve
-from tests.evals.issue_table import case, row
 from tests.evals.runs import METHODS, info, samples, small
+from tests.issue_table import case, row
 
 
 def refused(base_url, folder, **changes) -> str:

@@ -3,8 +3,8 @@
 import pytest
 from sglang_soft_evals import run, sample
 
-from tests.evals.issue_table import row
 from tests.evals.runs import SAMPLING, info, samples, small
+from tests.issue_table import row
 
 COT = {"name": "cot", "soft_thinking": {"method": "cot"}}
 METHODS = [{"name": "discrete"}, COT, {"name": "soft", "soft_thinking": {}}]

@@ -10,8 +10,8 @@ from sglang_soft import launch_server, resolve
 from sglang_soft.params import Sampling
 from sglang_soft.server import settings
 from tests.evals.fake_server import completion, probe, serving, soft, solve
-from tests.evals.issue_table import case, row
 from tests.evals.runs import METHODS, info, samples, small
+from tests.issue_table import case, row
 
 CHANGED = {
     "model_path": "other",

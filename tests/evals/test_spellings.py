@@ -11,7 +11,7 @@ import yaml
 from sglang_soft_evals import graders
 from sglang_soft_evals.numbers import stated
 
-from tests.evals.issue_table import case
+from tests.issue_table import case
 
 CLIENTS = Path(__file__).parents[2] / "evals" / "clients"
 GOLD = 1462

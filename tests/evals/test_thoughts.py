@@ -9,8 +9,8 @@ from sglang_soft_evals.sample import outcome
 from sglang_soft_evals.thoughts import TAGS, clean, is_open, split
 
 from tests.evals.fake_server import completion, probe, serving, soft
-from tests.evals.issue_table import case, row
 from tests.evals.runs import samples, small
+from tests.issue_table import case, row
 
 OPEN, CLOSED = ThinkTokens(True, (4,), (5,)), ThinkTokens(False, (4,), (5,))
 START, END, EOS = 4, 5, 2

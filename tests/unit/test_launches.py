@@ -8,6 +8,7 @@ import torch
 from launch.bench.launches import TOP_KS, Launches, recording, request, step, table
 from sglang_soft import methods
 from sglang_soft.methods.cot import CoT
+from tests.issue_table import row
 from tests.unit.soft_request import soft_request
 
 MOST = 12
@@ -34,6 +35,12 @@ def test_discrete_requests_next_to_soft_ones_add_nothing_to_a_step(launches):
 @pytest.mark.parametrize("top_k", TOP_KS)
 @pytest.mark.parametrize("name", methods.names())
 @pytest.mark.parametrize("rows", [1, 8])
+@row(
+    "A4",
+    "launches of a step, every method",
+    "949 (soft_dirichlet), 65 to 137 (other drawing methods)",
+    "at most 12, no sort of the vocabulary",
+)
 def test_a_method_launches_at_most_twelve_and_reads_the_vocabulary_in_kernels_only(
     launches, name, top_k, rows
 ):

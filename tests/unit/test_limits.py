@@ -14,6 +14,7 @@ from sglang_soft.server.limits import (
     unsupported_request,
     unsupported_server,
 )
+from tests.issue_table import row
 
 SET = {"speculative_algorithm": "EAGLE", "disaggregation_mode": "decode", "dllm_algorithm": "llada",
        "decoupled_spec_role": "verifier", "aux_hidden_state_capture": "EAGLE3",
@@ -41,6 +42,12 @@ def test_sglangs_defaults_are_supported():
     [limit for limit in SERVER_LIMITS if limit[0] in ServerArgs.__struct_fields__],
     ids=lambda value: str(value),
 )
+@row(
+    "B9",
+    "--enable-torch-compile, megakernels, DP attention, ...",
+    "started, or spoke of something else",
+    "refused by name at start",
+)
 def test_a_server_mode_is_refused_by_name(field, works, name):
     value = SET.get(field, True if not isinstance(works, int) or works is False else 2)
     reason = unsupported_server(resolving_view(arguments(**{field: value})))
@@ -55,6 +62,12 @@ def test_every_limit_is_a_field_of_sglang():
 
 
 @pytest.mark.parametrize(("field", "name"), [*REQUEST_LIMITS, ("beam_width", "beam search")])
+@row(
+    "B10",
+    "return_sampling_mask, input_embeds, sessions, ...",
+    "a mask of another token, ...",
+    "HTTP 400 that names the field",
+)
 def test_a_request_field_is_refused_by_name(field, name):
     sampling = SamplingParams()
     obj = request()

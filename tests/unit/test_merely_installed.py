@@ -12,6 +12,7 @@ from sglang.srt.sampling.sampling_params import SamplingParams
 from sglang_soft.engine import unsupported
 from sglang_soft.hooks import model_runner, output_streamer, req, sampler
 from sglang_soft.server import settings
+from tests.issue_table import row
 from tests.unit.soft_request import request_params
 
 
@@ -63,6 +64,12 @@ UNSUPPORTED = {
 
 
 @pytest.mark.parametrize("what", UNSUPPORTED)
+@row(
+    "A5",
+    "a model that cannot be mixed, the plugin merely installed",
+    "the server did not start",
+    "discrete requests as without it, soft ones HTTP 400",
+)
 def test_a_soft_request_is_an_error_and_a_discrete_one_is_not(what):
     assert request(request_params().encode()).soft is not None
     result = UNSUPPORTED[what]()
@@ -79,6 +86,12 @@ def test_a_server_that_was_asked_for_it_does_not_start(enabled, what):
         UNSUPPORTED[what]()
 
 
+@row(
+    "B10",
+    "a LoRA adapter on the embedding",
+    "the adapter was left out of the mixture in silence",
+    "HTTP 400",
+)
 def test_a_lora_adapter_on_the_embedding_is_refused_with_soft_thinking(monkeypatch):
     monkeypatch.setattr(unsupported, "_runners", [])
     for module, refused in ((None, False), (object(), True)):
@@ -92,6 +105,12 @@ def test_a_lora_adapter_on_the_embedding_is_refused_with_soft_thinking(monkeypat
 
 
 @pytest.mark.parametrize("value", [True, {"method": "soft"}, "yes", '{"params": 1}', 7])
+@row(
+    "A1",
+    "a value in the scheduler that no front end made",
+    "an exception in the scheduler",
+    "that request ends with an error",
+)
 def test_a_value_that_nobody_validated_ends_its_own_request(value):
     made = request(value)
     assert made.soft is None and "front end" in made.to_finish.message
@@ -104,6 +123,12 @@ def test_a_default_that_no_front_end_considered_is_an_error(monkeypatch):
     assert request(False).to_finish is None, "a front end considered it"
 
 
+@row(
+    "B10",
+    "custom_logit_processor next to soft_thinking",
+    "it got an encoded string",
+    "it gets the request's object, completed",
+)
 def test_a_custom_logit_processor_reads_an_object():
     made = request(request_params(max_topk=7).encode())
     assert made.sampling_params.custom_params["soft_thinking"]["max_topk"] == 7
@@ -119,6 +144,12 @@ def test_a_request_that_ends_before_it_ran_keeps_its_prompt_and_has_no_thought()
     assert summary["thinking_finish_reason"] == "abort"
 
 
+@row(
+    "A4",
+    "many requests whose method feeds embedding offsets",
+    "each within its own bound, the server out of memory",
+    "HTTP 503 above --soft-max-vector-mb-total",
+)
 def test_host_memory_is_bounded_for_all_requests_together(monkeypatch):
     monkeypatch.setenv("SGLANG_SOFT_MAX_VECTOR_MB_TOTAL", "3")
     encoded = request_params("soft_noise", host_bytes=2**20).encode()

@@ -9,6 +9,7 @@ from sglang_soft import methods, presets
 from sglang_soft import resolve as resolving
 from sglang_soft.params import Sampling
 from sglang_soft.server import cli, settings
+from tests.issue_table import row
 
 OWN = Sampling(temperature=0.7, top_p=0.9, top_k=50, min_p=0.1)
 QWQ = Sampling(temperature=0.6, top_p=0.95, top_k=30, min_p=0.001)
@@ -21,6 +22,7 @@ def resolve(raw: Any, default: dict | None = None) -> resolving.Resolved:
 
 
 @pytest.mark.parametrize("preset", presets.PRESETS, ids=lambda p: p.name)
+@row("D25", "preset: qwq-32b, ...", "no such key", "published values, each with its source")
 def test_every_preset_is_valid_and_every_value_has_one_source(preset):
     params = preset.params
     assert resolving.check(params, 32) == params == resolving.check({"preset": preset.name}, 32)

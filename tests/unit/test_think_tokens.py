@@ -2,6 +2,7 @@ import pytest
 
 from sglang_soft.server.settings import Settings
 from sglang_soft.server.think_tokens import PromptEnd, ThinkTokens, resolve_think_tokens
+from tests.issue_table import row
 from tests.models import tiny
 
 TOKENIZER = tiny.build_tokenizer()
@@ -45,6 +46,12 @@ def test_the_assistants_own_block_is_open(text):
 
 
 @pytest.mark.parametrize("text", CLOSED)
+@row(
+    "B8",
+    "think tokens in a system, user or earlier assistant turn",
+    "decided whether thinking starts",
+    "only the open block of the continued turn does",
+)
 def test_text_of_somebody_else_opens_nothing(text):
     assert not is_open(text)
 

@@ -13,6 +13,7 @@ from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.step import concept_step
 from sglang_soft.engine.warmup import warmup
 from sglang_soft.params import Sampling
+from tests.issue_table import row
 from tests.unit.soft_request import soft_request
 from tests.variants import Recorder
 
@@ -88,6 +89,12 @@ def test_no_request_compiles_a_loop_after_start(loops):
     assert [len(loop.signatures) for loop in loops] == before
 
 
+@row(
+    "A4",
+    "the first soft request, a new max_topk",
+    "Triton compiled in the scheduler's loop",
+    "nothing is compiled after the start",
+)
 def test_no_request_compiles_a_triton_kernel_after_start(monkeypatch):
     """Kernels are recorded with their compile-time values in place of being run."""
     from sglang_soft_kernels import dispatch

@@ -1,6 +1,6 @@
 """Inputs that once gave a wrong result in silence: what came then, what comes now.
 
-    python -m tests.evals.issue_table          runs the tests of the table and prints it
+    python -m tests.issue_table          runs the tests of the table and prints it
 
 A test is a row of the table by `row` (or `case`, for a parameter of one). `before` is what commit
 b468ece did.
@@ -44,18 +44,28 @@ class _Table:
             self.failed.add(report.nodeid)
 
     def rows(self) -> list[dict[str, str]]:
+        """One of each kind, however many tests and parameters show it."""
+        kinds: dict[tuple[str, ...], list[str]] = {}
+        for node, kind in self.marks.items():
+            kinds.setdefault(kind, []).append(node)
         found = []
-        for node, (number, shown, before, after) in self.marks.items():
-            state = "FAILS" if node in self.failed else "yes" if node in self.ran else "not run"
+        for (number, shown, before, after), nodes in sorted(kinds.items(), key=_in_order):
+            passed = len(self.ran.intersection(nodes))
+            state = "FAILS" if self.failed.intersection(nodes) else f"{passed} of {len(nodes)}"
             line = {"number": number, "input": shown, "before": before, "after": after}
-            found.append(line | {"test passes": state})
-        return sorted(found, key=lambda r: r["number"])
+            found.append(line | {"tests that passed": state})
+        return found
+
+
+def _in_order(kind: tuple[tuple[str, ...], list[str]]) -> tuple[str, int]:
+    number = kind[0][0]
+    return number[0], int(number[1:])
 
 
 def main() -> None:
     found = _Table()
     with redirect_stdout(sys.stderr):  # standard output gets the table alone
-        status = pytest.main(["-q", "--no-header", "tests/evals", *sys.argv[1:]], [found])
+        status = pytest.main(["-q", "--no-header", "tests", *sys.argv[1:]], [found])
     rows = [{k: repr(v)[1:-1] for k, v in row.items()} for row in found.rows()]
     print(table(rows))
     raise SystemExit(status)
