@@ -99,7 +99,7 @@ def said_twice(engine, case: Case) -> tuple[int, str, int]:
     "D21",
     "a stop string that the thought contains",
     "the thought was cut",
-    "it acts in the answer; thinking_stop: true is SGLang's way",
+    "it acts in the answer; thinking_stop: everywhere is SGLang's way",
 )
 def test_stop_conditions_act_in_the_answer_or_everywhere(engine, how):
     case = by_name("soft, limit")
