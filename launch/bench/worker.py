@@ -62,6 +62,7 @@ class Worker:
         self._folder = tempfile.TemporaryDirectory()
         self._log = Path(self._folder.name, "log")
         own = {"OMP_NUM_THREADS": "1", "SGLANG_PLUGINS": "" if plugin else "sglang_soft_cpu"}
+        own["SGLANG_SOFT_REQUIRED"] = str(int(plugin))  # graphs are captured for soft batches
         paths = checkouts.environment(checkout, Path(self._folder.name))
         with self._log.open("wb") as log:
             self._process = start_group(

@@ -4,8 +4,8 @@
     python3 -m launch.offline.kernels_only --dry-run    anywhere: what would be run
 
 Nothing needs to be installed. The checks: the kernel tests marked `gpu`, kernel timings, and
-whether a decode step of the plugin waits for the device. The last one needs msgspec as well. The
-exit status is 0 if all checks passed.
+whether a decode step of the plugin waits for the device. The last one needs msgspec and orjson as
+well. The exit status is 0 if all checks passed.
 """
 
 import argparse
@@ -37,7 +37,7 @@ CHECKS = (
         60,
     ),
 )
-NEEDS = {"no synchronisation": "msgspec"}
+NEEDS = {"no synchronisation": ("msgspec", "orjson")}
 """Packages besides those of the bare host, by check."""
 
 
@@ -52,9 +52,10 @@ def main() -> None:
     print(machine())
     rows = []
     for check in CHECKS:
-        needed = NEEDS.get(check.name)
-        if needed and importlib.util.find_spec(needed) is None:
-            rows.append((check.name, f"left out: no {needed}", 0.0))
+        needed = NEEDS.get(check.name, ())
+        missing = [name for name in needed if importlib.util.find_spec(name) is None]
+        if missing:
+            rows.append((check.name, f"left out: no {', '.join(missing)}", 0.0))
         elif args.dry_run:
             print(f"{check.name}, at most {check.limit} s: PYTHONPATH=.:kernels {check.command}")
         else:

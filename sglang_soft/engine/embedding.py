@@ -51,7 +51,8 @@ class CurrentForward:
         # the pool's data at replay.
         from sglang.srt.model_executor.runner import get_is_capture_mode
 
-        if get_is_capture_mode() and self.forward_batch.forward_mode.is_decode():
+        captures = self.soft.mixes_in_graphs and get_is_capture_mode()
+        if captures and self.forward_batch.forward_mode.is_decode():
             self.soft.in_graph = True
             return graph_embed(self.soft.pool, self.forward_batch.req_pool_indices)
         return None
@@ -78,6 +79,8 @@ class SoftModel:
         self.token_ids: dict[str, Collection[int]] = {}
         """Classes of tokens by name; filled when the scheduler has its tokenizer
         (hooks/output_streamer.py)."""
+        self.mixes_in_graphs = False
+        """Decode graphs are captured for soft batches too (hooks/model_runner.py)."""
         self.in_graph = False
         """A captured decode graph mixes."""
         self.checked_at = 0

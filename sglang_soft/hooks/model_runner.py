@@ -35,6 +35,7 @@ def init_cuda_graphs(original, self, *args, **kwargs):
     # A graph of a server that merely has the plugin stays as it is: there soft batches run eagerly.
     captures = soft is not None and settings.enabled and not self.server_args.disable_cuda_graph
     if captures:
+        soft.mixes_in_graphs = True
         soft.pool.with_offsets()
     result = original(self, *args, **kwargs)
     if captures and self.decode_cuda_graph_runner is not None and not soft.in_graph:

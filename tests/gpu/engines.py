@@ -36,6 +36,7 @@ SETUPS = {
     "no graphs": Setup(FLASHINFER | NO_GRAPHS),
     "retraction": Setup(FLASHINFER, RETRACT),
     "defaults": Setup({}, methods=True),  # SGLang's own attention backend and graphs
+    "tp2": Setup({"tp_size": 2}),
 }
 
 
@@ -57,6 +58,7 @@ def ask(setup: Setup, tokenizer, log: Path) -> Answers:
     import sglang
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SGLANG_SOFT_REQUIRED", "1")  # graphs are captured for soft batches
         for name, value in setup.env.items():
             patch.setenv(name, value)
         try:

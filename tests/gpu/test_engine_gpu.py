@@ -8,11 +8,12 @@ the overlap schedule on.
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from sglang_soft import methods
 from tests.engine.asking import observed
 from tests.gpu import requests
-from tests.gpu.engines import COMPANIONS, SETUPS, Answers, ask
+from tests.gpu.engines import COMPANIONS, SETUPS, TOKENS, Answers, ask
 from tests.gpu.rounding import (
     TOLERANCE,
     first_difference,
@@ -38,6 +39,8 @@ def answers(cuda, oracle, tmp_path_factory) -> Callable[[str], Answers]:
     found: dict[str, Answers] = {}
 
     def of(name: str) -> Answers:
+        if SETUPS[name].args.get("tp_size", 1) > torch.cuda.device_count():
+            pytest.skip("needs two GPUs")
         if name not in found:
             log = tmp_path_factory.mktemp("engine") / "log"
             found[name] = ask(SETUPS[name], oracle[1], log)
@@ -87,6 +90,7 @@ def test_graphs_are_replayed_with_a_padding_row(answers, engine):
     else:
         assert rows not in found.graph_sizes and rows + 1 in found.graph_sizes
         assert (rows, True) in found.decode_steps
+        assert engine == "retraction" or (rows, False) not in found.decode_steps
 
 
 def test_graphs_on_and_off_agree(texts, oracle):
@@ -128,6 +132,9 @@ def test_every_method_with_sglangs_defaults(answers, method):
 def test_only_methods_that_read_hidden_states_leave_the_default_graphs(answers):
     reading = sum(methods.get(name).reads_hidden for name in methods.names())
     steps = answers("defaults").decode_steps
+    for name in methods.names():
+        info = answers("defaults").methods[name]["meta_info"]["soft_thinking"]
+        assert info["thinking_tokens"] == TOKENS, "the thought ended: its answer may use the graph"
     assert (len(methods.names()) - reading, True) in steps
     assert reading and (1 + len(COMPANIONS), False) in steps
     assert (1 + len(COMPANIONS), True) not in steps

@@ -71,3 +71,10 @@ def test_a_model_that_looks_up_input_ids_twice_is_refused(part):
     own = torch.nn.Linear(2, 2) if part != "tid2eid" else torch.nn.Parameter(torch.zeros(2))
     with pytest.raises(LookupError, match=rf"second time \(layers\.0\.{part}\)"):
         input_embedding(model(mlp=torch.nn.Linear(2, 2), **{part: own}))
+
+
+def test_a_quantised_embedding_is_refused():
+    quantised = model()
+    quantised.embed_tokens.quant_method = SimpleNamespace()
+    with pytest.raises(LookupError, match="the input embedding of Module is quantised"):
+        input_embedding(quantised)
