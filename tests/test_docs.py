@@ -94,6 +94,10 @@ def test_files_and_names_in_the_text_exist(page):
     tests = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
     for name in re.findall(r"`(test_\w+)`", text):
         assert f"def {name}(" in tests, f"{page.name}: {name}"
+    for path, name in re.findall(r"`([\w./]+)?::(test_\w+)`", text):
+        files = [ROOT / path] if path else list((ROOT / "tests").rglob("*.py"))
+        found = any(f"def {name}(" in file.read_text() for file in files)
+        assert found, f"{page.name}: {path}::{name}"
     patches = "".join(file.read_text() for file in (ROOT / "tests" / "mutants").glob("*.py"))
     for name in re.findall(r"mutant `([\w-]+)`", text):
         assert f"def {name.replace('-', '_')}(" in patches, f"{page.name}: {name}"

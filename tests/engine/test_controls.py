@@ -17,7 +17,7 @@ from tests.engine.asking import (
     prompt_ids,
 )
 from tests.engine.cases import SOFT, Case, by_name, sampling_params
-from tests.engine.method_cases import SWI, case
+from tests.engine.method_cases import OTHERS, SWI, case
 from tests.issue_table import row
 from tests.oracle import compare, run
 from tests.oracle.trace import Trace
@@ -183,9 +183,9 @@ CLOSINGS = (
     Case("no closing", "sum", SOFT),
     case("closing", "coconut_tf", "chat", max_thinking_tokens=20, **CLOSING),
     case("closing", "soft_noise", "sum", 16, noise_scale=0.3, max_thinking_tokens=20, **CLOSING),
-    case("closing", "multiplex", "sum", 9, multiplex_weighting="mean", max_thinking_tokens=18,
-         **CLOSING),
-    case("closing", "swireasoning", "long", 15, **SWI, swi_max_switches=2, **CLOSING),
+    case("closing", "multiplex", "sum", 9, multiplex_weighting="mean",
+         multiplex_token="first", max_thinking_tokens=18, **CLOSING),
+    case("closing", "swireasoning", "long", 15, **SWI, **OTHERS, swi_max_switches=2, **CLOSING),
 )  # fmt: skip
 
 
