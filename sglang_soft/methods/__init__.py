@@ -8,6 +8,7 @@ of an installed package.
 
 import importlib
 import os
+import threading
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -31,6 +32,7 @@ _BUILT_IN = (
     "average.Average", "soft_noise.SoftNoise", "coconut_tf.CoconutTF", "cot.CoT",
 )  # fmt: skip
 _methods: dict[str, Method] = {}
+_filling = threading.RLock()
 
 
 def register(method: Method) -> Method:
@@ -50,7 +52,6 @@ def register(method: Method) -> Method:
     return method
 
 
-@cache
 def registry() -> dict[str, Method]:
     """Every method by name: the built-in ones, installed packages' ones, then those of
     SGLANG_SOFT_METHODS.
@@ -58,6 +59,12 @@ def registry() -> dict[str, Method]:
     Raises:
         ValueError: a module cannot be imported, or what it registers is taken.
     """
+    with _filling:  # a thread that comes while another one fills it waits
+        return _registry()
+
+
+@cache
+def _registry() -> dict[str, Method]:
     for path in _BUILT_IN:
         module, name = path.split(".")
         register(getattr(importlib.import_module(f"sglang_soft.methods.{module}"), name)())
