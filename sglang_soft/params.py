@@ -110,6 +110,14 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
         ]
         | None
     ) = None  # fmt: skip
+    weight_bits: (
+        Annotated[
+            int,
+            described("b: weights of a concept token are rounded to multiples of 2^-b; default: "
+                      "they are not", ge=1, le=16),
+        ]
+        | None
+    ) = None  # fmt: skip
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False

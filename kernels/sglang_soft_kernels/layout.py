@@ -17,9 +17,11 @@ EOS, EOS_COLUMNS = 9, 8
 """Tokens that become think-end in a thought: the first of the columns that hold them (-1: unused),
 and how many those are."""
 START_SIZE, CLOSING_SIZE, TAIL_SIZE = range(17, 20)
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(20, 25)
+WEIGHT_BITS = 20
+"""0: weights are as the method makes them."""
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(21, 26)
 INT_COLUMNS = 26
-"""One is spare: the seed, an int64, begins at an even column."""
+"""Even: the seed, an int64, begins at an even column."""
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)

@@ -32,8 +32,8 @@ from sglang_soft.methods.noise import DRAW
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
 _NO_EOS = (-1,) * EOS_COLUMNS
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0)
-_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0, 0)
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0, 0)
+_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0)
 
 
 class Rows:
@@ -207,7 +207,8 @@ def _ints(request: SoftRequest) -> tuple[int, ...]:
         max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, end,
         *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
         len(r.think_start), len(r.closing), len(r.closing) + len(r.think_end),
-        int(state.phase), state.low_entropy_steps, state.think_step, state.match, state.tail, 0,
+        p.weight_bits or 0,
+        int(state.phase), state.low_entropy_steps, state.think_step, state.match, state.tail,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ interpreter (interpreted.py) and on a GPU. Nothing is rounded, so everything is 
 bit.
 """
 
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import torch
@@ -138,6 +140,12 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     # Parts of wider tensors, as the step passes them.
     ids = torch.randint(0, V, (B, K + 2), generator=g, dtype=torch.int32)[:, :K]
     weights = torch.rand(B, K + 2, generator=g)[:, :K]
+    bits = torch.tensor([0, 1, 3, 8, 12, 16])[torch.arange(B) % 6]
+    ints[:, layout.WEIGHT_BITS] = bits
+    weights[:, 1:][torch.rand(B, K - 1, generator=g) < 0.2] = 0
+    weights[1::2] /= weights[1::2].sum(1, keepdim=True)
+    weights[B // 2 : B // 2 + 7, 1:] = weights[B // 2 : B // 2 + 7, :1]  # equal remainders
+    weights[-3:] *= torch.tensor(-1.5)  # of methods that push away
     logits = torch.randn(B, V + 7, generator=g).to(case.logits)[:, :V]
     natural, ended, forbidden, under_way = map(chance, (0.2, 0.15, 0.25, 0.2))
     rows = torch.randperm(B + 2, generator=g)[:B]
@@ -170,11 +178,26 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     return Inputs(*inputs, rows, delimiters, written).to(device)
 
 
+def on_grid(ids: list[int], weights: list[float], bits: int) -> tuple[list[int], list[float]]:
+    """Largest remainder, of equal ones the first slot; slots without a unit go last."""
+    scale, slots = 2**bits, range(len(ids))
+    scaled = [Fraction(w) * scale for w in weights]
+    units = [math.floor(x) for x in scaled]
+    missing = scale - sum(units)
+    by_remainder = sorted(slots, key=lambda i: units[i] - scaled[i])
+    for i in by_remainder[: max(missing, 0)]:
+        units[i] += weights[i] != 0
+    order = sorted(slots, key=lambda i: units[i] == 0)
+    return [ids[i] for i in order], [units[i] / scale for i in order]
+
+
 def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list[float]]:
     """kind, low, token, tail state, ids and weights of row b."""
     ids, weights, token = inputs.ids[b].tolist(), inputs.weights[b].tolist(), int(inputs.token[b])
     ints, own = inputs.ints[b].tolist(), inputs.written[b]
     phase, tail = ints[layout.PHASE], own.tail
+    if bits := ints[layout.WEIGHT_BITS]:
+        ids, weights = on_grid(ids, weights, bits)
     low = (
         ints[layout.LOW_ENTROPY_STEPS] + 1
         if inputs.entropy[b] < inputs.floats[b, layout.COLD_STOP_ENTROPY]
@@ -373,8 +396,12 @@ def check_methods_of_a_batch(finish_step, case: Case, device: str) -> None:
     weights = torch.zeros((B, wide), device=device)
     ids[::2, :K], ids[1::2, :1] = inputs.ids[::2], one.ids[1::2]
     weights[::2, :K], weights[1::2, :1] = inputs.weights[::2], one.weights[1::2]
-    fed = both.kind != StepKind.CLOSING  # what a forced end feeds is no method's
-    assert torch.equal(both.ids[fed], ids[fed]) and torch.equal(both.weights[fed], weights[fed])
+    bits = inputs.ints[:, layout.WEIGHT_BITS].tolist()
+    for b in range(B):
+        own = ids[b].tolist(), weights[b].tolist()
+        want = on_grid(*own, bits[b]) if bits[b] else own
+        if both.kind[b] != StepKind.CLOSING:  # what a forced end feeds is no method's
+            assert (both.ids[b].tolist(), both.weights[b].tolist()) == want
     state = torch.zeros((B, states), device=device)
     if inputs.state is not None:
         state[::2, :S] = inputs.state[::2]

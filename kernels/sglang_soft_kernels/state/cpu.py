@@ -20,9 +20,39 @@ def _advance(own, first, failure, match, token):
     return match + 1 if own[first + match] == token else 0
 
 
+@compiled
+def _put_on_grid(packed, first, k, bits):
+    """`naive.on_grid` of one row of a record: its ids in k columns from `first` on, then its
+    weights."""
+    weights = packed[first + k : first + 2 * k].view(np.float32)
+    scale = np.float32(1 << bits)
+    remainder, given = np.empty(k, np.float32), weights != 0
+    missing = scale
+    for i in range(k):
+        scaled = weights[i] * scale
+        weights[i] = np.floor(scaled)
+        remainder[i] = scaled - weights[i]
+        missing -= weights[i]
+    order = np.argsort(-remainder, kind="mergesort")
+    for rank in range(k):
+        if rank < missing and given[order[rank]]:
+            weights[order[rank]] += np.float32(1)
+    used, ids = 0, packed[first : first + k].copy()
+    for i in range(k):
+        used += weights[i] != 0
+    units, at, behind = weights.copy(), 0, used
+    for i in range(k):
+        if units[i] != 0:
+            to, at = at, at + 1
+        else:
+            to, behind = behind, behind + 1
+        packed[first + to] = ids[i]
+        weights[to] = units[i] / scale
+
+
 def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, END_FAILURE: int):
     CLOSING_SIZE, TAIL_SIZE, FIRST_EOS, PHASE, LOW_STEPS, STEP, MATCH, TAIL = LAYOUT[:8]
-    COLD_STEPS, BOUND, METHOD_COLUMN, COLD_ENTROPY, HEAD, SHIFT = LAYOUT[8:]
+    COLD_STEPS, BOUND, METHOD_COLUMN, COLD_ENTROPY, HEAD, SHIFT, WEIGHT_BITS = LAYOUT[8:]
     KIND, TOKEN, LOW, ENTROPY = layout.KIND, layout.TOKEN, layout.LOW_ENTROPY, layout.ENTROPY
     NEXT_TAIL, LAST_EOS = layout.NEXT_TAIL, FIRST_EOS + layout.EOS_COLUMNS
     PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS, CLOSING = KINDS
@@ -84,6 +114,8 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, EN
                 if kind == CLOSING:
                     packed[a, HEAD + i] = emitted if i == 0 else 0
                     packed[a, HEAD + k + i] = ONE if i == 0 else 0
+            if ints[a, WEIGHT_BITS] > 0 and kind != CLOSING:
+                _put_on_grid(packed[a], HEAD, k, ints[a, WEIGHT_BITS])
             for s in range(S):
                 packed[a, HEAD + 2 * k + s] = state_bits[s] if s < state.shape[1] else 0
 
@@ -147,7 +179,7 @@ finish_loop = _finish_loop(
     (layout.CLOSING_SIZE, layout.TAIL_SIZE, layout.EOS, layout.PHASE,
      layout.LOW_ENTROPY_STEPS, layout.THINK_STEP, layout.MATCH, layout.TAIL,
      layout.COLD_STOP_STEPS, layout.MAX_THINKING_TOKENS, layout.METHOD, layout.COLD_STOP_ENTROPY,
-     layout.RECORD_HEAD, layout.KIND_SHIFT),
+     layout.RECORD_HEAD, layout.KIND_SHIFT, layout.WEIGHT_BITS),
     tuple(map(int, StepKind)), int(Phase.THINK), sequences.END_FAILURE,
 )  # fmt: skip
 overwrite_loop = _overwrite_loop(layout.KIND, layout.TOKEN, int(StepKind.PLAIN))

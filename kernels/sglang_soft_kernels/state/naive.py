@@ -104,6 +104,8 @@ def finish_step(
     output ends with already is not repeated, and no closing text is put before it, nor before a
     think-end in place of an end-of-sequence token.
 
+    Weights of rows with WEIGHT_BITS are rounded (`on_grid`).
+
     k, states: slots and state columns (S) of the record, by default those of the method; more of
     them are cut, missing ones are 0. into: write the rows of `method` into this record, which has
     every row, and leave the others as they are.
@@ -160,6 +162,7 @@ def finish_step(
     ids, weights = _columns(ids, k), _columns(weights, k)
     one_hot = kind == _KIND[StepKind.CLOSING]
     first = torch.arange(k, device=ids.device) == 0
+    ids, weights = on_grid(ids, weights, column(layout.WEIGHT_BITS))
     ids = torch.where(one_hot, token * first, ids).int()
     weights = torch.where(one_hot, first.float(), weights)
     parts = [kind, token, low, entropy.view(torch.int32), tail, ids, weights.view(torch.int32)]
@@ -186,6 +189,31 @@ def _advance(
         match = torch.where(same | (match == _KIND[0]), match, shorter)
     same = own.gather(1, (first + match).long()) == token
     return torch.where(same, match + _KIND[1], _KIND[0])
+
+
+def on_grid(
+    ids: torch.Tensor, weights: torch.Tensor, bits: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights as integers over 2^bits. ids: [A, k]; weights: [A, k] float32; bits: [A, 1] int32;
+    rows where they are 0 stay as they are.
+
+    By the largest remainder: each weight is rounded down to a multiple of 2^-bits, and those with
+    the largest remainders get one unit more, of equal ones the first, until the units sum to
+    2^bits. A weight of 0 stays 0. Slots that are left without a unit go behind the others.
+    """
+    scale = torch.bitwise_left_shift(torch.ones_like(bits), bits).float()
+    scaled = weights * scale
+    units = scaled.floor()
+    remainder = scaled - units
+    missing = scale - units.sum(1, keepdim=True)
+    mine, others = remainder.unsqueeze(2), remainder.unsqueeze(1)
+    slot = torch.arange(weights.shape[1], device=weights.device)
+    before = (others > mine) | ((others == mine) & (slot < slot.unsqueeze(1)))
+    units += (before.sum(2) < missing) & (weights != 0)
+    order = (units == 0).int().argsort(dim=1, stable=True)
+    rounded = (units / scale).gather(1, order)
+    given = bits == 0
+    return torch.where(given, ids, ids.gather(1, order)), torch.where(given, weights, rounded)
 
 
 def _columns(x: torch.Tensor, count: int) -> torch.Tensor:

@@ -21,6 +21,8 @@ MAX_THINKING_TOKENS = tl.constexpr(layout.MAX_THINKING_TOKENS)
 START_SIZE = tl.constexpr(layout.START_SIZE)
 CLOSING_SIZE = tl.constexpr(layout.CLOSING_SIZE)
 TAIL_SIZE = tl.constexpr(layout.TAIL_SIZE)
+WEIGHT_BITS = tl.constexpr(layout.WEIGHT_BITS)
+SLOTS = tl.constexpr(layout.MAX_SLOTS)
 EOS_COLUMN = tl.constexpr(layout.EOS)
 EOS_COLUMNS = tl.constexpr(layout.EOS_COLUMNS)
 METHOD_COLUMN = tl.constexpr(layout.METHOD)
@@ -70,6 +72,32 @@ def _advance(sequence, borders, match, token):
         falls = (match > 0) & (token != tl.load(sequence + match))
         match = tl.where(falls, tl.load(borders + match - 1, mask=falls, other=0), match)
     return tl.where(token == tl.load(sequence + match), match + 1, 0)
+
+
+@triton.jit
+def _store_on_grid(packed, k, ids_ptr, weights_ptr, given, bits):
+    """`naive.on_grid` of one row, into its record."""
+    slot = tl.arange(0, SLOTS)
+    # Powers of two by their bits: products with them are exact.
+    scale = ((127 + bits) << 23).to(tl.float32, bitcast=True)
+    unit = ((127 - bits) << 23).to(tl.float32, bitcast=True)
+    ids = tl.load(ids_ptr + slot, mask=slot < given, other=0).to(tl.int32)
+    weights = tl.load(weights_ptr + slot, mask=slot < given, other=0.0)
+    scaled = weights * scale
+    units = tl.floor(scaled)
+    remainder = scaled - units
+    missing = scale - tl.sum(units, 0)
+    rank = tl.zeros((SLOTS,), tl.int32)
+    for j in range(0, given):
+        other = tl.load(weights_ptr + j) * scale
+        other -= tl.floor(other)
+        rank += ((other > remainder) | ((other == remainder) & (j < slot))).to(tl.int32)
+    units += ((rank.to(tl.float32) < missing) & (weights != 0)).to(tl.float32)
+    used = (units != 0).to(tl.int32)
+    before, total = tl.cumsum(used, 0) - used, tl.sum(used, 0)
+    to = tl.where(used != 0, before, total + slot - before)
+    tl.store(packed + HEAD + to, ids, mask=slot < k)
+    tl.store(packed + HEAD + k + to, (units * unit).to(tl.int32, bitcast=True), mask=slot < k)
 
 
 @triton.jit(do_not_specialize=range(28))
@@ -150,14 +178,20 @@ def finish_step_kernel(
     tl.store(packed + LOW_ENTROPY, low)
     tl.store(packed + ENTROPY, entropy.to(tl.int32, bitcast=True))
     tl.store(packed + NEXT_TAIL, tail)
-    for first in range(0, k, WIDTH):
-        slot = first + tl.arange(0, WIDTH)
-        ids = tl.load(ids_ptr + a * ids_stride + slot, mask=slot < given, other=0)
-        weights = tl.load(weights_ptr + a * weights_stride + slot, mask=slot < given, other=0.0)
-        ids = tl.where(one_hot, tl.where(slot == 0, token, 0), ids.to(tl.int32))
-        weights = tl.where(one_hot, tl.where(slot == 0, 1.0, 0.0), weights)
-        tl.store(packed + HEAD + slot, ids, mask=slot < k)
-        tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
+    ids_ptr += a * ids_stride
+    weights_ptr += a * weights_stride
+    bits = tl.load(ints + WEIGHT_BITS)
+    if (bits > 0) & (one_hot == 0):
+        _store_on_grid(packed, k, ids_ptr, weights_ptr, given, bits)
+    else:
+        for first in range(0, k, WIDTH):
+            slot = first + tl.arange(0, WIDTH)
+            ids = tl.load(ids_ptr + slot, mask=slot < given, other=0)
+            weights = tl.load(weights_ptr + slot, mask=slot < given, other=0.0)
+            ids = tl.where(one_hot, tl.where(slot == 0, token, 0), ids.to(tl.int32))
+            weights = tl.where(one_hot, tl.where(slot == 0, 1.0, 0.0), weights)
+            tl.store(packed + HEAD + slot, ids, mask=slot < k)
+            tl.store(packed + HEAD + k + slot, weights.to(tl.int32, bitcast=True), mask=slot < k)
     for first in range(0, S, WIDTH):
         s = first + tl.arange(0, WIDTH)
         state = tl.load(state_ptr + a * state_stride + s, mask=s < given_S, other=0.0)
