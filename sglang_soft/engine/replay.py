@@ -57,8 +57,8 @@ def replay(pool: ConceptPool, spans: Sequence[Span], rows: torch.Tensor) -> Embe
     at = 1
     for request, steps in slices:
         trace, stop = request.trace, at + steps.stop - steps.start
-        ids[at:stop, : request.k] = trace.ids[steps]
-        weights[at:stop, : request.k] = trace.weights[steps]
+        ids[at:stop, : request.k] = trace.steps.ids_of(steps)
+        weights[at:stop, : request.k] = trace.steps.weights_of(steps)
         at = stop
     table = [pool.upload(torch.from_numpy(ids)), pool.upload(torch.from_numpy(weights))]
     live = [pool.ids[:, :k], pool.weights[:, :k]]

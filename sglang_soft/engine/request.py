@@ -68,7 +68,7 @@ class SoftRequest:
         self.noise_seed = sample_seed(request.seed, request.sample)
         self.trace = Trace(
             method=request.method,
-            steps=Steps(self.k),
+            steps=Steps(self.k, weight_bits=request.params.weight_bits or 0),
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
             # The thinking phase's sampling as it is used, whether the client gave it or not.
@@ -200,11 +200,11 @@ class SoftRequest:
     def _keys_until(self, stop: int) -> array:
         trace = self.trace
         first = len(self._keys)
-        sizes = np.count_nonzero(trace.weights[first:stop], axis=1).tolist()
-        for step, size in enumerate(sizes, first):
-            offset = trace.steps.offsets[step].tobytes()
-            key = cache_key(trace.ids[step, :size], trace.weights[step, :size], offset)
-            self._keys.append(key)
+        new = slice(first, stop)
+        ids, weights = trace.steps.ids_of(new), trace.steps.weights_of(new)
+        for at, size in enumerate(np.count_nonzero(weights, axis=1).tolist()):
+            offset = trace.steps.offsets[first + at].tobytes()
+            self._keys.append(cache_key(ids[at, :size], weights[at, :size], offset))
         return self._keys
 
     # What the client reads

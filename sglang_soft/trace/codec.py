@@ -98,8 +98,9 @@ def load(cls: type["Trace"], file: str | Path | io.IOBase) -> "Trace":
         head = orjson.loads(data["header"].tobytes())
         ids, weights, offsets = data["ids"], data["weights"], data["offsets"]
         steps = Steps(
-            ids.shape[1], offset_bytes=offsets.shape[1], offset_dtype=head["offset_dtype"]
-        )
+            ids.shape[1], weight_bits=_weight_bits(head), offset_bytes=offsets.shape[1],
+            offset_dtype=head["offset_dtype"],
+        )  # fmt: skip
         steps.extend(ids, weights, data["entropy"], offsets)
     except FileNotFoundError:
         raise
@@ -141,7 +142,7 @@ def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
     k = parts[-1].get("k", largest)
     if not isinstance(k, int) or not largest <= k <= MAX_K:
         raise ValueError(f"k must be a whole number in [{largest}, {MAX_K}]; got {k!r}.")
-    steps = Steps(k)
+    steps = Steps(k, weight_bits=_weight_bits(parts[-1]))
     for part, weights_of in zip(parts, every, strict=True):
         entropy = _array(part, "entropy", np.float32)
         count, first = len(entropy), part.get("step", len(steps))
@@ -162,6 +163,14 @@ def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
         if count:
             steps.extend(all_ids, all_weights, entropy, _offsets(part, steps, count))
     return steps
+
+
+def _weight_bits(head: Mapping[str, Any]) -> int:
+    params = head.get("params")
+    bits = (params.get("weight_bits") if isinstance(params, Mapping) else None) or 0
+    if not isinstance(bits, int) or not 0 <= bits <= 16:
+        raise ValueError(f"params.weight_bits must be null or in [1, 16]; got {bits!r}.")
+    return bits
 
 
 def _offsets(part: Mapping[str, Any], steps: Steps, count: int) -> np.ndarray:

@@ -14,6 +14,9 @@ _GROWTH = 32
 """A full column grows by 1/32: little stands empty, and a step is copied 32 times in all."""
 
 
+_COLUMNS = ("_ids", "_high_ids", "_weights", "_entropy", "_offsets")
+
+
 class StepsDelta(NamedTuple):
     """A slice of steps as bytes: what crosses from the scheduler to the front end."""
 
@@ -32,16 +35,28 @@ class StepsDelta(NamedTuple):
 
 
 class Steps:
-    """Columns of thinking steps; append-only."""
+    """Columns of thinking steps; append-only.
 
-    def __init__(self, k: int, *, offset_bytes: int = 0, offset_dtype: str = "float32") -> None:
-        """k: largest size of a concept. offset_bytes: size of one embedding offset; 0: none is fed.
-        offset_dtype: float32, float16 or bfloat16."""
-        self.k = k
+    With `weight_bits` b, weights are multiples of 2^-b: a slot takes 5 bytes (3 of the id, 2 of the
+    weight) in place of 8.
+    """
+
+    def __init__(
+        self, k: int, *, weight_bits: int = 0, offset_bytes: int = 0, offset_dtype: str = "float32"
+    ) -> None:
+        """k: largest size of a concept. weight_bits: 0 to 16; 0: weights are any float32.
+        offset_bytes: size of one embedding offset; 0: none is fed. offset_dtype: float32, float16
+        or bfloat16."""
+        self.k, self.weight_bits = k, weight_bits
         self.offset_bytes, self.offset_dtype = offset_bytes, offset_dtype
         self._len = 0
-        self._ids: np.ndarray = np.zeros((0, k), np.int32)
-        self._weights: np.ndarray = np.zeros((0, k), np.float32)
+        ids, weights = (np.uint16, np.uint16) if weight_bits else (np.int32, np.float32)
+        self._ids: np.ndarray = np.zeros((0, k), ids)
+        self._high_ids: np.ndarray = np.zeros((0, k if weight_bits else 0), np.uint8)
+        """With weight_bits the upper 8 of an id's 24 bits."""
+        self._weights: np.ndarray = np.zeros((0, k), weights)
+        """With weight_bits in units of 2^-b: uint16, in which 2^16 is 0; int32 once a step does not
+        fit (`_fit`)."""
         self._entropy: np.ndarray = np.zeros(0, np.float32)
         self._offsets: np.ndarray = np.zeros((0, offset_bytes), np.uint8)
 
@@ -51,12 +66,29 @@ class Steps:
     @property
     def ids(self) -> np.ndarray:
         """[n, k] int32; slots of weight 0 mean nothing."""
-        return self._ids[: self._len]
+        return self.ids_of(slice(None))
 
     @property
     def weights(self) -> np.ndarray:
         """[n, k] float32, the bits that were mixed; used slots come first."""
-        return self._weights[: self._len]
+        return self.weights_of(slice(None))
+
+    def ids_of(self, steps: slice) -> np.ndarray:
+        """`ids` of some steps: the others are not unpacked."""
+        low = self._ids[: self._len][steps]
+        if not self.weight_bits:
+            return low
+        return low | self._high_ids[: self._len][steps].astype(np.int32) << 16
+
+    def weights_of(self, steps: slice) -> np.ndarray:
+        """`weights` of some steps."""
+        units = self._weights[: self._len][steps]
+        if not self.weight_bits:
+            return units
+        weights = units * np.float32(2.0**-self.weight_bits)
+        if self.weight_bits == 16 and units.dtype == np.uint16:
+            weights[~units.any(1), 0] = 1
+        return weights
 
     @property
     def entropy(self) -> np.ndarray:
@@ -71,8 +103,7 @@ class Steps:
     @property
     def nbytes(self) -> int:
         """Bytes that the columns occupy, room to grow included."""
-        columns = (self._ids, self._weights, self._entropy, self._offsets)
-        return sum(column.nbytes for column in columns)
+        return sum(getattr(self, name).nbytes for name in _COLUMNS)
 
     def append(
         self, ids: np.ndarray, weights: np.ndarray, entropy: float, offset: bytes = b""
@@ -80,9 +111,8 @@ class Steps:
         """Add one step. ids: [<= k] int32; weights: [<= k] float32, used slots first."""
         if self._len == len(self._entropy):
             self._grow(self._len + 1)
-        at, size = self._len, len(weights)
-        self._ids[at, :size] = ids
-        self._weights[at, :size] = weights
+        at = self._len
+        self._put(slice(at, at + 1), ids[None], weights[None])
         self._entropy[at] = entropy
         if offset:
             self._offsets[at] = np.frombuffer(offset, np.uint8)
@@ -91,15 +121,41 @@ class Steps:
     def extend(
         self, ids: np.ndarray, weights: np.ndarray, entropy: np.ndarray, offsets: np.ndarray
     ) -> None:
-        """Add steps: columns as the properties return them, of any k up to this one's."""
+        """Add steps: columns as the properties return them, of any k up to this one's.
+
+        Raises ValueError: a weight is no multiple of 2^-b; names its step.
+        """
         start, stop = self._len, self._len + len(entropy)
         if stop > len(self._entropy):
             self._grow(stop)
-        self._ids[start:stop, : ids.shape[1]] = ids
-        self._weights[start:stop, : weights.shape[1]] = weights
+        self._put(slice(start, stop), ids, weights)
         self._entropy[start:stop] = entropy
         self._offsets[start:stop] = offsets
         self._len = stop
+
+    def _put(self, steps: slice, ids: np.ndarray, weights: np.ndarray) -> None:
+        size = weights.shape[1]
+        if self.weight_bits:
+            self._high_ids[steps, :size] = ids >> 16
+            weights = self._fit(weights)
+        self._ids[steps, :size] = ids
+        self._weights[steps, :size] = weights
+
+    def _fit(self, weights: np.ndarray) -> np.ndarray:
+        """In units. Some methods push away from a token or feed an offset alone: weights below 0,
+        above 1 or all 0 need the wider column."""
+        scaled = weights * np.float32(2**self.weight_bits)
+        units = scaled.astype(np.int32)
+        if len(bad := np.flatnonzero((units != scaled).any(1))):
+            step = self._len + int(bad[0])
+            raise ValueError(f"weights[{step}] must be multiples of 1/{2**self.weight_bits}.")
+        if self._weights.dtype == np.uint16:
+            most = 2**16 - (self.weight_bits < 16)
+            if ((units < 0) | (units > most)).any() or not units.any(1).all():
+                wide = self.weights * np.float32(2**self.weight_bits)
+                self._weights = np.zeros(self._weights.shape, np.int32)
+                self._weights[: self._len] = wide
+        return units
 
     def use_offsets(self, nbytes: int, dtype: str) -> None:
         """From here on steps may have embedding offsets of `nbytes` bytes. Before the first step,
@@ -111,7 +167,7 @@ class Steps:
 
     def _grow(self, needed: int) -> None:
         rows = max(needed, len(self._entropy) + max(16, len(self._entropy) // _GROWTH))
-        for name in ("_ids", "_weights", "_entropy", "_offsets"):
+        for name in _COLUMNS:
             old = getattr(self, name)
             new = np.zeros((rows, *old.shape[1:]), old.dtype)
             new[: len(old)] = old
@@ -119,9 +175,10 @@ class Steps:
 
     def delta(self, step: int, start: int | None) -> StepsDelta:
         """The steps from `step` on. start: position of the first thinking step."""
+        steps = slice(step, None)
         return StepsDelta(
-            start, step, len(self) - step, self.k, self.ids[step:].tobytes(),
-            self.weights[step:].tobytes(), self.entropy[step:].tobytes(),
+            start, step, len(self) - step, self.k, self.ids_of(steps).tobytes(),
+            self.weights_of(steps).tobytes(), self.entropy[step:].tobytes(),
             self.offsets[step:].tobytes(), self.offset_dtype,
         )  # fmt: skip
 

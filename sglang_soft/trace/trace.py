@@ -114,13 +114,15 @@ class Trace:
 
     def concept(self, step: int) -> Concept:
         """One thinking step, unused slots left out."""
-        size = int(np.count_nonzero(self.weights[step]))
+        at = range(len(self.steps))[step]
+        (ids,), (weights,) = (
+            of(slice(at, at + 1)) for of in (self.steps.ids_of, self.steps.weights_of)
+        )
+        size = int(np.count_nonzero(weights))
         offset = None
         if self.steps.offset_bytes:
             offset = decode_offset(self.steps.offsets[step], self.steps.offset_dtype)
-        return Concept(
-            self.ids[step, :size], self.weights[step, :size], float(self.entropy[step]), offset
-        )
+        return Concept(ids[:size], weights[:size], float(self.entropy[step]), offset)
 
     def validate(self) -> None:
         """Raises ValueError that names the first field that is wrong, and how."""

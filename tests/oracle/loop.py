@@ -12,7 +12,7 @@ import torch
 from .embed import LastHidden, embed_mixture, embed_tokens
 from .ending import Ending
 from .request import Request
-from .steps import ThinkingStep, argmax, argmax_margin, think_end_step
+from .steps import ThinkingStep, argmax, argmax_margin, on_grid, think_end_step
 from .thinking import Thinking
 from .trace import Trace
 
@@ -47,6 +47,8 @@ def _generate(
         token_margins.append(argmax_margin(logits))
         if phase == "thinking":
             step = thinking.step(logits, hidden and hidden.value)
+            if request.weight_bits and any(step.weights):
+                step = on_grid(step, request.weight_bits)
             low = count_low(step, low, request)
             token, forced, ended = ending.emit(step, len(steps), low)
             if forced or ended:

@@ -52,6 +52,8 @@ class Request:
     """Nats. None: no Cold Stop."""
     cold_stop_steps: int = 256
     max_thinking_tokens: int | None = None
+    weight_bits: int | None = None
+    """Weights are multiples of 2^-weight_bits; None: they are as the method makes them."""
     think_start: tuple[int, ...] = ()
     """Tokens of think-start; empty: `think_start_id`."""
     think_end: tuple[int, ...] = ()

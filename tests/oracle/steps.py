@@ -6,7 +6,9 @@ in float64. Each step also says how close its decisions were (its margins), so t
 be told from a tie.
 """
 
+import math
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import torch
 
@@ -90,6 +92,26 @@ def thinking_step(
             max_topk=max_topk,
         ),
     )
+
+
+def on_grid(step: ThinkingStep, bits: int) -> ThinkingStep:
+    """`step` with weights that are whole multiples of 2^-bits and sum to 1: each is rounded down,
+    and what is missing goes, a unit each, to the largest remainders. Tokens without a unit are left
+    out. The margin `grid` is how close the last of those remainders was to the next one."""
+    scale = 2**bits
+    shares = [Fraction(weight) * scale for weight in step.weights]
+    units = [math.floor(share) for share in shares]
+    ranking = sorted(range(len(shares)), key=lambda i: (units[i] - shares[i], i))
+    missing = scale - sum(units)
+    remainders = [float(shares[i] - units[i]) for i in ranking] + [0.0]
+    for i in ranking[:missing]:
+        units[i] += 1
+    kept = [(i, u / scale) for i, u in zip(step.ids, units, strict=True) if u]
+    found = step.margins
+    if 0 < missing < len(shares):
+        found = found | {"grid": (remainders[missing - 1] - remainders[missing]) / scale}
+    ids, weights = map(list, zip(*kept, strict=True))
+    return replace(step, ids=ids, weights=weights, margins=found)
 
 
 def think_end_step(step: ThinkingStep, token: int, forced: str | None) -> ThinkingStep:

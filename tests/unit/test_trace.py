@@ -17,17 +17,21 @@ HIDDEN = 6
 
 
 def make(
-    steps: int = 5, *, k: int = 4, offsets: str | None = None, reason: str | None = "stop_token"
-) -> Trace:
+    steps: int = 5, *, k: int = 4, offsets: str | None = None, reason: str | None = "stop_token",
+    bits: int = 0,
+) -> Trace:  # fmt: skip
     """A thought of `steps` steps after a prompt of 3 tokens and 2 plain output tokens."""
     rng = np.random.default_rng(steps)
-    columns = Steps(k)
+    columns = Steps(k, weight_bits=bits)
     if offsets:
         columns.use_offsets(HIDDEN * (4 if offsets == "float32" else 2), offsets)
     for step in range(steps):
         size = 1 + step % k
         weights = rng.random(size).astype(np.float32)
         weights = np.sort(weights)[::-1] / weights.sum()
+        if bits:
+            units = rng.multinomial(2**bits - size, weights.astype(float) / weights.sum()) + 1
+            weights = (units / 2**bits).astype(np.float32)
         raw = rng.integers(0, 63, columns.offset_bytes, np.uint8).tobytes()  # finite in any dtype
         columns.append(rng.integers(0, 100, size, np.int32), weights, rng.random() * 3, raw)
     return Trace(
@@ -36,7 +40,7 @@ def make(
         output_ids=np.arange(steps + 4, dtype=np.int32) % 100,
         thinking_finish_reason=reason, low_entropy_steps=2,
         method_state=np.array([0.1, 2.0], np.float32),
-        params={"method": "soft", "max_topk": k}, seed=7, model={"vocab_size": 100},
+        params={"method": "soft", "max_topk": k} | ({"weight_bits": bits} if bits else {}), seed=7, model={"vocab_size": 100},
         versions={"sglang": "x"},
     )  # fmt: skip
 
@@ -66,6 +70,37 @@ def test_json_and_npz_bring_every_bit_back(steps, offsets, tmp_path):
     trace.save(memory)
     memory.seek(0)
     assert same(Trace.load(memory), trace)
+
+
+@pytest.mark.parametrize("bits", [2, 8, 15, 16])
+def test_weights_on_a_grid_come_back(bits, tmp_path):
+    trace = make(300, bits=bits)
+    assert (trace.weights == 1).any(), "one of all units"
+    assert same(Trace.from_json(through_json(trace.to_json())), trace)
+    trace.save(tmp_path / "thought.npz")
+    assert same(Trace.load(tmp_path / "thought.npz"), trace)
+    off_grid = through_json(trace.to_json())
+    step = next(i for i, row in enumerate(off_grid["weights"]) if len(row) > 1)
+    off_grid["weights"][step][0] += 2.0 ** -(bits + 2)
+    with pytest.raises(ValueError, match=rf"weights\[{step}\] must be multiples of 1/{2**bits}"):
+        Trace.from_json(off_grid)
+    for wrong in (17, -1, "8"):
+        off_grid["params"]["weight_bits"] = wrong
+        with pytest.raises(ValueError, match="weight_bits must be null or in"):
+            Trace.from_json(off_grid)
+
+
+@pytest.mark.parametrize("bits", [4, 15, 16])
+def test_any_weights_on_a_grid_are_kept(bits):
+    """Below 0, above 1, and none at all, which methods that push away or feed an offset make."""
+    unit, large_id = 2.0**-bits, 2**24 - 1
+    rows = [[1.0], [1 - unit, unit], [-0.5, 1.5], [1.0], [0.0, 0.0], [0.25, 0.75]]
+    steps = Steps(3, weight_bits=bits)
+    for row in rows:
+        steps.append(np.full(len(row), large_id, np.int32), np.array(row, np.float32), 0.5)
+    assert [row[: len(w)] for row, w in zip(steps.weights.tolist(), rows)] == rows
+    assert steps.weights_of(slice(2, 4)).tolist() == steps.weights[2:4].tolist()
+    assert steps.ids[1].tolist() == [large_id, large_id, 0]
 
 
 def test_a_stream_of_chunks_is_one_trace():
@@ -108,15 +143,17 @@ def test_offsets_are_read_in_the_models_dtype():
         assert decode_offset(raw, name).tolist() == values.to(dtype).float().tolist()
 
 
-def test_memory_is_at_most_88_bytes_a_thinking_token_at_k_10():
-    steps = Steps(10)
-    row = np.arange(10, dtype=np.int32), np.full(10, 0.1, np.float32)
+@pytest.mark.parametrize(("bits", "least", "limit"), [(0, 84, 88), (1, 54, 56), (16, 54, 56)])
+def test_memory_of_a_thinking_token_at_k_10(bits, least, limit):
+    steps = Steps(10, weight_bits=bits)
+    weights = np.full(10, 0.1) if not bits else np.array([0.5, 0.5, *[0] * 8])
+    row = np.arange(10, dtype=np.int32), weights.astype(np.float32)
     most = 0.0
     for _ in range(30_000):
         steps.append(*row, 0.5)
         if len(steps) >= 512:
             most = max(most, steps.nbytes / len(steps))
-    assert 84 <= most <= 88, "84 bytes of columns, and the room to grow"
+    assert least <= most <= limit, "the columns, and the room to grow"
 
 
 def test_a_view_that_is_kept_does_not_stop_growth():
