@@ -85,7 +85,7 @@ class Steps:
         units = self._weights[: self._len][steps]
         if not self.weight_bits:
             return units
-        weights = units * np.float32(2.0**-self.weight_bits)
+        weights = units.astype(np.float32) * np.float32(2.0**-self.weight_bits)
         if self.weight_bits == 16 and units.dtype == np.uint16:
             weights[~units.any(1), 0] = 1
         return weights

@@ -87,6 +87,8 @@ def test_default_k_respects_a_smaller_server_bound():
         ),
         ({"thinking_stop": "thought"}, ["thinking_stop", "'thought'", "answer, everywhere"]),
         ({"thinking_eos": True}, ["thinking_eos", "True", "think_end, stop"]),
+        ({"weight_bits": 17}, ["weight_bits", "17", "[1, 16]"]),
+        ({"weight_bits": 2.5}, ["weight_bits", "2.5", "int"]),
         ({"closing_text": 5}, ["closing_text", "5", "64 tokens"]),
         ({"max_answer_tokens": 0}, ["max_answer_tokens", "0", ">= 1"]),
         ({"method": "swireasoning", "swi_window": 1.5}, ["swi_window", "1.5", "int"]),

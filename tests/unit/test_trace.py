@@ -99,6 +99,7 @@ def test_any_weights_on_a_grid_are_kept(bits):
     for row in rows:
         steps.append(np.full(len(row), large_id, np.int32), np.array(row, np.float32), 0.5)
     assert [row[: len(w)] for row, w in zip(steps.weights.tolist(), rows)] == rows
+    assert steps.weights.dtype == np.float32 and steps.ids.dtype == np.int32
     assert steps.weights_of(slice(2, 4)).tolist() == steps.weights[2:4].tolist()
     assert steps.ids[1].tolist() == [large_id, large_id, 0]
 
