@@ -17,7 +17,7 @@ from tests.groups import group_of
 if TYPE_CHECKING:
     from tests.engine.under_test import EngineUnderTest
 
-PRELOADED = {"engine", "without_plugin"}
+PRELOADED = {"engine", "engines", "without_plugin"}
 """Fixtures with an engine that is a fork of a process with SGLang imported."""
 SPAWNED = {"server"}
 """Fixtures with a server that is started as a user starts it."""

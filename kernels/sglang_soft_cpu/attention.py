@@ -17,6 +17,7 @@ import logging
 import torch
 from torch.nn.functional import embedding_bag
 
+from sglang_soft_cpu import attention_rows, deterministic
 from sglang_soft_cpu.attention_metadata import ForwardPlan, Group, Shape, spans_of
 
 NAME = "soft_cpu"
@@ -31,11 +32,15 @@ def register() -> None:
     from sglang.srt.arg_groups.choices import (
         ATTENTION_BACKEND_CHOICES,
         add_attention_backend_choices,
+        add_deterministic_attention_backend_choices,
+        add_radix_supported_deterministic_attention_backend_choices,
     )
     from sglang.srt.layers.attention.attention_registry import register_attention_backend
 
     if NAME not in ATTENTION_BACKEND_CHOICES:
         add_attention_backend_choices([NAME])
+        add_deterministic_attention_backend_choices([NAME])
+        add_radix_supported_deterministic_attention_backend_choices([NAME])
     register_attention_backend(NAME)(create)
 
 
@@ -47,7 +52,12 @@ def create(runner):
         raise ValueError(
             f"attention_backend={NAME!r} runs on device='cpu' only, got device={runner.device!r}"
         )
+    if deterministic.is_on() and runner.dtype not in attention_rows.DTYPES:
+        raise ValueError(f"--enable-deterministic-inference has no {runner.dtype} on a CPU")
     if runner.use_mla_backend:
+        if deterministic.is_on():
+            raise ValueError(f"--enable-deterministic-inference: {NAME} does not cover "
+                             "multi-head latent attention")  # fmt: skip
         logger.warning("%s: multi-head latent attention is not covered; using torch_native", NAME)
         return TorchNativeAttnBackend(runner)
     return type("SoftCpuAttnBackend", (SoftCpuAttention, TorchNativeAttnBackend), {})(runner)
@@ -104,6 +114,8 @@ class SoftCpuAttention:
             b.dim() == 3 and b.is_contiguous() for b in pool.get_kv_buffer(layer.layer_id)
         ):
             reason = "a KV cache that is not [slots, heads, head_dim]"
+        if reason is not None and deterministic.is_on():
+            raise ValueError(f"--enable-deterministic-inference: {NAME} does not cover {reason}")
         if reason is not None and reason not in self._warned:
             self._warned.add(reason)
             logger.warning("%s does not cover %s; using torch_native there", NAME, reason)
@@ -137,6 +149,12 @@ class SoftCpuAttention:
         )
         q = q.reshape(-1, layer.tp_q_head_num, layer.qk_head_dim)
         slot_map = pool.full_to_swa_index_mapping if sliding_pool else None
+        if deterministic.is_on():
+            return attention_rows.attend(
+                q, *pool.get_kv_buffer(layer.layer_id), plan.spans,
+                self.req_to_token_pool.req_to_token, slot_map=slot_map, scaling=layer.scaling,
+                cap=layer.logit_cap, window=shape.window, causal=shape.causal,
+            ).flatten(1)  # fmt: skip
         groups = plan.groups_for(shape, q.shape[0], self.req_to_token_pool.req_to_token, slot_map)
         k_buffer, v_buffer = pool.get_kv_buffer(layer.layer_id)
         if len(groups) == 1 and groups[0].q_rows is None:

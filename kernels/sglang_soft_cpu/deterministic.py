@@ -39,6 +39,7 @@ def enable(*_args, **_kwargs) -> None:
         _library.impl("aten::mm", _mm, "CPU")
         _library.impl("aten::addmm", _addmm, "CPU")
         _library.impl("aten::bmm", _bmm, "CPU")
+        _library.impl("aten::gelu", _gelu, "CPU")
         logger.info("deterministic inference: a row does not depend on its batch")
 
 
@@ -73,6 +74,13 @@ def _bmm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     for own, left, right in zip(out, a, b, strict=True):
         own.copy_(_mm(left, right))
     return out
+
+
+def _gelu(x: torch.Tensor, *, approximate: str = "none") -> torch.Tensor:
+    """PyTorch has another one for a tensor that is not contiguous, and half of a row is contiguous
+    where there is one row."""
+    x = x.contiguous()
+    return torch.ops.aten.gelu.out(x, approximate=approximate, out=torch.empty_like(x))
 
 
 def _step(b: torch.Tensor) -> int:

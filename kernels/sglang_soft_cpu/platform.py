@@ -9,7 +9,7 @@ from sglang.srt.platforms.cpu import CpuDeviceMixin
 from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import SRTPlatform
 
-from sglang_soft_cpu import attention
+from sglang_soft_cpu import attention, deterministic
 
 DEFAULT_KV_TOKENS = 65536
 DEFAULT_RUNNING_REQUESTS = 64
@@ -57,7 +57,10 @@ class CpuPlatform(CpuDeviceMixin, SRTPlatform):
 
     def init_backend(self) -> None:
         """Called in every process that runs a model."""
+        from sglang.srt import batch_invariant_ops
+
         attention.register()
+        batch_invariant_ops.enable_batch_invariant_mode = deterministic.enable
 
     def get_dispatch_key_name(self) -> str:
         return "native"

@@ -33,4 +33,3 @@ def test_all_methods_equal_their_oracles(engine):
     assert {"soft", "soft_gumbel", "soft_dirichlet", "moi", "swireasoning", "selar"} <= mixed
     if engine.setup.retracts:
         assert sum(out["meta_info"]["num_retractions"] for out in outs), "nothing was retracted"
-
