@@ -98,6 +98,10 @@ def _store_on_grid(packed, k, ids_ptr, weights_ptr, given, bits):
     to = tl.where(used != 0, before, total + slot - before)
     tl.store(packed + HEAD + to, ids, mask=slot < k)
     tl.store(packed + HEAD + k + to, (units * unit).to(tl.int32, bitcast=True), mask=slot < k)
+    for first in range(SLOTS, k, WIDTH):  # no method gives that many
+        empty = first + tl.arange(0, WIDTH)
+        tl.store(packed + HEAD + empty, tl.zeros((WIDTH,), tl.int32), mask=empty < k)
+        tl.store(packed + HEAD + k + empty, tl.zeros((WIDTH,), tl.int32), mask=empty < k)
 
 
 @triton.jit(do_not_specialize=range(28))
