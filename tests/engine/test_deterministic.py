@@ -34,7 +34,7 @@ QUESTIONS = (
     "What is 43*34?", "Why is the sky blue?", "Name three rivers.", "Is 91 a prime?",
     "A train leaves at noon at 40 km/h. When has it gone 100 km?",
 )  # fmt: skip
-THOUGHT = {"temperature": 0.6, "top_p": 0.95, "top_k": 30}
+THOUGHT = {"thinking_start": "now", "temperature": 0.6, "top_p": 0.95, "top_k": 30}
 
 
 def real_cases(steps: int) -> list[Case]:
