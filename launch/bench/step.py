@@ -1,7 +1,7 @@
 """The time that the plugin's own code adds to a decode step, and the host memory of a trace. On CPU
 tensors, with one thread; needs no engine.
 
-    python -m launch.bench.step [--rows 32] [--soft 32]
+    python -m launch.bench.step [--rows 32] [--soft 32] [--vocabulary 128]
 """
 
 import argparse
@@ -22,7 +22,7 @@ from sglang_soft.engine.step import StepOutput, concept_step
 from sglang_soft.params import RequestParams, Sampling
 
 VOCABULARY = HIDDEN = 128
-"""The bundled model's."""
+"""The bundled model's, and the default."""
 
 
 def microseconds(run: Callable[[], object], repeats: int = 300) -> tuple[float, float]:
@@ -52,8 +52,9 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=32, help="requests (default: %(default)s)")
     parser.add_argument("--soft", type=int, help="how many of them think (default: all)")
+    parser.add_argument("--vocabulary", type=int, default=VOCABULARY, help="default: %(default)s")
     args = parser.parse_args()
-    rows = args.rows
+    rows, vocabulary = args.rows, args.vocabulary
     thinking = rows if args.soft is None else args.soft
     if not 0 < thinking <= rows:
         parser.error(f"--soft must be 1 to {rows}; got {thinking}")
@@ -65,7 +66,7 @@ def main() -> None:
     pool = ConceptPool(rows + 1, 32, "cpu")
     pool.start(range(1, rows + 1), batch)
     index = torch.arange(1, rows + 1)
-    logits, table = torch.randn(rows, VOCABULARY), torch.randn(VOCABULARY, HIDDEN)
+    logits, table = torch.randn(rows, vocabulary), torch.randn(vocabulary, HIDDEN)
     logits[:, 5] = -100  # no row ends its thinking
     tokens = torch.zeros(rows, dtype=torch.int64)
     inputs = prepare(pool, index, batch)
@@ -90,7 +91,7 @@ def main() -> None:
         "(a plain embedding look-up)": lambda: torch.nn.functional.embedding(tokens, table),
     }
     k = requests[0].k
-    print(f"A decode step of {rows} rows, {thinking} of them soft, V = {VOCABULARY}, k = {k}:\n")
+    print(f"A decode step of {rows} rows, {thinking} of them soft, V = {vocabulary}, k = {k}:\n")
     table_rows = []
     for name, run in parts.items():
         median, p90 = microseconds(run)
