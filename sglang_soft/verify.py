@@ -113,16 +113,14 @@ def verify(
         tolerance: instead of TOLERANCE's.
 
     Raises:
-        ValueError: the trace is broken, never thought, is of another model, or of a method whose
-            steps depend on more than logits and seed; names what.
+        ValueError: the trace is broken, never thought, lacks what made it, or is of another model;
+            names what.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     trace.validate()
     if trace.start is None or not len(trace.steps):
         raise ValueError("the trace has no thinking step.")
-    if trace.method == "swireasoning":
-        raise ValueError("swireasoning's steps depend on max_new_tokens, which no trace holds.")
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=getattr(torch, dtype))
     model = model.to(device).eval()
     _check_model(trace, model)
@@ -199,16 +197,19 @@ def _steps(trace: Trace, model, tokenizer):
 def _request(trace: Trace) -> RequestParams:
     """The request that made the trace, thinking from its first step on."""
     params = dict(trace.params)
+    if missing := [n for n in (*Sampling._fields, "max_new_tokens") if n not in params]:
+        raise ValueError(f"the trace's params lack {', '.join(missing)}.")
     struct = methods.get(trace.method).Params
     own = {name: params[name] for name in struct.__struct_fields__ if name in params}
     sampling = Sampling(*(params[name] for name in Sampling._fields))
-    end = trace.tokenizer.get("think_end_id")
-    end = [end] if isinstance(end, int) else end
+    found = (trace.tokenizer.get(f"think_{name}_id") for name in ("start", "end"))
+    start, end = ((i,) if isinstance(i, int) else tuple(i or ()) for i in found)
     if not end:
         raise ValueError("the trace does not name its think-end (tokenizer.think_end_id).")
     return RequestParams(
-        params=struct(**own), thinking=sampling, seed=trace.seed or 0, max_new_tokens=2**30,
-        think_start=(), think_end=tuple(end), starts_thinking=True,
+        params=struct(**own), thinking=sampling, seed=trace.seed or 0,
+        max_new_tokens=params["max_new_tokens"],
+        think_start=start, think_end=end, starts_thinking=True,
     )  # fmt: skip
 
 

@@ -72,7 +72,9 @@ class SoftRequest:
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
             # The thinking phase's sampling as it is used, whether the client gave it or not.
-            params=msgspec.to_builtins(request.params) | request.thinking._asdict(),
+            params=msgspec.to_builtins(request.params)
+            | request.thinking._asdict()
+            | {"max_new_tokens": request.max_new_tokens},
             seed=self.noise_seed if self.method.stochastic else None,
         )
         self.prompt_len = prompt_len

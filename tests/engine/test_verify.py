@@ -16,7 +16,7 @@ from tests.engine.cases import by_name
 from tests.engine.method_cases import METHOD_CASES
 from tests.models import tiny
 
-OF_METHODS = [c for c in METHOD_CASES if c.soft and c.soft["method"] != "swireasoning"]
+OF_METHODS = [case for case in METHOD_CASES if case.soft]
 OTHERS = [by_name(name) for name in ("soft, chat", "soft, cold stop", "opens its own block")]
 
 
@@ -24,7 +24,7 @@ OTHERS = [by_name(name) for name in ("soft, chat", "soft, cold stop", "opens its
 def traces(engine) -> list[Trace]:
     outs = compare_all(engine, [*OF_METHODS, *OTHERS])
     found = [Trace.from_json(out["meta_info"]["soft_thinking"]["trace"]) for out in outs]
-    assert {trace.method for trace in found} == {*methods.names()} - {"swireasoning"}
+    assert {trace.method for trace in found} == set(methods.names())
     return found
 
 
