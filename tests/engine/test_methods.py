@@ -21,6 +21,7 @@ from tests.engine.asking import (
 from tests.engine.cases import sampling_params
 from tests.engine.method_cases import METHOD_CASES
 from tests.engine.setups import SETUPS, SMALL, USUAL
+from tests.issue_table import row
 from tests.oracle import compare, run
 
 BY_NAME = {c.name: c for c in METHOD_CASES}
@@ -43,6 +44,12 @@ OF_ONE_FAMILY = tuple(name for name in USUAL if SETUPS[name].family == "qwen3")
 
 
 @on(*OF_ONE_FAMILY)
+@row(
+    "D24",
+    "swireasoning, selar, multiplex at their defaults",
+    "another output token, first step, C-th switch, class of tokens or weighting than the authors'",
+    "as the authors' code; each choice is a parameter",
+)
 def test_all_methods_in_one_batch_equal_their_oracles(engine):
     assert len(METHOD_CASES) <= SMALL["max_running_requests"]
     outs = compare_all(engine, METHOD_CASES)

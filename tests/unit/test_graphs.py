@@ -14,6 +14,7 @@ from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.hooks import forward_batch as hooks
 from sglang_soft.hooks import model_runner
 from sglang_soft.server.settings import Settings
+from tests.issue_table import row
 from tests.unit.soft_request import soft_request
 
 
@@ -28,6 +29,12 @@ def forward(hidden=CaptureHiddenMode.NULL, embed: object = None) -> SimpleNamesp
     )
 
 
+@row(
+    "A3",
+    "coconut_tf on a server with default CUDA graphs",
+    "the server died at its first decode step",
+    "such a batch runs without the graph",
+)
 @pytest.mark.parametrize("captured", [CaptureHiddenMode.NULL, CaptureHiddenMode.LAST])
 def test_a_graph_without_hidden_states_is_not_used_where_a_method_reads_them(captured):
     """SGLang stops the scheduler if it is."""
@@ -99,6 +106,12 @@ def test_a_forward_that_never_asks_the_embedding_ends_with_an_error():
         model.forward(1, 2, forward(embed=object()))
 
 
+@row(
+    "A2",
+    "a row that a stranger's concept token is left in, taken by a beam search",
+    "a captured graph feeds it to the beam",
+    "the row is cleaned",
+)
 def test_rows_that_a_beam_search_takes_for_its_members_are_clean():
     """They are never prefilled, and a captured graph mixes by what is in them."""
     pool = ConceptPool(6, 3, "cpu")
