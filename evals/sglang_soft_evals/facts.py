@@ -19,11 +19,12 @@ _NOT_COMPARED = re.compile(
     r"|random_seed|.*(log|metrics|trace|otlp|bucket|dump|watchdog|timeout|warmup|gc_|nvtx|profile).*"
     r"|.*(_key|_key_b|password|secret|ssl_.*|custom_sigquit_handler)"
     r"|mem_fraction_static|max_total_num_tokens|max_total_tokens|max_req_input_len|kv_events"
-    r"|max_running_requests"
+    r"|max_running_requests|startup_time"
     r"|base_gpu_id|gpu_id_step|numa_node|nccl.*|download_dir|internal_states|tokenizer_worker_num"
     r"|detokenizer_worker_num|skip_server_warmup|uses_.*|.*_explicitly_set"
 )
-"""Settings that are no part of a run: addresses, keys, logs, and what a machine's memory decides.
+"""Settings that are no part of a run: addresses, keys, logs, times, and what a machine's memory
+decides.
 `random_seed` is drawn at each start, and samples have their own."""
 
 

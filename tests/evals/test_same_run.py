@@ -39,6 +39,7 @@ HARMLESS = {
     "launch_command": "--api-key k",
     "mem_fraction_static": 0.1,
     "enable_metrics": True,
+    "startup_time": {"load_weight": 0.02},
 }
 
 
