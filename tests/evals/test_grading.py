@@ -73,8 +73,9 @@ def test_a_grader_that_misbehaves_gives_no_verdict_and_the_next_answer_is_graded
 @row("C20", "a grader that forks", "processes stay", "they end with the grader")
 def test_processes_that_a_grader_started_end_with_it(odd, tmp_path):
     for name, expected in (("quick", None), ("stuck", "the grader did not end within 3 s")):
-        pids = tmp_path / name
+        pids, began = tmp_path / name, time.monotonic()
         first, second = odd(f"forks {pids}", "right")
+        assert time.monotonic() - began < 30, "it waited for what the grader started: 60 s"
         assert (first.error, second) == (expected, RIGHT)
         started = [int(line) for line in pids.read_text().split()]
         assert len(started) == 3
