@@ -34,6 +34,7 @@ def _fields(out: dict) -> set[str]:
 
 
 def check(out: dict, fields: set[str], reason: str = "abort") -> dict:
+    assert "soft_thinking" in out["meta_info"], "the summary is missing"
     info = out["meta_info"]["soft_thinking"]
     assert out["meta_info"]["finish_reason"]["type"] == "abort"
     assert _fields(out) == fields
