@@ -2,7 +2,7 @@
 and on the keys and values that it sees, never on the rest of the batch.
 
 The sum over head_dim and the sum over keys both run in order, so a decode, a chunk of a prefill and
-a prefill behind a cached prefix give a row the same bits. There is no fused multiply-add: Numba
+a prefill after a cached prefix give a row the same bits. There is no fused multiply-add: Numba
 contracts nothing without `fastmath`.
 """
 

@@ -14,6 +14,7 @@ operators in the same way.
 import logging
 
 import torch
+from torch.library import Library
 
 ROWS = 4
 BLOCK = 16
@@ -22,7 +23,7 @@ MOST = 128
 _TRIED = (4, 8, 12, 20, 36, 64, 100, 128)
 
 logger = logging.getLogger(__name__)
-_library: torch.library.Library | None = None
+_library: Library | None = None
 _steps: dict[tuple, int] = {}
 
 
@@ -35,7 +36,7 @@ def enable(*_args, **_kwargs) -> None:
     Re-entrant."""
     global _library
     if _library is None:
-        _library = torch.library.Library("aten", "IMPL")
+        _library = Library("aten", "IMPL")
         _library.impl("aten::mm", _mm, "CPU")
         _library.impl("aten::addmm", _addmm, "CPU")
         _library.impl("aten::bmm", _bmm, "CPU")

@@ -21,7 +21,7 @@ SERVER_LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("enable_amd_monokernel", False, "monokernels"),
     ("attn_cp_size", 1, "context parallelism"),
     ("enable_attn_tp_input_scattered", False, "scattered attention inputs"),
-    ("startup_weight_load_mode", "serial", "weights that are loaded behind the graph capture"),
+    ("startup_weight_load_mode", "serial", "weights that are loaded after the graph capture"),
     ("aux_hidden_state_capture", None, "auxiliary hidden states"),
     ("enable_encoder_swa_bounded_replay", False, "bounded replay"),
     ("enable_decoder_swa_bounded_replay", False, "bounded replay"),

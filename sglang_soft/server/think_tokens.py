@@ -52,7 +52,7 @@ def resolve_think_tokens(
 
 
 def parsed_think_end(tokenizer, reasoning_parser: str | None) -> tuple[int, ...] | None:
-    """Ids of the tokens behind which SGLang's grammars begin; None: there are none."""
+    """Ids of the tokens after which SGLang's grammars begin; None: there are none."""
     parsed = _parsed(tokenizer, reasoning_parser)
     if tokenizer is None or parsed is None:
         return None

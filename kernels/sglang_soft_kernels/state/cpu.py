@@ -40,12 +40,12 @@ def _put_on_grid(packed, first, k, bits):
     used, ids = 0, packed[first : first + k].copy()
     for i in range(k):
         used += weights[i] != 0
-    units, at, behind = weights.copy(), 0, used
+    units, at, last = weights.copy(), 0, used
     for i in range(k):
         if units[i] != 0:
             to, at = at, at + 1
         else:
-            to, behind = behind, behind + 1
+            to, last = last, last + 1
         packed[first + to] = ids[i]
         weights[to] = units[i] / scale
 

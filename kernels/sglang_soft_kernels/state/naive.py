@@ -199,7 +199,7 @@ def on_grid(
 
     By the largest remainder: each weight is rounded down to a multiple of 2^-bits, and those with
     the largest remainders get one unit more, of equal ones the first, until the units sum to
-    2^bits. A weight of 0 stays 0. Slots that are left without a unit go behind the others.
+    2^bits. A weight of 0 stays 0. Slots that are left without a unit go after the others.
     """
     scale = torch.bitwise_left_shift(torch.ones_like(bits), bits).float()
     scaled = weights * scale
