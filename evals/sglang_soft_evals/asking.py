@@ -22,7 +22,7 @@ class Asker:
         self._config = config
         self._benchmark = benchmarks.get(config.benchmark)
         self._judge = None if config.judge is None else JudgeClient(config.judge)
-        self._grader = GraderProcess(self._benchmark.grader)
+        self._grader = GraderProcess(config.graded_by)
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
         self.served: Mapping[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
@@ -61,7 +61,7 @@ class Asker:
 
     async def _grade(self, row: dict[str, Any]) -> dict[str, Any]:
         """Failed requests are not graded; truncated answers are, as they stand."""
-        row["grader"] = self._benchmark.grader
+        row["grader"] = self._config.graded_by
         if row["status"] == "failed":
             return row
         graded = await self._grader.grade(row["text"], row["gold"])

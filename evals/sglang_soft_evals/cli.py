@@ -17,6 +17,7 @@ def _run(add: Add) -> None:
     parser.add_argument(
         "--api-key", help="key of a server that needs one (default: $OPENAI_API_KEY)"
     )
+    parser.add_argument("--model", help="model to start, instead of the run file's")
     parser.add_argument("--data", help="local file of questions")
     for name in ("questions", "samples", "seed", "concurrency"):
         parser.add_argument(f"--{name}", type=int, help="instead of the run file's")

@@ -20,6 +20,9 @@ def run(args: argparse.Namespace) -> int:
     from sglang_soft_evals import run
 
     settings = runfile.read(args.config, args.base_url)
+    if args.model is not None:
+        server = dataclasses.replace(settings.server, model=args.model)
+        settings = dataclasses.replace(settings, server=server)
     names = ("questions", "samples", "seed", "concurrency", "data")
     changes = {name: value for name in names if (value := getattr(args, name)) is not None}
     if args.base_url is not None:

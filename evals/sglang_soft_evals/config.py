@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sglang_soft_evals import address, benchmarks
+from sglang_soft_evals.graders import GRADERS
 from sglang_soft_evals.rules import TEXT, Rule, check, check_fields, integer, number, optional
 
 _OWN_FLAGS = ("--host", "--port")
@@ -146,6 +147,8 @@ class RunConfig:
     """A local file of questions instead of the benchmark's own source."""
     prompt: str | None = None
     """Instead of the benchmark's own; see `benchmarks.template`."""
+    grader: str | None = None
+    """Instead of the benchmark's own: a key of `graders.GRADERS`."""
     questions: int | None = None
     """Only the first so many; for `arith`, how many to draw."""
     samples: int = 1
@@ -163,6 +166,7 @@ class RunConfig:
             benchmark=TEXT,
             data=optional(TEXT),
             prompt=optional(TEXT),
+            grader=optional(Rule(f"one of {', '.join(GRADERS)}", lambda v: v in GRADERS)),
             questions=optional(integer(1)),
             samples=integer(1),
             seed=integer(0),
@@ -174,6 +178,10 @@ class RunConfig:
         names = [method.name for method in self.methods]
         for name in names:
             check(names.count(name) == 1, "methods.name", "different for each method", name)
+
+    @property
+    def graded_by(self) -> str:
+        return self.grader or benchmarks.get(self.benchmark).grader
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary, without keys."""

@@ -105,7 +105,7 @@ def collect(config: RunConfig, model: str, server_info: dict[str, Any]) -> dict[
         "model": model,
         "prompt_template": benchmarks.template(config.prompt or row.prompt),
         "source": config.data or row.source,
-        "grader": row.grader,
+        "grader": config.graded_by,
         "judge": None if config.judge is None else config.judge.model,
         "sampling": config.to_dict()["sampling"],
         "server": server,
