@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model test test-fast test-full docs lint bench bench-gpu soak mutants model kernels-check bundle gpu-check eval compat clean
+.PHONY: run real-model test test-fast test-full docs lint bench bench-gpu soak mutants model kernels-check bundle gpu-check eval eval-real company compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -62,6 +62,13 @@ kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_
 
 eval: $(READY)  ## compare all methods on `arith` with the bundled model; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/sglang-soft eval run evals/runs/arith.toml $(ARGS)
+
+eval-real: $(READY)  ## GSM8K with a small pretrained model on this machine: make eval-real DATA=gsm8k.json
+	test -n "$(DATA)"
+	$(BIN)/sglang-soft eval run evals/runs/gsm8k.toml --model "$$($(BIN)/python -m launch.real_model)" --data $(DATA) $(ARGS)
+
+company: $(READY)  ## does a thought depend on its company? a pretrained model, bit for bit; ARGS="--dtype bfloat16"
+	$(BIN)/python -m launch.exact.company $(ARGS)
 
 docs: $(READY)  ## the pages, in build/site; warnings fail
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
