@@ -13,6 +13,7 @@ import pytest
 
 from launch import real_model
 from tests.engine.asking import prompt_ids
+from tests.engine.bits import bits, first_difference
 from tests.engine.cases import Case, by_name, sampling_params
 from tests.engine.method_cases import METHOD_CASES
 from tests.engine.setups import RETRACT, Setup
@@ -46,17 +47,6 @@ def real_cases(steps: int) -> list[Case]:
         Case("soft, ends", more[2], THOUGHT | {"max_thinking_tokens": steps // 3}, steps),
         Case("soft, 8 bits", more[3], THOUGHT | {"weight_bits": 8}, steps),
     ]
-
-
-def bits(out: dict) -> tuple:
-    """All that must be the same. JSON keeps every bit of a float32."""
-    trace = out["meta_info"].get("soft_thinking", {}).get("trace", {})
-    return out["output_ids"], *(trace.get(name) for name in ("ids", "weights", "entropy"))
-
-
-def first_difference(a: tuple, b: tuple) -> int | None:
-    steps = [zip(*columns, strict=True) for columns in (filter(None, a), filter(None, b))]
-    return next((i for i, (x, y) in enumerate(zip(*steps, strict=False)) if x != y), None)
 
 
 def pretrained() -> Path:
