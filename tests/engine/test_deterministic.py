@@ -80,10 +80,12 @@ def ask(engine: EngineUnderTest, cases: list[Case], prompt: Callable) -> list[di
 
 
 def check(
-    engines, family: str, cases: list[Case], alone: list[Case], prompt=prompt_ids, **args
-) -> None:
+    engines, family: str, cases: list[Case], alone: list[Case], prompt=prompt_ids,
+    env: dict | None = None, **args,
+) -> None:  # fmt: skip
     """alone: those that are asked alone first; the others are compared from the batch on."""
-    engine = engines(family, ON | args)
+    env = env or {}
+    engine = engines(family, ON | args, env)
     wanted = {}
     for case in alone:
         engine.flush()
@@ -92,11 +94,11 @@ def check(
     engine.flush()
     rounds = {"in a batch": ask(engine, cases, prompt), "cached": ask(engine, cases, prompt)}
     assert sum(out["meta_info"]["cached_tokens"] for out in rounds["cached"]), "nothing was cached"
-    hard = engines(family, HARD | args, RETRACT)
+    hard = engines(family, HARD | args, RETRACT | env)
     rounds["cut and retracted"] = ask(hard, cases, prompt)
     retracted = [out["meta_info"]["num_retractions"] for out in rounds["cut and retracted"]]
     assert sum(retracted), "nothing was retracted"
-    late = engines(family, ON | args | {"disable_overlap_schedule": True})
+    late = engines(family, ON | args | {"disable_overlap_schedule": True}, env)
     rounds["without overlap"] = ask(late, cases[: len(cases) // 2], prompt)
     different = []
     for name, outs in rounds.items():
@@ -115,6 +117,13 @@ def test_the_bits_of_a_request_do_not_depend_on_its_batch(engines, family):
 @pytest.mark.full
 def test_in_bfloat16(engines):
     check(engines, "llama", ALIKE, [ALIKE[0], ALIKE[4], ALIKE[9]], dtype="bfloat16")
+
+
+@pytest.mark.full
+def test_with_two_ranks(engines):
+    """Sums of two are the same in either order."""
+    threads = {"SGLANG_CPU_OMP_THREADS_BIND": "0|1"}
+    check(engines, "qwen3", ALIKE, [ALIKE[0], ALIKE[4]], env=threads, tp_size=2)
 
 
 @pytest.mark.parametrize("steps", [48, pytest.param(220, marks=FULL)])

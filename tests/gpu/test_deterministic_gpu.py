@@ -20,12 +20,13 @@ TOKENS = 96
 QUESTIONS = ("43*34", "17+58", "62+39", "81*19", "96*71", "77*77", "5+6", "12*12")
 DRAWN = {"temperature": 0.6, "max_topk": 10}
 CASES = [
+    None,
     *({"method": name, **DRAWN} for name in methods.names()),
     {"method": "soft", "weight_bits": 8, **DRAWN},
-    None,
 ]
-"""Parameters of each request. Without top_k, methods that draw read the whole vocabulary."""
-ALONE = (0, methods.names().index("soft_gumbel"), len(CASES) - 1)
+"""Parameters of each request. Without top_k, methods that draw read the whole vocabulary. A soft
+one is last: of requests that are equally long, SGLang retracts the last."""
+ALONE = (0, 1, 1 + methods.names().index("soft_gumbel"))
 
 
 def sampling(soft: dict | None, seed: int) -> dict:
