@@ -132,7 +132,7 @@ def _rms_norm(weight: torch.Tensor, epsilon: float, x: torch.Tensor) -> torch.Te
 
 
 class _Layer(DynamicLayer):
-    """Keys and values of one layer, with room for all steps: nothing is copied when one is added."""
+    """Keys and values of one layer, with room for all steps: adding one copies nothing."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, steps: int) -> None:
         """keys, values: [N, heads, L, D] of the prompts."""

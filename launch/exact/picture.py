@@ -53,11 +53,11 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
         figure = Figure(figsize=(8.4, 8.2), layout="constrained")
         figure.suptitle("An error of 1e-6 in one input embedding of a thought")
         panels = figure.subplots(2, len(found), sharex="col", sharey=True, squeeze=False)
-        for row, lines in zip(panels, (upper, lower), strict=True):
+        for at, (row, lines) in enumerate(zip(panels, (upper, lower), strict=True)):
             for axes, (name, one) in zip(row, found.items(), strict=True):
                 _panel(axes, one["disturbed"], lines)
-                if row is panels[0]:
-                    axes.set_title(f"{TITLES.get(name, name)}, {len(one['prompts'])} prompts")
+                if at == 0:
+                    axes.set_title(TITLES[name])
                 else:
                     axes.set_xlabel("thinking steps after it")
             row[0].set_ylabel("median relative difference of logits")
