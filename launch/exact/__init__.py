@@ -1,1 +1,1 @@
-"""What becomes of a rounding error in a thought: `chaos` measures it and draws it."""
+"""What rounding does to a thought: how it grows, what company changes, what is exact."""
