@@ -73,6 +73,6 @@ def _panel(axes: Axes, found: Mapping[str, Any], lines: Mapping[str, Any]) -> No
             values = [max(v, FLOOR) for v in found[name]["median"]]
             axes.plot(values, label=name, zorder=3 if name == SOFT else 2, **style)
     axes.set_yscale("log")
-    axes.set_ylim(top=3)
+    axes.set_ylim(FLOOR, 3)
     axes.grid(color="black", alpha=0.12, linewidth=0.7)
     axes.margins(x=0)
