@@ -45,7 +45,7 @@ bench-gpu: $(READY)  ## CUDA: soft / discrete / no plugin at the shapes of Qwen3
 soak: $(READY)  ## requests of every kind, good and bad, against one server; ARGS="--minutes 10"
 	$(BIN)/python -m launch.soak $(ARGS)
 
-chaos: $(READY)  ## how an error of 1e-6 grows in a thought, by method: two tables, docs/img/chaos.svg; ARGS="--model toy"
+chaos: $(READY)  ## how an error of 1e-6 grows in a thought, by method: two tables, docs/img/chaos.png; ARGS="--model toy"
 	$(BIN)/python -W ignore -m launch.exact.chaos $(ARGS)
 
 gpu-check: $(READY)  ## CUDA: tests, kernels and a short benchmark on this machine; writes GPU_REPORT.md

@@ -10,7 +10,7 @@ engine: equal runs stay equal, but a difference of two weights is known to about
 
 A second table has no disturbance: the same thoughts in float32 and bfloat16, against float64.
 
-The figures go to chaos.json and the picture to chaos.svg. With --model the other model's figures
+The figures go to chaos.json and the picture to chaos.png. With --model the other model's figures
 stay as they are.
 """
 
@@ -30,7 +30,7 @@ from launch.exact.measure import LARGE, SIZE, Measured, Parting, measure
 from launch.exact.picture import draw
 
 STEPS = 200
-FIGURES, PICTURE = "chaos.json", "chaos.svg"
+FIGURES, PICTURE = "chaos.json", "chaos.png"
 DTYPES = ("float32", "bfloat16")
 NEVER = float("inf")
 

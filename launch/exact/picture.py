@@ -14,8 +14,6 @@ TITLES = {"toy": "bundled toy model", "smollm2": "SmolLM2-135M-Instruct"}
 FLOOR = 1e-10
 """Smaller differences are drawn here; an axis of logarithms has no 0."""
 STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sglang-soft",  # the same figures give the same bytes
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.spines.top": False,
@@ -64,7 +62,7 @@ def draw(found: Mapping[str, Any], file: Path) -> None:
             row[-1].legend(
                 loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, handlelength=2.6
             )
-        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+        figure.savefig(file, dpi=110, facecolor="white")
 
 
 def _panel(axes: Axes, found: Mapping[str, Any], lines: Mapping[str, Any]) -> None:
