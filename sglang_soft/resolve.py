@@ -217,6 +217,7 @@ def request_of(trace: Trace) -> RequestParams:
         "thinking": [params[name] for name in Sampling._fields],
         "seed": trace.seed or 0, "max_new_tokens": params["max_new_tokens"],
         "think_start": start, "think_end": end, "starts_thinking": True,
+        "eos_ids": params.get("eos_ids", ()), "closing": params.get("closing_ids", ()),
         "params": own | {"method": trace.method},
     }  # fmt: skip
     try:

@@ -95,7 +95,11 @@ class SoftRequest:
             # The thinking phase's sampling as it is used, whether the client gave it or not.
             params=msgspec.to_builtins(request.params)
             | request.thinking._asdict()
-            | {"max_new_tokens": request.max_new_tokens},
+            | {
+                "max_new_tokens": request.max_new_tokens,
+                "eos_ids": list(request.eos_ids),
+                "closing_ids": list(request.closing),
+            },
             seed=self.noise_seed if self.method.stochastic else None,
         )
         self.reading: LogitsRead | None = None

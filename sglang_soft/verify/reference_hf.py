@@ -36,7 +36,7 @@ class HuggingFace:
                 "hidden_size": config.hidden_size,
                 "layers": config.num_hidden_layers,
                 "dtype": self._dtype,
-                "embedding_rms": float(table.double().square().mean().sqrt()),
+                "embedding_rms": float(table.detach().double().square().mean().sqrt()),
             }
         return self._facts
 

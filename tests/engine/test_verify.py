@@ -122,6 +122,17 @@ def test_a_server_reads_the_traces_of_its_methods(server, method):
     assert report.to_json()["largest_deviation_of_weights"] < 1e-4
 
 
+@pytest.mark.parametrize(
+    "soft, reason",
+    [({"method": "average"}, "eos"), ({"max_thinking_tokens": 9}, "max_thinking_tokens")],
+)
+def test_forced_ends_are_what_they_should_be(server, soft, reason):
+    trace = generated(server, closing_text="So 43", **soft)
+    assert trace.thinking_finish_reason == reason and len(trace.steps) > 4
+    report = verify(trace, ServerReference(Client(server)))
+    assert report.sound and all(s.token == s.reference_token for s in report.steps), report
+
+
 def test_a_server_is_asked_and_compared(server, tmp_path: Path, capsys):
     file, address = tmp_path / "trace.npz", ["--server", server]
     asked = ["--ask", "What is 43*34?", *address, "--max-tokens", 64, "--save", file]
