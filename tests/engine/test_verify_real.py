@@ -16,8 +16,11 @@ from tests.engine.test_verify import with_a_changed_weight
 from tests.engine.under_test import EngineUnderTest
 
 STEPS = 40
-DRAWING = {"cot", "multiplex", "swireasoning"}
-"""A draw, or a switch between two kinds of steps, may fall the other way in bfloat16."""
+SMOOTH = {"soft", "soft_noise", "coconut_tf"}
+"""Methods that decide nothing. A draw, a threshold, a switch or the last of an unweighted mean may
+fall the other way in bfloat16."""
+ENTROPY = 0.25
+"""Largest deviation in bfloat16, in nats. Measured: 0.16."""
 pytestmark = pytest.mark.full
 
 
@@ -62,8 +65,12 @@ def test_every_method(engines, reference):
     for name, report in reports.items():
         assert report.dtype == dtype and f"made in {dtype}" in str(report)
         assert len(report.steps) == STEPS
-        if dtype == "float32" or name not in DRAWING:
+        if dtype == "float32":
             assert report.sound, report
+        else:
+            assert report.to_json()["largest_deviation_of_entropy"] < ENTROPY, report
+            smooth = report.to_json()["largest_deviation_of_weights"] < report.tolerance
+            assert smooth or name not in SMOOTH, report
     exact = verify(found["soft"], reference, tolerance=1e-3)
     assert exact.sound == (dtype == "float32"), exact
 
