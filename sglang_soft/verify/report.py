@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-TOLERANCE = {"float32": 1e-3, "float16": 0.03, "bfloat16": 0.15}
+TOLERANCE = {"float32": 1e-3, "float16": 0.04, "bfloat16": 0.3}
 """Largest deviation of a weight, or of an entropy in nats, by the coarser dtype of trace and
 reference. Chosen here: measured deviations in float32 are below 1e-4; one unit of 8 weight bits is
-4e-3."""
+4e-3. In bfloat16, on a model of 135 million parameters, entropies were off by up to 0.16 against a
+float32 reference and 0.22 against a bfloat16 one; float16 is 8 times as exact (not measured)."""
 
 
 @dataclass(frozen=True)
