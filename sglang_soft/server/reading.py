@@ -34,12 +34,16 @@ def request(body: Any, model, settings: Settings) -> GenerateReqInput:
     """
     if not isinstance(body, Mapping) or not isinstance(body.get("trace"), Mapping):
         raise ValueError("the body must be an object with the keys trace, first and stop.")
-    trace = Trace.from_json(body["trace"])
-    check_model(
-        trace,
-        {"vocab_size": model.vocab_size, "hidden_size": model.hidden_size,
-         "layers": model.num_hidden_layers},
-    )  # fmt: skip
+    facts = {
+        "vocab_size": model.vocab_size,
+        "hidden_size": model.hidden_size,
+        "layers": model.num_hidden_layers,
+    }
+    try:
+        trace = Trace.from_json(body["trace"])
+        check_model(trace, facts)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the trace has a value of a wrong type: {error}.") from error
     if trace.start is None or not len(trace.steps):
         raise ValueError("the trace has no thinking step.")
     params, count = resolve.request_of(trace), len(trace.steps)

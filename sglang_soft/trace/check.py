@@ -89,7 +89,10 @@ def _check_ids(trace: "Trace", name: str, ids: np.ndarray, size: int | None = No
 
 def _check_weights(trace: "Trace") -> None:
     weights, k = trace.weights, trace.steps.k
-    if k > (limit := trace.params.get("max_topk", k) + 1):
+    most = trace.params.get("max_topk", k)
+    if type(most) is not int:
+        raise ValueError(f"params.max_topk must be a whole number; got {most!r}.")
+    if k > (limit := most + 1):
         raise ValueError(f"ids has {k} slots; max_topk allows at most {limit}.")
     bad = np.argwhere(~np.isfinite(weights))
     if len(bad):

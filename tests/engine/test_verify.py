@@ -174,7 +174,12 @@ def test_a_part_of_a_trace_that_a_server_cannot_read_is_refused(server):
         ({"params": trace["params"] | {"max_topk": "many"}}, 0, 1, "max_topk"),
         ({"params": trace["params"] | {"max_topk": 60}}, 0, 1, "--soft-max-k"),
         ({"method": "other"}, 0, 1, "method must be one of"),
-        ({"model": {}, "prompt_ids": [10**6]}, 0, 1, "prompt_ids[0] must be"),
+        (
+            {"model": {}, "prompt_ids": [10**6, *trace["prompt_ids"][1:]]},
+            0,
+            1,
+            "prompt_ids[0] must be",
+        ),
         ({"method": "coconut_tf"}, 0, steps, "embedding offsets"),
     ]:
         body = {"trace": trace | change, "first": first, "stop": stop}
