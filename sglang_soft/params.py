@@ -14,6 +14,8 @@ import msgspec
 from msgspec import Meta
 from sglang_soft_kernels.sequences import MAX_CLOSING
 
+from sglang_soft.trace import StepsDelta
+
 KEY = "soft_thinking"
 """The key inside SGLang's `SamplingParams.custom_params`."""
 
@@ -146,6 +148,16 @@ class Sampling(NamedTuple):
         return sampling
 
 
+class Reading(NamedTuple):
+    """A prompt that ends with the concept tokens of a trace. It is prefilled and its logits are
+    given back; nothing is generated (server/reading.py)."""
+
+    steps: StepsDelta
+    """What is fed, from the trace's first thinking step on."""
+    first: int
+    """Position of the first logits."""
+
+
 class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     """A soft request with nothing left to default; `encode` is what crosses the processes."""
 
@@ -167,7 +179,9 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     eos_ids: tuple[int, ...] = ()
     """Tokens that become think-end in the thought, at most 8."""
     host_bytes: int = 0
-    """Host memory that its embedding offsets may take."""
+    """Host memory that its embedding offsets, or the logits that it reads, may take."""
+    reading: Reading | None = None
+    """None: it generates."""
 
     @property
     def method(self) -> str:

@@ -23,6 +23,7 @@ from sglang_soft.params import (
     ThinkingParams,
     parameters,
 )
+from sglang_soft.trace import Trace
 
 DEFAULT_METHOD = "soft"
 _NOT_VALIDATED = (
@@ -151,9 +152,14 @@ def _any_params() -> Any:
 
 
 @cache
+def _encoded() -> type:
+    """`RequestParams` with the struct of any method."""
+    return msgspec.defstruct("Encoded", [("params", _any_params())], bases=(RequestParams,))
+
+
+@cache
 def _decoder() -> msgspec.json.Decoder:
-    fields = [("params", _any_params())]
-    return msgspec.json.Decoder(msgspec.defstruct("Encoded", fields, bases=(RequestParams,)))
+    return msgspec.json.Decoder(_encoded())
 
 
 def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
@@ -188,6 +194,36 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
     if wrong := [name for name, fine in right.items() if not fine]:
         raise ValueError(_NOT_VALIDATED.format(f"out of range: {', '.join(wrong)}"))
     return request
+
+
+def request_of(trace: Trace) -> RequestParams:
+    """The request that made a trace, thinking from its first step on.
+
+    Raises ValueError: the trace lacks what made it; names what.
+    """
+    params = trace.params
+    if missing := [n for n in (*Sampling._fields, "max_new_tokens") if n not in params]:
+        raise ValueError(f"the trace's params lack {', '.join(missing)}.")
+    found = (trace.tokenizer.get(f"think_{name}_id") for name in ("start", "end"))
+    start, end = ((i,) if isinstance(i, int) else tuple(i or ()) for i in found)
+    if not end:
+        raise ValueError("the trace does not name its think-end (tokenizer.think_end_id).")
+    if trace.method not in methods.registry():
+        known = ", ".join(methods.names())
+        raise ValueError(f"the trace's method must be one of {known}; got {trace.method!r}.")
+    struct = methods.get(trace.method).Params
+    own = {name: params[name] for name in struct.__struct_fields__ if name in params}
+    request = {
+        "thinking": [params[name] for name in Sampling._fields],
+        "seed": trace.seed or 0, "max_new_tokens": params["max_new_tokens"],
+        "think_start": start, "think_end": end, "starts_thinking": True,
+        "eos_ids": params.get("eos_ids", ()), "closing": params.get("closing_ids", ()),
+        "params": own | {"method": trace.method},
+    }  # fmt: skip
+    try:
+        return RequestParams(**msgspec.structs.asdict(msgspec.convert(request, _encoded())))
+    except msgspec.ValidationError as error:
+        raise ValueError(f"the trace's params: {error}.") from None
 
 
 def json_schema() -> dict[str, Any]:

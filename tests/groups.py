@@ -16,6 +16,7 @@ SERVER = {
     "tests/engine/test_endpoints.py",
     "tests/engine/test_server.py",
     "tests/engine/test_stops.py",
+    "tests/engine/test_verify.py",
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",

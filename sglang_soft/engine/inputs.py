@@ -13,7 +13,7 @@ import torch
 from sglang_soft_kernels.layout import Phase
 
 from sglang_soft.engine.pool import ConceptPool
-from sglang_soft.engine.request import SoftRequest
+from sglang_soft.engine.request import LogitsRead, SoftRequest
 from sglang_soft.methods import Method
 
 
@@ -30,6 +30,16 @@ class EmbedInputs(NamedTuple):
     """[R, H] model dtype: added to the mixture where `has_offset`. None: nothing has one."""
     has_offset: torch.Tensor | None = None
     """[R] bool"""
+
+
+class Read(NamedTuple):
+    """Input tokens of a prefill whose logits go to the host."""
+
+    reading: LogitsRead
+    position: int
+    """Of the first one, in the request."""
+    tokens: slice
+    """In the prefill."""
 
 
 @dataclass
@@ -53,6 +63,9 @@ class StepInputs:
     """[A] int64: their rows of the pool."""
     last_positions: torch.Tensor | None = None
     """[N] int64: input tokens whose logits are sampled, in a prefill; None in a decode step."""
+
+    readings: list["Read"] = field(default_factory=list)
+    """Logits that a prefill gives to requests that read them."""
 
     @cached_property
     def k(self) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sglang_soft.engine.inputs import EmbedInputs
+from sglang_soft.engine.inputs import EmbedInputs, Read
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import SoftRequest
 
@@ -75,6 +75,21 @@ def replay(pool: ConceptPool, spans: Sequence[Span], rows: torch.Tensor) -> Embe
         tail_rows = rows[pool.upload(torch.tensor([i for _, i in tails]))]
         table = [torch.cat([old, now[tail_rows]]) for old, now in zip(table, live, strict=True)]
     return EmbedInputs(pool.upload(torch.from_numpy(token_rows)), *table)
+
+
+def readings(spans: Sequence[Span]) -> list[Read]:
+    """What requests read of the logits of a prefill."""
+    found, at = [], 0
+    for span in spans:
+        reading = None if span.request is None else span.request.reading
+        if reading is not None:
+            first = max(span.prefix, reading.first)
+            stop = min(span.prefix + span.length, reading.stop)
+            if first < stop:
+                tokens = slice(at + first - span.prefix, at + stop - span.prefix)
+                found.append(Read(reading, first, tokens))
+        at += span.length
+    return found
 
 
 def _offsets(pool: ConceptPool, slices: list[tuple[SoftRequest, slice]], size: int) -> list:

@@ -55,6 +55,27 @@ class ThinkingState(NamedTuple):
         )  # fmt: skip
 
 
+class LogitsRead:
+    """Logits of a request's positions, on the host, as prefills bring them."""
+
+    def __init__(self, first: int, stop: int) -> None:
+        """Positions [first, stop)."""
+        self.first, self.stop = first, stop
+        self.logits: np.ndarray = np.zeros((0, 0), np.float32)
+        """[stop - first, V] float32"""
+        self.hidden: np.ndarray = np.zeros((0, 0), np.float32)
+        """[stop - first, H] float32: last hidden states, after the final norm."""
+
+    def put(self, position: int, logits: np.ndarray, hidden: np.ndarray) -> None:
+        """Rows of consecutive positions, [n, V] and [n, H]."""
+        if not self.logits.size:
+            count = self.stop - self.first
+            self.logits = np.zeros((count, logits.shape[1]), np.float32)
+            self.hidden = np.zeros((count, hidden.shape[1]), np.float32)
+        rows = slice(position - self.first, position - self.first + len(logits))
+        self.logits[rows], self.hidden[rows] = logits, hidden
+
+
 class SoftRequest:
     """A soft request: its parameters, its trace, its cache keys, and what the client has seen."""
 
@@ -74,9 +95,19 @@ class SoftRequest:
             # The thinking phase's sampling as it is used, whether the client gave it or not.
             params=msgspec.to_builtins(request.params)
             | request.thinking._asdict()
-            | {"max_new_tokens": request.max_new_tokens},
+            | {
+                "max_new_tokens": request.max_new_tokens,
+                "eos_ids": list(request.eos_ids),
+                "closing_ids": list(request.closing),
+            },
             seed=self.noise_seed if self.method.stochastic else None,
         )
+        self.reading: LogitsRead | None = None
+        """Set where the request reads logits and generates nothing."""
+        if request.reading is not None:
+            self.trace.steps = Steps.of(request.reading.steps, self.k)
+            self.trace.start = request.reading.steps.start
+            self.reading = LogitsRead(request.reading.first, prompt_len)
         self.prompt_len = prompt_len
         self.committed = prompt_len
         """Position of the next token that `commit` will see. In the answer, where commits change
@@ -86,7 +117,9 @@ class SoftRequest:
         self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
         self._keys = array("q")
         """Cache keys of the first concepts of the trace; computed when they are needed."""
-        self._named = prompt_len
+        self._first = prompt_len if self.reading is None else self.trace.start or 0
+        """The first position that may have a cache key."""
+        self._named = self._first
         """Positions below it carry their final key in SGLang's fill ids."""
         self._abandoned_prompt: Sequence[int] | None = None
         """Set by `abandon`."""
@@ -98,11 +131,12 @@ class SoftRequest:
 
     @property
     def state(self) -> ThinkingState:
-        return ThinkingState.of(self.trace)
+        state = ThinkingState.of(self.trace)
+        return state if self.reading is None else state._replace(phase=Phase.ANSWER)
 
     @property
     def phase(self) -> Phase:
-        if self._abandoned_prompt is not None:
+        if self._abandoned_prompt is not None or self.reading is not None:
             return Phase.ANSWER
         if self.trace.start is None:
             return Phase.WAIT
@@ -197,7 +231,7 @@ class SoftRequest:
 
     def rewrite_cache_keys(self) -> None:
         """SGLang built its fill ids anew: every key has to be written again."""
-        self._named = self.prompt_len
+        self._named = self._first
 
     def _keys_until(self, stop: int) -> array:
         trace = self.trace
@@ -251,7 +285,8 @@ class SoftRequest:
     def check(self) -> None:
         """Assert that the parts agree with each other; called when the scheduler is idle."""
         trace = self.trace
-        if trace.start is not None and self._abandoned_prompt is None:
+        own = self._abandoned_prompt is None and self.reading is None
+        if trace.start is not None and own:
             assert self.prompt_len <= trace.start
             if not trace.ended_by_think_end:
                 assert self.committed == trace.start + len(trace.steps)

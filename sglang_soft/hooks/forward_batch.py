@@ -5,7 +5,7 @@ from sglang.srt.model_executor.forward_batch_info import CaptureHiddenMode
 
 from sglang_soft.engine.inputs import StepInputs, decode_embed, prepare
 from sglang_soft.engine.pool import ConceptPool
-from sglang_soft.engine.replay import Span, replay
+from sglang_soft.engine.replay import Span, readings, replay
 
 
 def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
@@ -48,7 +48,8 @@ def _extend(inputs: StepInputs, forward_batch, batch, requests: list, rows: torc
         if not decodes[i] and (request or pool_rows[i] in inputs.pool.dirty)
     ]  # fmt: skip
     inputs.pool.start([pool_rows[i] for i in starting], [requests[i] for i in starting])
-    spans = map(Span, requests, batch.prefix_lens, batch.extend_lens, decodes)
-    inputs.embed = replay(inputs.pool, list(spans), rows)
+    spans = list(map(Span, requests, batch.prefix_lens, batch.extend_lens, decodes))
+    inputs.embed = replay(inputs.pool, spans, rows)
+    inputs.readings = readings(spans)
     if inputs.reads_hidden:
         inputs.last_positions = torch.cumsum(forward_batch.extend_seq_lens, 0) - 1

@@ -48,10 +48,10 @@ def init_cuda_graphs(original, self, *args, **kwargs):
 
 
 def prefill_can_run_graph(result: bool, _runner, forward_batch) -> bool:
-    """Captured prefill graphs embed plain tokens: a forward that replays concept tokens runs
-    eagerly."""
+    """Captured prefill graphs embed plain tokens and give no logits away: a forward that replays
+    concept tokens, or is read, runs eagerly."""
     inputs = inputs_of(forward_batch)
-    return result and (inputs is None or inputs.embed is None)
+    return result and (inputs is None or (inputs.embed is None and not inputs.readings))
 
 
 def decode_can_run_graph(result: bool, runner, forward_batch) -> bool:

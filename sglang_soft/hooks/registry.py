@@ -205,6 +205,13 @@ HOOKS: tuple[Hook, ...] = (
         "the same check in SGLang, which prefill graphs have",
     ),
     Hook(
+        f"{_SRT}.layers.logits_processor.LogitsProcessor.forward", "after",
+        "sglang_soft.hooks.logits_processor:after_forward",
+        ("self", "input_ids", "hidden_states", "lm_head", "logits_metadata"),
+        "give the logits of a trace's positions to `sglang-soft verify`",
+        "logits of input positions in an answer",
+    ),
+    Hook(
         f"{_SRT}.layers.sampler.create_sampler", "after",
         "sglang_soft.hooks.sampler:after_create_sampler",
         ("backend",),
@@ -306,7 +313,8 @@ HOOKS: tuple[Hook, ...] = (
         f"{_SRT}.entrypoints.http_server", "route",
         "sglang_soft.server.routes:add_to_http",
         (),
-        "GET /soft_thinking: what this server offers",
+        "GET /soft_thinking: what this server offers; POST /soft_thinking/logits, for "
+        "`sglang-soft verify`",
         "routes of plugins",
     ),
     Hook(

@@ -13,7 +13,9 @@ def after_prepare_for_extend(_result, self) -> None:
             positions = req.soft.trace.concept_positions(prefix, prefix + length)
             prompt = len(req.origin_input_ids)
             for position in positions:
-                self.prefill_input_ids_cpu[at + position - prefix] = req.output_ids[
-                    position - prompt
-                ]
+                # Of a request that reads a trace, concept tokens are in the prompt.
+                of, index = req.origin_input_ids, position
+                if position >= prompt:
+                    of, index = req.output_ids, position - prompt
+                self.prefill_input_ids_cpu[at + position - prefix] = of[index]
         at += length

@@ -59,7 +59,7 @@ class FrontEnd:
             self.settings = from_env(os.environ)
         except ValueError as error:
             raise SystemExit(f"sglang-soft: {error}") from None
-        self._manager = tokenizer_manager
+        self.manager = tokenizer_manager
         self._model = tokenizer_manager.model_config
         self.think_tokens = self._prompt_end = None
         self._grammar_waits = False
@@ -80,14 +80,14 @@ class FrontEnd:
                 self.unsupported = str(error)
         if self.unsupported and self.settings.enabled:
             raise SystemExit(f"sglang-soft: {self.unsupported}")
-        add_to_http(self.settings, self.think_tokens, self.unsupported)
+        add_to_http(self)
         state = self.unsupported or f"ready, think tokens {self.think_tokens}"
         logger.info("Soft Thinking: %s", state)
 
     @cached_property
     def header(self) -> dict[str, Any]:
         """What the front end adds to every trace."""
-        return front_end_header(self._manager.tokenizer, self.think_tokens, version("sglang"))
+        return front_end_header(self.manager.tokenizer, self.think_tokens, version("sglang"))
 
     def admit(self, obj, tokenized) -> bool:
         """Replace `custom_params["soft_thinking"]` of a tokenized request by its validated, encoded
@@ -108,8 +108,12 @@ class FrontEnd:
         custom = dropped | (sampling.custom_params or {})
         raw = custom.pop(KEY, None)
         _refuse_misspelled(custom)
+        if isinstance(raw, RequestParams):  # of our own endpoint: JSON cannot say so
+            self._refuse_unsupported(obj, sampling)
+            sampling.custom_params = custom | {KEY: raw.encode()}
+            return True
         # As the request gave them: SGLang's own form of a greedy request has lost its top_k.
-        given = (self._manager.preferred_sampling_params or {}) | (obj.sampling_params or {})
+        given = (self.manager.preferred_sampling_params or {}) | (obj.sampling_params or {})
         own = Sampling(
             **_SGLANG_DEFAULTS
             | {k: v for k, v in given.items() if k in _SAMPLING and v is not None}
@@ -136,7 +140,7 @@ class FrontEnd:
         assert tokens is not None and self._prompt_end is not None
         max_new_tokens = sampling.max_new_tokens
         if max_new_tokens is None:
-            max_new_tokens = max(1, self._manager.context_len - len(tokenized.input_ids))
+            max_new_tokens = max(1, self.manager.context_len - len(tokenized.input_ids))
         seed = sampling.sampling_seed
         if seed is not None and abs(seed) > MAX_SEED:
             raise ValueError(
@@ -149,7 +153,7 @@ class FrontEnd:
         )
         request = RequestParams(
             params=resolved.method.complete(
-                resolved.params, self._manager.tokenizer, self._model.vocab_size
+                resolved.params, self.manager.tokenizer, self._model.vocab_size
             ),
             thinking=resolved.thinking,
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
@@ -157,7 +161,7 @@ class FrontEnd:
             max_new_tokens=max_new_tokens,
             think_start=() if start == "never" else tokens.start,
             think_end=tokens.end,
-            closing=closing_ids(self._manager.tokenizer, resolved.params, tokens.end),
+            closing=closing_ids(self.manager.tokenizer, resolved.params, tokens.end),
             starts_thinking=thinks,
             eos_ids=self._eos_ids(resolved, sampling),
         )
@@ -168,7 +172,7 @@ class FrontEnd:
         the model has more of them than a row has columns."""
         if resolved.params.thinking_eos != "think_end" or sampling.ignore_eos:
             return ()
-        tokenizer = self._manager.tokenizer
+        tokenizer = self.manager.tokenizer
         ids = set(self._model.hf_eos_token_id or ())
         if tokenizer is not None:
             more = getattr(tokenizer, "additional_stop_token_ids", None) or ()

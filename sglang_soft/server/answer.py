@@ -16,6 +16,10 @@ class Payload(NamedTuple):
     """Set once, when the request has finished."""
     header: dict[str, Any] | None
     """The rest of the trace; set with the summary, if the trace was asked for."""
+    logits: bytes = b""
+    """Of a request that reads logits: [n, V] float32."""
+    hidden: bytes = b""
+    """[n, H] float32"""
 
     @classmethod
     def of(cls, req, model: dict[str, Any]) -> "Payload | None":
@@ -30,6 +34,11 @@ class Payload(NamedTuple):
         soft.check()
         soft.finish(req.origin_input_ids, req.output_ids, _why(req))
         soft.trace.model = model
+        if soft.reading is not None:
+            read = soft.reading
+            return cls(
+                None, soft.summary(), {"model": model}, read.logits.tobytes(), read.hidden.tobytes()
+            )
         return cls(delta, soft.summary(), header(soft.trace) if wants_trace else None)
 
 
@@ -53,17 +62,20 @@ class ClientTrace:
         self._deltas: list[StepsDelta] = []
         self._summary: dict[str, Any] | None = None
         self._header: dict[str, Any] | None = None
+        self._read: dict[str, bytes] = {}
 
     def add(self, payload: Payload) -> None:
         if payload.delta is not None:
             self._deltas.append(payload.delta)
         self._summary = payload.summary or self._summary
         self._header = payload.header or self._header
+        if payload.logits:
+            self._read = {"logits": payload.logits, "hidden": payload.hidden}
 
     def take(self) -> dict[str, Any]:
         """The summary if it is there, and the steps that were not taken before."""
         deltas, self._deltas = self._deltas, []
-        info = dict(self._summary or {})
+        info = {**(self._summary or {}), **self._read}
         part: dict[str, Any] = {}
         if deltas:
             part = steps_to_json(joined(deltas))

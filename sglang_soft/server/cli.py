@@ -5,7 +5,7 @@ sglang-soft params      the request parameters of Soft Thinking that every metho
 sglang-soft presets     parameters as they were published for a model, by name
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
-sglang-soft verify ...  compare a trace, step by step, with a Hugging Face model
+sglang-soft verify ...  compare a trace, step by step, with a Hugging Face model or a server
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
 """
 
@@ -98,9 +98,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if argv[:1] == ["eval"]:
         return evaluate(argv[1:])
     if argv[:1] == ["verify"]:
-        from sglang_soft import verify
+        from sglang_soft.verify import command
 
-        return verify.main(argv[1:])
+        return command.main(argv[1:])
     parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
     parser.add_argument(
         "table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals"

@@ -74,7 +74,7 @@ class SoftLayer:
         custom_params: dict[str, Any] = {}
         if mentions(body):
             try:
-                custom_params = check_places(path, _json(body))
+                custom_params = check_places(path, parsed(body))
             except ValueError as error:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
@@ -152,7 +152,7 @@ class Editor:
     async def _send_whole(self, last: Message) -> None:
         assert self._start is not None
         body = self._pending
-        data = _json(body)
+        data = parsed(body)
         if isinstance(data, dict) and self._put(data, self._call.answers):
             body = orjson.dumps(data)
         length = (b"content-length", str(len(body)).encode())
@@ -165,7 +165,7 @@ def _nothing(data: dict[str, Any], answers: Answers) -> bool:
     return False
 
 
-def _json(body: bytes) -> Any:
+def parsed(body: bytes) -> Any:
     """None where it is not JSON: SGLang says so itself."""
     try:
         return orjson.loads(body)

@@ -1,20 +1,24 @@
-"""What the plugin adds to SGLang's HTTP application: the layer of http.py, and
+"""What the plugin adds to SGLang's HTTP application: the layer of http.py,
 `GET /soft_thinking`, which says what this server offers, from the same tables as the command line
-and the docs."""
+and the docs, and `POST /soft_thinking/logits` (reading.py)."""
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sglang_soft import presets, resolve
+from sglang_soft.params import KEY
 from sglang_soft.server import http
-from sglang_soft.server.settings import Settings
+
+if TYPE_CHECKING:
+    from sglang_soft.server.admission import FrontEnd
 
 PATH = "/soft_thinking"
 _NO_THINK_TOKENS = {"think_start_id": None, "think_end_id": None}
 
 
-def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> None:
-    """Both, if this process has an application (an `Engine` has none)."""
+def add_to_http(front_end: "FrontEnd") -> None:
+    """All of them, if this process has an application (an `Engine` has none)."""
+    settings, think_tokens = front_end.settings, front_end.think_tokens
     http_server = sys.modules.get("sglang.srt.entrypoints.http_server")
     app = getattr(http_server, "app", None)
     if app is None:
@@ -36,8 +40,33 @@ def add_to_http(settings: Settings, think_tokens, unsupported: str | None) -> No
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
                 **(think_tokens.to_json() if think_tokens else _NO_THINK_TOKENS),
-                "unsupported": unsupported,
+                "unsupported": front_end.unsupported,
             },
         }
 
     app.add_api_route(PATH, soft_thinking, methods=["GET"])
+    _add_reading(app, front_end)
+
+
+def _add_reading(app, front_end: "FrontEnd") -> None:
+    from fastapi import Request, Response
+    from fastapi.responses import JSONResponse
+
+    from sglang_soft.server import reading
+
+    async def logits(request: Request) -> Response:
+        """Prompt and trace in one prefill: the logits of its steps, as npz."""
+        manager = front_end.manager
+        try:
+            body = http.parsed(await request.body())
+            asked = reading.request(body, manager.model_config, front_end.settings)
+            out = await anext(manager.generate_request(asked, request))
+            info = out["meta_info"][KEY]
+            if "logits" not in info:
+                raise ValueError(str(out["meta_info"]["finish_reason"]))
+        except ValueError as error:
+            return JSONResponse({"error": {"message": str(error)}}, 400)
+        content = reading.answer(info, manager.tokenizer)
+        return Response(content, media_type="application/octet-stream")
+
+    app.add_api_route(reading.PATH, logits, methods=["POST"])

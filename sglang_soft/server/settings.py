@@ -84,7 +84,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "max_vector_mb", "MIB", 256, _whole_number(0, None),
-        "host memory that one request of a method that feeds embedding offsets may take",
+        "host memory that one request of a method that feeds embedding offsets, or of `sglang-soft "
+        "verify`, may take",
     ),
     Setting(
         "max_vector_mb_total", "MIB", 8192, _whole_number(0, None),

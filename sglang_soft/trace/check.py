@@ -1,6 +1,7 @@
 """Is a trace sound? Errors name the field, the value and what is allowed."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
@@ -57,8 +58,27 @@ def validate(trace: "Trace") -> None:
         raise ValueError(f"method_state must be finite; got {trace.method_state.tolist()}.")
 
 
-def _check_ids(trace: "Trace", name: str, ids: np.ndarray) -> None:
-    size = trace.model.get("vocab_size")
+def check_model(trace: "Trace", facts: Mapping[str, Any]) -> None:
+    """Raises ValueError: the trace is of another model. facts: this one's fingerprint, or a part of
+    it."""
+    for name in ("vocab_size", "hidden_size", "layers"):
+        theirs, ours = trace.model.get(name), facts.get(name)
+        if theirs is not None and ours is not None and theirs != ours:
+            raise ValueError(
+                f"the trace is of another model: its {name} is {theirs}, this one's is {ours}."
+            )
+    theirs, ours = trace.model.get("embedding_rms"), facts.get("embedding_rms")
+    if theirs is not None and ours is not None and abs(theirs - ours) > 1e-3 * ours:
+        raise ValueError(
+            f"the trace is of a model with other weights: its embedding_rms is {theirs:.6g}, this "
+            f"one's is {ours:.6g}."
+        )
+    for name in ("prompt_ids", "output_ids", "ids"):
+        _check_ids(trace, name, getattr(trace, name), facts.get("vocab_size"))
+
+
+def _check_ids(trace: "Trace", name: str, ids: np.ndarray, size: int | None = None) -> None:
+    size = trace.model.get("vocab_size") if size is None else size
     bad = np.argwhere((ids < 0) | (ids >= size if size is not None else False))
     if len(bad):
         at = tuple(int(i) for i in bad[0])
@@ -69,7 +89,10 @@ def _check_ids(trace: "Trace", name: str, ids: np.ndarray) -> None:
 
 def _check_weights(trace: "Trace") -> None:
     weights, k = trace.weights, trace.steps.k
-    if k > (limit := trace.params.get("max_topk", k) + 1):
+    most = trace.params.get("max_topk", k)
+    if type(most) is not int:
+        raise ValueError(f"params.max_topk must be a whole number; got {most!r}.")
+    if k > (limit := most + 1):
         raise ValueError(f"ids has {k} slots; max_topk allows at most {limit}.")
     bad = np.argwhere(~np.isfinite(weights))
     if len(bad):

@@ -60,6 +60,19 @@ class Steps:
         self._entropy: np.ndarray = np.zeros(0, np.float32)
         self._offsets: np.ndarray = np.zeros((0, offset_bytes), np.uint8)
 
+    @classmethod
+    def of(cls, delta: StepsDelta, k: int) -> "Steps":
+        """The steps of a slice, k slots each."""
+        n = delta.steps
+        offsets = np.frombuffer(delta.offsets, np.uint8).reshape(n, len(delta.offsets) // max(n, 1))
+        made = cls(k, offset_bytes=offsets.shape[1], offset_dtype=delta.offset_dtype)
+        made.extend(
+            np.frombuffer(delta.ids, np.int32).reshape(n, delta.k),
+            np.frombuffer(delta.weights, np.float32).reshape(n, delta.k),
+            np.frombuffer(delta.entropy, np.float32), offsets,
+        )  # fmt: skip
+        return made
+
     def __len__(self) -> int:
         return self._len
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from launch import real_model
+from sglang_soft.trace import Trace
+from sglang_soft.verify import verify
+from sglang_soft.verify.reference_hf import HuggingFace
 from tests.engine.asking import prompt_ids
 from tests.engine.bits import bits, first_difference
 from tests.engine.cases import Case, by_name, sampling_params
@@ -74,6 +77,14 @@ def engines(tmp_path_factory, model_dir):
         running.pop().shutdown()
 
 
+def chat_prompt(engine: EngineUnderTest, case: Case) -> list[int]:
+    """The case's prompt as a question to a chat model."""
+    messages = [{"role": "user", "content": case.prompt}]
+    return engine.tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True
+    )["input_ids"]
+
+
 def ask(engine: EngineUnderTest, cases: list[Case], prompt: Callable) -> list[dict]:
     prompts = [prompt(engine, case) for case in cases]
     return engine.generate(prompts, [sampling_params(case) for case in cases])
@@ -82,8 +93,9 @@ def ask(engine: EngineUnderTest, cases: list[Case], prompt: Callable) -> list[di
 def check(
     engines, family: str, cases: list[Case], alone: list[Case], prompt=prompt_ids,
     env: dict | None = None, **args,
-) -> None:  # fmt: skip
-    """alone: those that are asked alone first; the others are compared from the batch on."""
+) -> dict[str, list[dict]]:  # fmt: skip
+    """alone: those that are asked alone first; the others are compared from the batch on. Returns
+    the answers of each round."""
     env = env or {}
     engine = engines(family, ON | args, env)
     wanted = {}
@@ -107,6 +119,7 @@ def check(
             if bits(out) != want:
                 different.append(f"{case.name}, {name}: step {first_difference(bits(out), want)}")
     assert not different, "\n".join(different)
+    return rounds
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -129,16 +142,18 @@ def test_with_two_ranks(engines):
 @pytest.mark.parametrize("steps", [48, pytest.param(220, marks=FULL)])
 def test_of_a_pretrained_model(engines, steps):
     """A thought of such a model amplifies every rounding error: without the mode the bits part in
-    the first steps."""
-
-    def prompt(engine: EngineUnderTest, case: Case) -> list[int]:
-        messages = [{"role": "user", "content": case.prompt}]
-        return engine.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_dict=True
-        )["input_ids"]
-
+    the first steps. Each step, fed with the trace's own concept tokens, is what Hugging Face
+    says."""
     cases = real_cases(steps)
-    check(engines, "smollm2", cases, cases[: 1 if steps < 100 else 3], prompt)
+    rounds = check(engines, "smollm2", cases, cases[: 1 if steps < 100 else 3], chat_prompt)
+    if steps < 100:
+        reference = HuggingFace(pretrained())
+        for case, out in zip(cases, rounds["cut and retracted"], strict=True):
+            if case.soft:
+                report = verify(
+                    Trace.from_json(out["meta_info"]["soft_thinking"]["trace"]), reference
+                )
+                assert report.sound and len(report.steps) > steps // 3, f"{case.name}: {report}"
 
 
 def test_a_model_that_is_not_covered_is_refused(engines):

@@ -1,15 +1,24 @@
-"""`sglang-soft verify`: sound traces are found sound, and what is wrong in one is found and named."""
+"""`sglang-soft verify`: sound traces are found sound, and what is wrong in one is found and named.
+
+References are Hugging Face models and a running server.
+"""
 
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 
 from sglang_soft import methods
+from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.trace import Trace
-from sglang_soft.verify import verify
+from sglang_soft.verify import command, verify
+from sglang_soft.verify.client import Client
+from sglang_soft.verify.reference_hf import HuggingFace
+from sglang_soft.verify.reference_server import PATH, ServerReference
 from tests.conftest import on
 from tests.engine.asking import compare_all
 from tests.engine.cases import by_name
@@ -18,6 +27,7 @@ from tests.models import tiny
 
 OF_METHODS = [case for case in METHOD_CASES if case.soft]
 OTHERS = [by_name(name) for name in ("soft, chat", "soft, cold stop", "opens its own block")]
+PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 
 
 @pytest.fixture
@@ -28,39 +38,153 @@ def traces(engine) -> list[Trace]:
     return found
 
 
-@on("default", "retract", "gemma")
-def test_what_an_engine_fed_is_sound(engine, traces):
-    for trace in traces:
-        if trace.start is None:
-            continue
-        report = verify(trace, engine.path)
-        assert report.sound and len(report.steps) == len(trace.steps), f"{trace.method}: {report}"
-        assert report.to_json()["largest_deviation_of_weights"] < 1e-4
-
-
-@on("default")
-def test_a_changed_weight_and_other_models_are_found(engine, traces, tmp_path, model_dir):
-    trace = next(t for t in traces if t.method == "soft" and len(t.steps) > 20)
-    (steps,) = np.nonzero(np.count_nonzero(trace.weights, axis=1) > 1)
-    step = int(steps[steps > 4][0])
+def with_a_changed_weight(trace: Trace) -> tuple[dict, int]:
+    """One weight moved by 1/256, and its step."""
+    second = trace.weights[:, 1] if trace.steps.k > 1 else np.zeros(len(trace.steps))
+    (steps,) = np.nonzero((second > 0) & (trace.weights[:, 0] > 0.1))
+    step = int(steps[len(steps) // 2])
     changed = trace.to_json()
     changed["weights"][step][0] -= 1 / 256
     changed["weights"][step][1] += 1 / 256
-    report = verify(Trace.from_json(changed), engine.path)
+    return changed, step
+
+
+def status(*args: object) -> int | str | None:
+    """Exit status of the command, in this process."""
+    with pytest.raises(SystemExit) as ended:
+        command.main([str(arg) for arg in args])
+    return ended.value.code
+
+
+@on("default", "retract", "gemma")
+def test_what_an_engine_fed_is_sound(engine, traces):
+    reference = HuggingFace(engine.path)
+    for trace in traces:
+        if trace.start is None:
+            continue
+        report = verify(trace, reference)
+        assert report.sound and len(report.steps) == len(trace.steps), f"{trace.method}: {report}"
+        assert report.to_json()["largest_deviation_of_weights"] < 1e-4
+        if trace.method == "soft" and max(np.count_nonzero(trace.weights, axis=1)) > 1:
+            assert report.to_json()["largest_deviation_of_logits"] < 0.01
+
+
+@on("default")
+def test_a_changed_weight_and_other_models_are_found(engine, traces, tmp_path, model_dir, capsys):
+    trace = next(t for t in traces if t.method == "soft" and len(t.steps) > 20)
+    changed, step = with_a_changed_weight(trace)
+    report = verify(Trace.from_json(changed), HuggingFace(engine.path))
     assert not report.sound and report.first_bad and report.first_bad.step == step
+    assert f"first at step {step}" in str(report) and "beyond the tolerance of 0.001" in str(report)
+    assert report.first_bad.logits and report.first_bad.logits > 1 / 256
 
     file = tmp_path / "answer.json"
-
-    def command(content: dict, *args: str) -> subprocess.CompletedProcess:
-        file.write_text(json.dumps(content))
-        words = [sys.executable, "-m", "sglang_soft.server.cli", "verify", str(file), *args]
-        return subprocess.run(words, capture_output=True, text=True)
-
-    found = command({"meta_info": {"soft_thinking": {"trace": changed}}}, "--model",
-                    str(engine.path), "--json")  # fmt: skip
+    file.write_text(json.dumps({"meta_info": {"soft_thinking": {"trace": changed}}}))
+    words = [sys.executable, "-m", "sglang_soft.server.cli", "verify", str(file), "--model",
+             str(engine.path), "--json"]  # fmt: skip
+    found = subprocess.run(words, capture_output=True, text=True)
     assert found.returncode == 1, found.stderr
-    assert json.loads(found.stdout)["first_bad_step"]["step"] == step
-    other = command(trace.to_json(), "--model", str(tiny.build("llama", model_dir)))
-    assert other.returncode == 2 and "the trace is of" in other.stderr, other.stderr
-    other = command({"no": "trace"}, "--model", str(engine.path))
-    assert other.returncode == 2 and "error: " in other.stderr
+    figures = json.loads(found.stdout)
+    assert figures["first_bad_step"]["step"] == step and figures["margin"] < 0
+    assert len(figures["deviations"]["weights"]) == len(trace.steps)
+
+    trace.save(tmp_path / "trace.npz")
+    for words, said in [
+        (["--model", tiny.build("llama", model_dir)], "the trace is of"),
+        (["--model", engine.path, "--expect-dtype", "bfloat16"], "made in float32; expected bfl"),
+        ([], "--model or --server"),
+    ]:
+        assert status(tmp_path / "trace.npz", *words) == 2
+        assert said in capsys.readouterr().err
+    file.write_text(json.dumps({"no": "trace"}))
+    assert status(file, "--model", engine.path) == 2
+    # A coarser reference: judged by its own tolerance, unless another one is given.
+    rough = [tmp_path / "trace.npz", "--model", engine.path, "--dtype", "bfloat16"]
+    capsys.readouterr()
+    assert status(*rough) == 0
+    assert "made in float32" in (text := capsys.readouterr().out) and "in bfloat16" in text
+    assert status(*rough, "--tolerance", 1e-5) == 1
+
+
+def generated(server: str, **soft) -> Trace:
+    sampling = {"temperature": 0.8, "max_new_tokens": 24, "sampling_seed": 5,
+                "custom_params": {"soft_thinking": {"return_concepts": True, **soft}}}  # fmt: skip
+    body = {"text": PROMPT, "sampling_params": sampling}
+    answer = requests.post(f"{server}/generate", json=body, timeout=120).json()
+    return Trace.from_json(answer["meta_info"]["soft_thinking"]["trace"])
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_a_server_reads_the_traces_of_its_methods(server, method):
+    trace = generated(server, method=method)
+    report = verify(trace, ServerReference(Client(server)))
+    assert report.sound and len(report.steps) == len(trace.steps), report
+    assert report.to_json()["largest_deviation_of_weights"] < 1e-4
+
+
+@pytest.mark.parametrize(
+    "soft, reason",
+    [({"method": "average"}, "eos"), ({"max_thinking_tokens": 9}, "max_thinking_tokens")],
+)
+def test_forced_ends_are_what_they_should_be(server, soft, reason):
+    trace = generated(server, closing_text="So 43", **soft)
+    assert trace.thinking_finish_reason == reason and len(trace.steps) >= 4
+    report = verify(trace, ServerReference(Client(server)))
+    assert report.sound and all(s.token == s.reference_token for s in report.steps), report
+
+
+def test_a_server_is_asked_and_compared(server, tmp_path: Path, capsys):
+    file, address = tmp_path / "trace.npz", ["--server", server]
+    asked = ["--ask", "What is 43*34?", *address, "--max-tokens", 64, "--save", file]
+    assert status(*asked, "--params", '{"temperature": 0.9}') == 0
+    assert "sound: tolerance 0.001" in (text := capsys.readouterr().out) and server in text
+    trace = Trace.load(file)
+    assert trace.params["temperature"] == 0.9
+    assert status(file, "--model", BUNDLED_MODEL) == 0
+
+    changed, step = with_a_changed_weight(trace)
+    (tmp_path / "changed.json").write_text(json.dumps(changed))
+    assert status(tmp_path / "changed.json", *address) == 1
+    assert f"NOT sound: first at step {step}:" in capsys.readouterr().out
+
+    for key, value, said in [
+        ("hidden_size", 8, "another model: its hidden_size is 8"),
+        ("embedding_rms", 9.0, "other weights: its embedding_rms is 9"),
+        ("dtype", "int8", "dtype must be one of"),
+    ]:
+        other = trace.to_json()
+        other["model"] = other["model"] | {key: value}
+        (tmp_path / "other.json").write_text(json.dumps(other))
+        assert status(tmp_path / "other.json", *address) == 2
+        assert said in capsys.readouterr().err
+    assert status(file, *address, "--dtype", "bfloat16") == 2
+    assert "runs in float32; expected bfloat16" in capsys.readouterr().err
+    assert status(*asked, "--params", '{"max_topk": 0}') == 2
+    assert "max_topk" in capsys.readouterr().err
+
+
+def test_a_part_of_a_trace_that_a_server_cannot_read_is_refused(server):
+    trace = generated(server, method="soft").to_json()
+    steps = len(trace["ids"])
+    for change, first, stop, said in [
+        ({}, -1, 1, "first must be"),
+        ({}, 0, steps + 1, "stop must be"),
+        ({}, 2, 2, "first must be"),
+        ({"params": {}}, 0, 1, "params lack"),
+        ({"params": trace["params"] | {"max_topk": "many"}}, 0, 1, "max_topk"),
+        ({"params": trace["params"] | {"max_topk": 60}}, 0, 1, "--soft-max-k"),
+        ({"method": "other"}, 0, 1, "method must be one of"),
+        (
+            {"model": {}, "prompt_ids": [10**6, *trace["prompt_ids"][1:]]},
+            0,
+            1,
+            "prompt_ids[0] must be",
+        ),
+        ({"method": "coconut_tf"}, 0, steps, "embedding offsets"),
+    ]:
+        body = {"trace": trace | change, "first": first, "stop": stop}
+        answer = requests.post(f"{server}{PATH}", json=body, timeout=120)
+        assert answer.status_code == 400 and said in answer.text, answer.text
+    assert requests.post(f"{server}{PATH}", data=b"[]", timeout=120).status_code == 400
+    body = {"trace": trace, "first": 0, "stop": steps}
+    assert requests.post(f"{server}{PATH}", json=body, timeout=120).status_code == 200

@@ -19,7 +19,14 @@ ROWS = tomllib.loads((ROOT / "docs" / "fields.toml").read_text())["row"]
 STATES = {"works": {"test"}, "refused": {"test", "why"}, "not affected": {"why"},
           "passed on": {"why"}}  # fmt: skip
 """State: what a row of it has to say."""
-OURS = {"/soft_thinking", "/openapi.json", "/docs", "/docs/oauth2-redirect", "/redoc"}
+OURS = {
+    "/soft_thinking",
+    "/soft_thinking/logits",
+    "/openapi.json",
+    "/docs",
+    "/docs/oauth2-redirect",
+    "/redoc",
+}
 """Routes of the plugin and of FastAPI."""
 
 

@@ -1,15 +1,20 @@
 """The embedding inputs of a prefill: what retracted requests replay, and decode rows of a mixed
 chunk."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from sglang_soft_kernels.layout import StepKind
 
+from sglang_soft import resolve
+from sglang_soft.engine.inputs import prepare
 from sglang_soft.engine.pool import ConceptPool
-from sglang_soft.engine.replay import Span, replay
+from sglang_soft.engine.replay import Span, readings, replay
 from sglang_soft.engine.request import SoftRequest
-from tests.unit.soft_request import PROMPT, soft_request
+from sglang_soft.params import Reading
+from tests.unit.soft_request import PROMPT, request_params, soft_request
 
 HIDDEN = 4
 
@@ -86,3 +91,34 @@ def test_a_discrete_request_cleans_the_row_it_gets(pool):
     pool.start([4], [None])
     assert not pool.dirty and not pool.weights[4].any()
     pool.check_integrity([1, 4])
+
+
+@pytest.mark.parametrize("method", ["soft", "soft_noise"])
+@pytest.mark.parametrize("cuts", [(0, 7), (0, 3, 4, 7), (0, 1, 6, 7)])
+def test_a_reader_of_a_trace_is_fed_it_and_gets_its_logits(pool, method, cuts):
+    """Positions 3 to 6 of a prompt that ends with 5 concept tokens, in one prefill or in chunks."""
+    trace = thought(pool, method).trace
+    encoded = request_params(
+        method, max_topk=3, reading=Reading(trace.steps.delta(0, trace.start), 3)
+    ).encode()
+    request = SoftRequest(resolve.decode(encoded, max_k=32, vocab_size=100), PROMPT + 5)
+    pool.start([2], [request])
+    assert not prepare(pool, torch.tensor([2]), [request]).requests, "it takes no thinking step"
+    of_position = np.arange(7, dtype=np.float32)[:, None]
+    for prefix, stop in pairwise(cuts):
+        spans = [Span(None, 0, 4, False), Span(request, prefix, stop - prefix, False)]
+        inputs, wanted = replay(pool, spans, torch.tensor([3, 2])), range(PROMPT, 7)
+        fed = [] if inputs is None else inputs.ids[inputs.rows[4:], 0].tolist()
+        assert [i for i in fed if i] == [
+            10 * (p - 2) for p in wanted if p > 2 and prefix <= p < stop
+        ]
+        flat = np.concatenate([np.full((4, 1), -1.0, np.float32), of_position[prefix:stop]])
+        for reading, position, tokens in readings(spans):
+            reading.put(position, np.repeat(flat[tokens], 9, 1), np.repeat(flat[tokens], HIDDEN, 1))
+    assert request.reading is not None
+    assert request.reading.logits[:, 0].tolist() == [3, 4, 5, 6]
+    assert request.reading.hidden.shape == (4, HIDDEN)
+    request.check()
+    names = np.zeros(7, np.int64)
+    request.write_cache_keys(names, "rid")
+    assert (names[:PROMPT] == 0).all() and (names[PROMPT:] >= 1 << 62).all()

@@ -41,7 +41,7 @@ def test_the_answer_is_cut_at_its_own_stop_string(text, matched, from_end, trimm
 def eos_ids(ids: list[int], **params) -> tuple[int, ...]:
     front_end = SimpleNamespace(
         _model=SimpleNamespace(hf_eos_token_id=set(ids)),
-        _manager=SimpleNamespace(tokenizer=SimpleNamespace(eos_token_id=3)),
+        manager=SimpleNamespace(tokenizer=SimpleNamespace(eos_token_id=3)),
     )
     own = Sampling(temperature=1.0, top_p=1.0, top_k=-1, min_p=0.0)
     resolved = resolve.resolve(params, request=own, default=None, max_k=32)

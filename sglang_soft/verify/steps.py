@@ -1,0 +1,129 @@
+"""Each step of a trace, and what it should have been by the reference's logits."""
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import pairwise
+from typing import Any, Protocol
+
+import torch
+from sglang_soft_kernels.layout import StepKind
+
+from sglang_soft.resolve import request_of
+from sglang_soft.trace import Trace
+from sglang_soft.trace.check import check_model
+from sglang_soft.verify.report import TOLERANCE, Report, Step
+
+_SAME = 1e-3
+"""Weights whose logarithms are this close to the logits, in nats, are probabilities."""
+
+Logits = Iterator[tuple[torch.Tensor, torch.Tensor | None]]
+"""For each step its logits, [1, V] float32, and the last hidden state, [1, H] float32, or None."""
+
+
+class Reference(Protocol):
+    """A model that a trace is compared with."""
+
+    name: str
+
+    def load(self, trace: Trace) -> Mapping[str, Any]:
+        """Its fingerprint, of `dtype`, `hidden_size` and `embedding_rms` at least, once it is known
+        that it can read the trace. Raises ValueError: it is of another model."""
+        ...
+
+    def token_ids(self) -> Mapping[str, Collection[int]]:
+        """Classes of its tokens by name."""
+        ...
+
+    def logits(self, trace: Trace, reads_hidden: bool) -> Logits:
+        """Of all steps, read with the concept tokens of the trace."""
+        ...
+
+
+def verify(trace: Trace, reference: Reference, *, tolerance: float | None = None) -> Report:
+    """Compare every step of a trace with what a reference says.
+
+    Args:
+        trace: a whole one, as `return_concepts` gives it. Penalties, biases, grammars and
+            `min_new_tokens` change logits and are not part of a trace: steps that they changed
+            deviate.
+        reference: `HuggingFace` or `ServerReference`.
+        tolerance: instead of TOLERANCE's.
+
+    Raises:
+        ValueError: the trace is broken, never thought, lacks what made it, or is of another model;
+            names what.
+        OSError: the reference cannot be read.
+    """
+    trace.validate()
+    if trace.start is None or not len(trace.steps):
+        raise ValueError("the trace has no thinking step.")
+    request = request_of(trace)
+    facts = reference.load(trace)
+    check_model(trace, facts)
+    made_in = trace.model.get("dtype", facts["dtype"])
+    for dtype in (made_in, facts["dtype"]):
+        if dtype not in TOLERANCE:
+            raise ValueError(f"dtype must be one of {', '.join(TOLERANCE)}; got {dtype!r}.")
+    limit = max(TOLERANCE[made_in], TOLERANCE[facts["dtype"]]) if tolerance is None else tolerance
+    report = Report(trace.method, made_in, reference.name, facts["dtype"], limit)
+    with torch.inference_mode():
+        report.steps.extend(_steps(trace, request, reference, facts))
+    return report
+
+
+def _steps(trace: Trace, params, reference: Reference, facts: Mapping[str, Any]) -> Iterator[Step]:
+    from sglang_soft.engine.inputs import prepare
+    from sglang_soft.engine.pool import ConceptPool
+    from sglang_soft.engine.request import SoftRequest
+    from sglang_soft.engine.step import concept_step
+
+    request = SoftRequest(params, len(trace.prompt_ids))
+    pool = ConceptPool(
+        2, 64, "cpu", hidden_size=facts["hidden_size"], embedding_rms=facts["embedding_rms"],
+        token_ids=reference.token_ids(),
+    )  # fmt: skip
+    pool.start([1], [request])
+    inputs = prepare(pool, torch.tensor([1]), [request])
+    assert trace.start is not None
+    outputs = trace.output_ids[trace.start - len(trace.prompt_ids) :]
+    temperature = None if trace.params.get("weight_bits") else params.thinking.temperature
+    for step, (logits, hidden) in enumerate(reference.logits(trace, inputs.reads_hidden)):
+        output = concept_step(inputs, logits, hidden)
+        token = int(outputs[step])
+        output.update_pool(torch.tensor([token]))
+        record = output.record
+        concept = trace.concept(step)
+        ours, theirs = _by_id(record.ids[0], record.weights[0]), _by_id(*concept[:2])
+        if int(record.kind[0]) not in (StepKind.CONCEPT, StepKind.CLOSING):
+            ours = {int(record.token[0]): 1.0}  # the last token of think-end is fed as itself
+        apart = [abs(ours.get(i, 0.0) - theirs.get(i, 0.0)) for i in ours.keys() | theirs.keys()]
+        gaps = [b - a for a, b in pairwise(sorted(ours.values()))]
+        yield Step(
+            step, max(apart, default=0.0), abs(float(record.entropy[0]) - concept.entropy),
+            None if temperature is None else _of_logits(ours, theirs, logits[0], temperature),
+            token, int(record.token[0]), min(gaps, default=1.0),
+        )  # fmt: skip
+
+
+def _of_logits(
+    ours: dict[int, float], theirs: dict[int, float], logits: torch.Tensor, temperature: float
+) -> float | None:
+    """`Step.logits`. logits: [V] of the reference."""
+    ids = [i for i in ours if ours[i] > 0 and theirs.get(i, 0.0) > 0]
+    if len(ids) < 2:
+        return None
+    of = logits[ids].double()
+
+    def spread(weights: dict[int, float]) -> float:
+        told = torch.tensor([weights[i] for i in ids], dtype=torch.float64).log() * temperature
+        return float((told - of).max() - (told - of).min())
+
+    return spread(theirs) if spread(ours) <= _SAME * temperature else None
+
+
+def _by_id(ids: Any, weights: Any) -> dict[int, float]:
+    """Weight of each token that has one."""
+    found: dict[int, float] = {}
+    for i, weight in zip(ids.tolist(), weights.tolist(), strict=True):
+        if weight:
+            found[i] = found.get(i, 0.0) + weight
+    return found
