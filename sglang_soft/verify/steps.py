@@ -1,8 +1,9 @@
 """Each step of a trace, and what it should have been by the reference's logits."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from sglang_soft_kernels.layout import StepKind
@@ -10,8 +11,13 @@ from sglang_soft_kernels.layout import StepKind
 from sglang_soft.resolve import request_of
 from sglang_soft.trace import Trace
 from sglang_soft.trace.check import check_model
-from sglang_soft.verify.report import TOLERANCE, Report, Step
+from sglang_soft.verify.report import NOISE, TOLERANCE, Report, Step
 
+if TYPE_CHECKING:
+    from sglang_soft.engine.step import StepOutput
+
+TRIES = 64
+"""Disturbed logits that are tried for a step that is off."""
 _SAME = 1e-3
 """Weights whose logarithms are this close to the logits, in nats, are probabilities."""
 
@@ -66,11 +72,15 @@ def verify(trace: Trace, reference: Reference, *, tolerance: float | None = None
     limit = max(TOLERANCE[made_in], TOLERANCE[facts["dtype"]]) if tolerance is None else tolerance
     report = Report(trace.method, made_in, reference.name, facts["dtype"], limit)
     with torch.inference_mode():
-        report.steps.extend(_steps(trace, request, reference, facts))
+        noise = max(NOISE[made_in], NOISE[facts["dtype"]])
+        report.steps.extend(_steps(trace, request, reference, facts, noise, limit))
     return report
 
 
-def _steps(trace: Trace, params, reference: Reference, facts: Mapping[str, Any]) -> Iterator[Step]:
+def _steps(
+    trace: Trace, params, reference: Reference, facts: Mapping[str, Any], noise: float, limit: float
+) -> Iterator[Step]:
+    """noise: of the logits, in nats; limit: what a step may deviate."""
     from sglang_soft.engine.inputs import prepare
     from sglang_soft.engine.pool import ConceptPool
     from sglang_soft.engine.request import SoftRequest
@@ -84,24 +94,54 @@ def _steps(trace: Trace, params, reference: Reference, facts: Mapping[str, Any])
     pool.start([1], [request])
     inputs = prepare(pool, torch.tensor([1]), [request])
     assert trace.start is not None
-    outputs = trace.output_ids[trace.start - len(trace.prompt_ids) :]
+    outputs = torch.from_numpy(
+        trace.output_ids[trace.start - len(trace.prompt_ids) :].astype("int64")
+    )
     temperature = None if trace.params.get("weight_bits") else params.thinking.temperature
     for step, (logits, hidden) in enumerate(reference.logits(trace, inputs.reads_hidden)):
-        output = concept_step(inputs, logits, hidden)
-        token = int(outputs[step])
-        output.update_pool(torch.tensor([token]))
-        record = output.record
-        concept = trace.concept(step)
-        ours, theirs = _by_id(record.ids[0], record.weights[0]), _by_id(*concept[:2])
-        if int(record.kind[0]) not in (StepKind.CONCEPT, StepKind.CLOSING):
-            ours = {int(record.token[0]): 1.0}  # the last token of think-end is fed as itself
-        apart = [abs(ours.get(i, 0.0) - theirs.get(i, 0.0)) for i in ours.keys() | theirs.keys()]
-        gaps = [b - a for a, b in pairwise(sorted(ours.values()))]
-        yield Step(
-            step, max(apart, default=0.0), abs(float(record.entropy[0]) - concept.entropy),
-            None if temperature is None else _of_logits(ours, theirs, logits[0], temperature),
-            token, int(record.token[0]), min(gaps, default=1.0),
-        )  # fmt: skip
+
+        def computed(logits: torch.Tensor, hidden=hidden, step=step) -> "tuple[StepOutput, Step]":
+            output = concept_step(inputs, logits, hidden)
+            return output, _compared(trace, step, output, logits, temperature)
+
+        output, found = computed(logits)
+        if found.worst > limit:
+            output, found = _rounded(computed, logits, noise, limit) or (output, found)
+        output.update_pool(outputs[step : step + 1])
+        yield found
+
+
+def _rounded(
+    computed: "Callable[[torch.Tensor], tuple[StepOutput, Step]]", logits: torch.Tensor,
+    noise: float, limit: float,
+) -> "tuple[StepOutput, Step] | None":  # fmt: skip
+    """The step by logits that rounding could have made, if any of them gives what the trace has: a
+    draw, a threshold or the last token of a mean may fall the other way."""
+    for seed in range(TRIES):
+        draw = torch.Generator().manual_seed(seed)
+        output, found = computed(logits + noise * torch.randn(logits.shape, generator=draw))
+        if found.worst <= limit:
+            return output, replace(found, decided=True)
+    return None
+
+
+def _compared(
+    trace: Trace, step: int, output: "StepOutput", logits: torch.Tensor, temperature: float | None
+) -> Step:
+    """temperature: None: weights tell nothing about logits."""
+    assert trace.start is not None
+    token = int(trace.output_ids[trace.start - len(trace.prompt_ids) + step])
+    record, concept = output.record, trace.concept(step)
+    ours, theirs = _by_id(record.ids[0], record.weights[0]), _by_id(*concept[:2])
+    if int(record.kind[0]) not in (StepKind.CONCEPT, StepKind.CLOSING):
+        ours = {int(record.token[0]): 1.0}  # the last token of think-end is fed as itself
+    apart = [abs(ours.get(i, 0.0) - theirs.get(i, 0.0)) for i in ours.keys() | theirs.keys()]
+    gaps = [b - a for a, b in pairwise(sorted(ours.values()))]
+    return Step(
+        step, max(apart, default=0.0), abs(float(record.entropy[0]) - concept.entropy),
+        None if temperature is None else _of_logits(ours, theirs, logits[0], temperature),
+        token, int(record.token[0]), min(gaps, default=1.0),
+    )  # fmt: skip
 
 
 def _of_logits(

@@ -16,11 +16,6 @@ from tests.engine.test_verify import with_a_changed_weight
 from tests.engine.under_test import EngineUnderTest
 
 STEPS = 40
-SMOOTH = {"soft", "soft_noise", "coconut_tf"}
-"""Methods that decide nothing. A draw, a threshold, a switch or the last of an unweighted mean may
-fall the other way in bfloat16."""
-ENTROPY = 0.25
-"""Largest deviation in bfloat16, in nats. Measured: 0.16."""
 pytestmark = pytest.mark.full
 
 
@@ -53,7 +48,8 @@ def figures(report: Report) -> str:
     facts = report.to_json()
     names = [f"largest_deviation_of_{what}" for what in ("weights", "entropy", "logits")]
     shown = (f"{facts[name]:.2g}" if facts[name] is not None else "-" for name in names)
-    return f"{report.dtype:9} {report.method:15} {len(report.steps)} {' '.join(shown)}"
+    decided = facts["steps_decided_by_rounding"]
+    return f"{report.dtype:9} {report.method:15} {len(report.steps)} {' '.join(shown)} {decided}"
 
 
 def test_every_method(engines, reference):
@@ -65,12 +61,7 @@ def test_every_method(engines, reference):
     for name, report in reports.items():
         assert report.dtype == dtype and f"made in {dtype}" in str(report)
         assert len(report.steps) == STEPS
-        if dtype == "float32":
-            assert report.sound, report
-        else:
-            assert report.to_json()["largest_deviation_of_entropy"] < ENTROPY, report
-            smooth = report.to_json()["largest_deviation_of_weights"] < report.tolerance
-            assert smooth or name not in SMOOTH, report
+        assert report.sound, f"{name}: {report}"
     exact = verify(found["soft"], reference, tolerance=1e-3)
     assert exact.sound == (dtype == "float32"), exact
 

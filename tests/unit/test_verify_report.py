@@ -1,6 +1,7 @@
 """The verdict of `sglang-soft verify` and its words."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -35,3 +36,10 @@ def test_the_first_step_beyond_the_tolerance_is_named_with_its_margin(bad):
 @pytest.mark.parametrize("bad", [(math.nan, 0.0), (0.0, math.nan)])
 def test_what_is_no_number_is_not_sound(bad):
     assert not report(bad, tolerance=10.0).sound
+
+
+def test_steps_that_rounding_decided_are_counted():
+    found = report((0.0, 0.0), (0.0002, 0.0))
+    found.steps[1] = replace(found.steps[1], decided=True)
+    assert found.sound and found.to_json()["steps_decided_by_rounding"] == 1
+    assert "rounding decided 1 of the steps" in str(found)
