@@ -40,3 +40,32 @@ def attention_of_groups() -> None:
             return False
 
     replace(attention, "deterministic", lambda _: Off)
+
+
+@mutant("a server reads a trace with the trace's own concept tokens",
+        "tests/engine/test_verify.py -k 'server and methods and soft_gumbel'")  # fmt: skip
+def a_trace_is_read_as_its_tokens() -> None:
+    from sglang_soft.hooks import forward_batch
+
+    replace(forward_batch, "replay", lambda _: lambda pool, spans, rows: None)
+
+
+@mutant("verify sees one weight that is off by 1/256",
+        "tests/engine/test_verify.py -k 'changed_weight'", in_engine=False)  # fmt: skip
+def weights_are_not_compared() -> None:
+    from dataclasses import replace as changed
+
+    from sglang_soft.verify import steps
+
+    def make(original):
+        return lambda *args: changed(original(*args), weights=0.0)
+
+    replace(steps, "_compared", make)
+
+
+@mutant("company is compared in every bit of a weight", "tests/launch/test_company.py",
+        in_engine=False)  # fmt: skip
+def company_compares_tokens_only() -> None:
+    from launch.exact import company
+
+    replace(company.Answer, "bits", lambda _: property(lambda self: self.tokens))
