@@ -1,7 +1,7 @@
 """Requests of every kind, good and bad, against one server for some minutes, with discrete greedy
 requests next to them whose answers must stay those of a quiet server.
 
-    python -m launch.soak --minutes 10
+    python -m launch.soak --minutes 10 [any flag of the server]
 
 Prints how often each kind was asked and what came back. Exit status 1: an answer changed, the
 server ended, or it answered with an error of its own (HTTP 5xx).
@@ -144,8 +144,8 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=6, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log", type=Path, default=Path("soak.log"), help="the server's output")
-    args = parser.parse_args()
-    with Server(log=args.log) as server:
+    args, flags = parser.parse_known_args()
+    with Server(flags, log=args.log) as server:
         soak = Soak(server.url, args.seed)
         quiet = {question: soak.reference(question) for question in QUESTIONS}
         soak.until = time.monotonic() + 60 * args.minutes

@@ -7,6 +7,8 @@ the library takes other kernels, which add in another order. That it takes the s
 on is measured for each shape when it is first met; where it does not, blocks of `BLOCK` rows are
 computed one by one, which is slower.
 
+Requests are sampled by SGLang's seeded sampling, whose hash is `murmur` here.
+
 SGLang has such operators for GPUs (`sglang.srt.batch_invariant_ops`); there they replace the same
 operators in the same way.
 """
@@ -15,6 +17,8 @@ import logging
 
 import torch
 from torch.library import Library
+
+from sglang_soft_cpu.murmur import murmur_hash32
 
 ROWS = 4
 BLOCK = 16
@@ -36,6 +40,9 @@ def enable(*_args, **_kwargs) -> None:
     Re-entrant."""
     global _library
     if _library is None:
+        from sglang.srt.layers import sampler
+
+        sampler.murmur_hash32 = murmur_hash32
         _library = Library("aten", "IMPL")
         _library.impl("aten::mm", _mm, "CPU")
         _library.impl("aten::addmm", _addmm, "CPU")

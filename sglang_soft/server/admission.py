@@ -133,6 +133,7 @@ class FrontEnd:
         elif self.settings.default is not None:
             custom[KEY] = False  # the scheduler sees that the default was considered
         sampling.custom_params = custom or None
+        self._refuse_min_p(sampling)
         return resolved is not None
 
     def _request(self, resolved: resolve.Resolved, tokenized) -> RequestParams:
@@ -206,6 +207,15 @@ class FrontEnd:
         if reason:
             raise ValueError(
                 f"{KEY} cannot be used together with {reason}; leave that out, or send {KEY}=false."
+            )
+
+    def _refuse_min_p(self, sampling) -> None:
+        """SGLang's seeded sampling asserts that no request of the batch has a min_p: one that does
+        would end the engine. (`top_k_top_p_min_p_sampling_from_probs_torch`)"""
+        if self._config.enable_deterministic_inference and sampling.min_p > 0:
+            raise ValueError(
+                "min_p must be 0 with --enable-deterministic-inference, whose seeded sampling has "
+                f"none; got {sampling.min_p}. A thought may have its own: {KEY}.min_p."
             )
 
     def _host_bytes(self, resolved: resolve.Resolved, request: RequestParams) -> int:

@@ -156,6 +156,36 @@ def test_of_a_pretrained_model(engines, steps):
                 assert report.sound and len(report.steps) > steps // 3, f"{case.name}: {report}"
 
 
+DRAWN = {"temperature": 0.8, "max_new_tokens": 40, "ignore_eos": True}
+SAMPLED = [
+    DRAWN | {"sampling_seed": 7},
+    DRAWN | {"sampling_seed": -3, "top_k": 20, "top_p": 0.9},
+    DRAWN | {"top_k": 5, "presence_penalty": 0.5},
+    DRAWN | {"sampling_seed": 2**50, "top_p": 0.8,
+             "custom_params": {"soft_thinking": {"method": "cot", "max_thinking_tokens": 9,
+                                                 "return_concepts": True}}},
+]  # fmt: skip
+
+
+def test_sampled_tokens_do_not_depend_on_their_batch(engines):
+    """SGLang samples with seeds in this mode, alone with the library's hash for GPUs."""
+    engine = engines("qwen3", ON)
+    prompts = [prompt_ids(engine, by_name(name)) for name in ("soft", "soft, chat")] * 2
+    alone = []
+    for prompt, params in zip(prompts, SAMPLED, strict=True):
+        engine.flush()
+        alone += map(bits, engine.generate([prompt], [params]))
+    engine.flush()
+    together = engine.generate(prompts, SAMPLED)
+    assert [bits(out) for out in together] == alone
+    other = engine.generate([prompts[0]], [SAMPLED[0] | {"sampling_seed": 8}])
+    assert bits(other[0]) != alone[0], "the seed has no effect"
+
+    with pytest.raises(EngineDied, match="min_p must be 0 with --enable-deterministic-inference"):
+        engine.generate([prompts[0]], [SAMPLED[0] | {"min_p": 0.1}])
+    assert list(map(bits, engine.generate([prompts[0]], [SAMPLED[0]]))) == alone[:1]
+
+
 def test_a_model_that_is_not_covered_is_refused(engines):
     with pytest.raises(EngineDied, match="has no torch.float16 on a CPU"):
         engines("qwen3", ON | {"dtype": "float16"})
