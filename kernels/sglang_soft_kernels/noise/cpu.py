@@ -1,8 +1,8 @@
 """Gamma variates as a compiled loop; `naive` is the specification, and runs for all other noise.
 
-The specification's rounds are some 300 operators, whatever they compute: with 32 rows they take
-longer than the rest of a soft step. Here a variate ends at the round that accepts, nearly always
-the first. Uniforms have the specification's bits; logs and cosines may differ in the last ones.
+The specification's rounds are hundreds of operators, which take milliseconds in a batch of any
+size. Here a variate ends at the round that accepts, nearly always the first. Uniforms have the
+specification's bits; logs and cosines may differ in the last ones.
 """
 
 import math
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 
 from ..compiled import compiled
-from .naive import FACTORS, GOLDEN, ROUNDS, SHIFTS
+from .naive import ROUNDS
 
-_GOLDEN, _FACTOR_1, _FACTOR_2 = (np.uint64(x) for x in (GOLDEN, *FACTORS))
-_SHIFT_1, _SHIFT_2, _SHIFT_3 = (np.uint64(x) for x in SHIFTS)
+# splitmix64's numbers, written out: Numba's cache watches this file, not `naive`.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_FACTOR_1, _FACTOR_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
 _DROPPED, _STREAM_AT, _NEXT = np.uint64(41), np.uint64(32), np.uint64(1)
-_HALF, _UNIT, _ONE, _TWO = np.float32([0.5, 2.0**-23, 1, 2])
-_TWO_PI, _THIRD, _NINE, _TINY = np.float32([2 * math.pi, 1 - 1 / 3, 9, 1e-38])
+_HALF, _UNIT = np.float32(0.5), np.float32(2.0**-23)
+_ONE, _TWO, _NINE = np.float32(1), np.float32(2), np.float32(9)
+_TWO_PI, _TWO_THIRDS, _TINY = np.float32(2 * math.pi), np.float32(2 / 3), np.float32(1e-38)
 
 
 @compiled
@@ -36,7 +39,7 @@ def _uniform(base, stream, lane):
 
 
 @compiled
-def log_gamma_loop(seed, position, stream, boost, shape, lanes, out):
+def log_gamma_loop(seed, position, stream, boost, rounds, shape, lanes, out):
     for a in range(shape.shape[0]):
         base = _mix(np.uint64(seed[a])) + (np.uint64(position[a]) + _NEXT) * _GOLDEN
         base = _mix(base)
@@ -45,10 +48,10 @@ def log_gamma_loop(seed, position, stream, boost, shape, lanes, out):
             if not own > 0:
                 out[a, i] = -np.inf
                 continue
-            d = own + _THIRD
+            d = own + _TWO_THIRDS
             k = _ONE / np.sqrt(_NINE * d)
             v = _ONE
-            for r in range(ROUNDS):
+            for r in range(rounds):
                 first = stream + 3 * r
                 radius = np.sqrt(-_TWO * np.log(_uniform(base, first, lane)))
                 x = radius * np.cos(_TWO_PI * _uniform(base, first + 1, lane))
@@ -66,7 +69,7 @@ def log_gamma(seed, position, stream, boost, shape, lanes):
     out = torch.empty(shape.shape)
     given = (x.contiguous().numpy() for x in (shape, lanes.int()))  # one variant of the loop
     log_gamma_loop(
-        seed.contiguous().numpy(), position.int().contiguous().numpy(), stream, boost, *given,
-        out.numpy(),
+        seed.contiguous().numpy(), position.int().contiguous().numpy(), stream, boost, ROUNDS,
+        *given, out.numpy(),
     )  # fmt: skip
     return out

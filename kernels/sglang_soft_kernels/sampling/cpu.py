@@ -19,12 +19,11 @@ BLOCK = 256
 """Tokens of a pass over the vocabulary that are computed together."""
 
 # exp in float32 (Cephes, expf.c): ln 2 in two parts, and the coefficients of r^7 .. r^2.
-LOG2_E, LN_2, LN_2_REST = np.float32([1.44269504088896341, 0.693359375, -2.12194440e-4])
-E7, E6, E5, E4, E3, E2 = np.float32(
-    [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-     5.0000001201e-1]
-)  # fmt: skip
-ZERO, ONE = np.float32([0, 1])
+LOG2_E = np.float32(1.44269504088896341)
+LN_2, LN_2_REST = np.float32(0.693359375), np.float32(-2.12194440e-4)
+E7, E6, E5 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
+E4, E3, E2 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+ZERO, ONE = np.float32(0), np.float32(1)
 LEAST = np.float32(-87)
 """At or below it e counts as 0: next to the largest token's, which is 1, no sum has room for it."""
 ROUND = np.float32(1.5 * 2**23)
