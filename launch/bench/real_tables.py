@@ -1,13 +1,13 @@
 """The tables of `real`: what is asked, and what takes turns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from launch.bench.hf_loop import SoftLoop
 from launch.bench.methods import DISCRETE, measure_methods, methods_table
-from launch.bench.requests import Asked, step_seconds
+from launch.bench.requests import GREEDY, SAMPLING, Asked, step_seconds
 from launch.bench.turns import Deadline, markdown, paired_ratio, spread, take_turns
 from launch.bench.worker import Worker
 
@@ -87,12 +87,19 @@ def _asked(methods: Sequence[str]) -> dict[str, Asked]:
     return asked
 
 
-def decode_rate(worker: Worker, batch: int, tokens: int, asked: Asked) -> float:
+def decode_rate(
+    worker: Worker,
+    batch: int,
+    tokens: int,
+    asked: Asked,
+    sampling: Mapping[str, Any] = SAMPLING,
+) -> float:
     """Output tokens a second of decoding. Raises RuntimeError if a thought ended early."""
     prompts = {"prompt": [PROMPT.format(11 + i, 97 - i) for i in range(batch)]}
     seconds = step_seconds(
-        worker, prompts, [asked] * batch, tokens, least_thinking=1.0, short=SHORT
-    )
+        worker, prompts, [asked] * batch, tokens,
+        least_thinking=1.0, short=SHORT, sampling=sampling,
+    )  # fmt: skip
     return batch / seconds
 
 
@@ -118,13 +125,13 @@ def _methods(
 
 
 def _deterministic(plan: Plan, workers: Sequence[Worker], batch: int, deadline: Deadline) -> str:
-    rows: dict[str, Asked] = {DISCRETE: None, **_asked(["soft"])}
-    del rows[GRID]
+    # SGLang's seeded sampling, which this mode takes, loads a library for GPUs: greedy then.
+    rows = {"discrete, greedy": (None, GREEDY), "soft": (_asked(["soft"])["soft"], SAMPLING)}
     names = ("fast", "deterministic")
     figures = take_turns(
         {
-            f"{row}, {name}": partial(decode_rate, worker, batch, plan.tokens, asked)
-            for row, asked in rows.items()
+            f"{row}, {name}": partial(decode_rate, worker, batch, plan.tokens, asked, sampling)
+            for row, (asked, sampling) in rows.items()
             for name, worker in zip(names, workers, strict=True)
         },
         plan.rounds,
