@@ -1,5 +1,6 @@
 """The compiled loops for CPUs on the cases of every implementation."""
 
+import blending_cases
 import kernel_cases as cases
 import pytest
 import sglang_soft_kernels as kernels
@@ -157,3 +158,29 @@ def test_machine_code_is_not_shared_by_two_layouts():
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_methods_of_a_batch(case):
     states.check_methods_of_a_batch(state.finish_step, case, "cpu")
+
+
+def test_gamma_variates():
+    blending_cases.check_distributions("cpu")
+
+
+@pytest.mark.parametrize("size", [1, 255, 257, 49_152])
+@pytest.mark.parametrize("T", [0.05, 0.6, 1.0, 30.0])
+def test_sums_over_a_vocabulary(size, T):
+    """Sizes around a block of the loop; logits so far down that their probability is 0."""
+    g = torch.Generator().manual_seed(size)
+    row = torch.randn(size, generator=g) * 10
+    row[1::7] = -float("inf")
+    x = row.double() / T
+    p = x.softmax(0)
+    want = -torch.special.xlogy(p, p).sum()
+    Z, entropy = sampling.sums(row.numpy(), row.max().numpy()[()], torch.tensor(T).numpy()[()])
+    assert pytest.approx(float((x - x.max()).exp().sum()), rel=1e-6) == Z
+    assert entropy == pytest.approx(float(want), rel=1e-6, abs=1e-6)
+
+
+def test_a_certain_row_has_no_entropy():
+    row = torch.full((1000,), -200.0)
+    row[3] = 0.0
+    sums = sampling.sums(row.numpy(), row[3].numpy()[()], torch.tensor(1.0).numpy()[()])
+    assert sums == (1.0, 0.0)

@@ -37,7 +37,8 @@ class Engine:
             assert os.environ["SGLANG_PLUGINS"] == "" or not soft, "soft without the plugin"
             info = {"completion_tokens": tokens}
             if soft:
-                info["soft_thinking"] = {"thinking_tokens": tokens}
+                thinking = tokens - ("SHORT_THOUGHT" in os.environ)
+                info["soft_thinking"] = {"thinking_tokens": thinking}
             outs.append({"meta_info": info})
         time.sleep(0.001 * tokens)
         return outs

@@ -65,6 +65,7 @@ def one_step(batch: list, token_dtype: torch.dtype = torch.int64) -> None:
 def loops(monkeypatch) -> list[numba.core.dispatcher.Dispatcher]:
     """The compiled loops, with nothing compiled in this process."""
     from sglang_soft_kernels.mixture import cpu as mixture
+    from sglang_soft_kernels.noise import cpu as noise
     from sglang_soft_kernels.sampling import cpu as sampling
     from sglang_soft_kernels.state import cpu as state
 
@@ -72,6 +73,7 @@ def loops(monkeypatch) -> list[numba.core.dispatcher.Dispatcher]:
     for module, name in (
         (sampling, "sample_loop"), (state, "finish_loop"), (state, "overwrite_loop"),
         (state, "update_loop"), (mixture, "mixture_loop"),
+        (noise, "log_gamma_loop"),
     ):  # fmt: skip
         loop = numba.njit(getattr(module, name).py_func, error_model="numpy")
         monkeypatch.setattr(module, name, loop)

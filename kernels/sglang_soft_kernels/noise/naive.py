@@ -1,5 +1,5 @@
 """Noise in plain PyTorch, as a pure function of (seed, position, stream, lane): the specification
-of `triton`. CPUs run it too.
+of `triton` and `cpu`. CPUs run it too, but for `log_gamma`.
 
 A row draws the same noise in any batch, after a retraction and on every tensor-parallel rank. The
 generator is counter based: splitmix64's finaliser over the four numbers, in 64-bit integers that

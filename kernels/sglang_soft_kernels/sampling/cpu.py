@@ -15,39 +15,82 @@ from .naive import Drawn, SoftSample, Unfiltered
 
 MAX_INSERTED = 128
 """Candidates that are found by insertion."""
+BLOCK = 256
+"""Tokens of a pass over the vocabulary that are computed together."""
+
+# exp in float32 (Cephes, expf.c): ln 2 in two parts, and the coefficients of r^7 .. r^2.
+LOG2_E = np.float32(1.44269504088896341)
+LN_2, LN_2_REST = np.float32(0.693359375), np.float32(-2.12194440e-4)
+E7, E6, E5 = np.float32(1.9875691500e-4), np.float32(1.3981999507e-3), np.float32(8.3334519073e-3)
+E4, E3, E2 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.float32(5.0000001201e-1)
+ZERO, ONE = np.float32(0), np.float32(1)
+LEAST = np.float32(-87)
+"""At or below it e counts as 0: next to the largest token's, which is 1, no sum has room for it."""
+ROUND = np.float32(1.5 * 2**23)
+"""A small number plus this has its nearest integer in the last bits."""
+ROUND_BITS, EXPONENT_0, EXPONENT_AT = ROUND.view(np.int32), np.int32(127), np.int32(23)
 
 
 @compiled
 def most_probable(row, wanted, logits, token):
     """The `wanted` first tokens of the order: their logits and ids, by insertion."""
     count = 0
-    for i in range(row.size):
-        x = row[i]
-        if count < wanted:
-            at = count
-            count += 1
-        elif x > logits[wanted - 1]:
-            at = wanted - 1
-        else:
-            continue
-        # Only smaller ones move: among equals the smaller id, which came first, stays in front.
-        while at > 0 and logits[at - 1] < x:
-            logits[at], token[at] = logits[at - 1], token[at - 1]
-            at -= 1
-        logits[at], token[at] = x, i
+    for start in range(0, row.size, BLOCK):
+        part = row[start : start + BLOCK]
+        if count == wanted:  # most blocks of a long row hold no such token
+            above = 0
+            for i in range(part.size):
+                above += part[i] > logits[wanted - 1]
+            if above == 0:
+                continue
+        for i in range(part.size):
+            x = part[i]
+            if count < wanted:
+                at = count
+                count += 1
+            elif x > logits[wanted - 1]:
+                at = wanted - 1
+            else:
+                continue
+            # Only smaller ones move: among equals the smaller id, which came first, stays in front.
+            while at > 0 and logits[at - 1] < x:
+                logits[at], token[at] = logits[at - 1], token[at - 1]
+                at -= 1
+            logits[at], token[at] = x, start + i
 
 
 @compiled
 def sums(row, largest, T):
-    """Z and the entropy at temperature T."""
-    Z, S = 0.0, 0.0
-    for i in range(row.size):
-        x = (row[i] - largest) / T
-        if x > np.float32(-104.0):  # below it exp is 0
-            p = math.exp(x)
-            Z += p
-            S += p * x
-    return Z, math.log(Z) - S / Z
+    """Z and the entropy at temperature T.
+
+    exp is Cephes' expf, in loops that become vector instructions: a call of the library's is not,
+    and would take most of a step's time at a large vocabulary. exp(x) = 2^n exp(r), |r| < 0.35."""
+    size = min(row.size, BLOCK)
+    x, e = np.empty(size, np.float32), np.empty(size, np.float32)
+    twos = np.empty(size, np.float32)  # n, in the last bits of a float; then 2^n
+    bits = twos.view(np.int32)
+    Z, S = np.zeros(size), np.zeros(size)  # by place in the block: a fixed order
+    for start in range(0, row.size, BLOCK):
+        part = row[start : start + BLOCK]
+        for i in range(part.size):
+            own = (part[i] - largest) / T
+            counts = own > LEAST
+            own = own if counts else LEAST
+            n = own * LOG2_E + ROUND
+            x[i], twos[i] = own, n
+            n -= ROUND
+            r = own - n * LN_2 - n * LN_2_REST
+            y = ((((E7 * r + E6) * r + E5) * r + E4) * r + E3) * r + E2
+            y = y * r * r + r + ONE
+            e[i] = y if counts else ZERO
+        for i in range(part.size):
+            bits[i] = (bits[i] - ROUND_BITS + EXPONENT_0) << EXPONENT_AT
+        for i in range(part.size):
+            p = e[i] * twos[i]
+            Z[i] += p
+            S[i] += p * x[i]
+    z = Z.sum()
+    return z, math.log(z) - S.sum() / z
 
 
 @compiled
