@@ -35,7 +35,7 @@ def murmur_hash32(
 ) -> torch.Tensor:
     """[n, m] uint32. seed: [n], of 64 bits; positions: [n] int; col_indices: [m] int."""
     words = seed.contiguous().view(torch.int64).numpy().view(np.uint64)
-    out = np.empty((len(seed), len(col_indices)), np.uint32)
+    out: np.ndarray = np.empty((len(seed), len(col_indices)), np.uint32)
     low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
     _hashes(
         low.astype(np.uint32), high.astype(np.uint32),
