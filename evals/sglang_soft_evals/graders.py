@@ -29,7 +29,7 @@ def arith(text: str, gold: str) -> Grade:
     value = stated(text)
     if value is None:
         return Grade(False, None)
-    return Grade(value == Fraction(gold), written(value))
+    return Grade(value == Fraction(gold.replace(",", "")), written(value))
 
 
 def math(text: str, gold: str) -> Grade:

@@ -29,14 +29,17 @@ from sglang_soft import methods
 from sglang_soft.server.markdown import table
 from sglang_soft.server.process import Server
 
+DRAWN = "discrete drawn"
 CONFIGURATIONS: dict[str, dict[str, Any] | None] = {
     "discrete greedy": None,
+    DRAWN: None,
     "soft": {"method": "soft"},
     "soft, 12 bits": {"method": "soft", "weight_bits": 12},
     "soft, 8 bits": {"method": "soft", "weight_bits": 8},
     "soft, 4 bits": {"method": "soft", "weight_bits": 4},
 } | {name: {"method": name} for name in methods.names() if name != "soft"}
-"""Name: the request's parameters, or None for discrete decoding."""
+"""Name: the request's parameters, or None for discrete decoding. SGLang draws discrete tokens with
+seeds in its deterministic mode only."""
 THOUGHT = {"thinking_start": "now", "temperature": 0.6, "top_p": 0.95, "top_k": 30, "max_topk": 10}
 SMALL = ["--max-running-requests", "32", "--max-total-tokens", "16384"]
 CUT = ["--chunked-prefill-size", "8", "--enable-mixed-chunk"]
@@ -107,8 +110,11 @@ def requests_of(names: Sequence[str], prompts: int, steps: int) -> list[Asked]:
         for name in names:
             sampling = {"temperature": 0.0, "max_new_tokens": steps, "ignore_eos": True}
             soft = CONFIGURATIONS[name]
-            if soft is not None:
+            if name == DRAWN:
+                sampling |= {"temperature": 0.6, "top_p": 0.95, "top_k": 30}
+            if soft is not None or name == DRAWN:
                 sampling["sampling_seed"] = number
+            if soft is not None:
                 soft_thinking = THOUGHT | soft | {"return_concepts": True}
                 sampling["custom_params"] = {"soft_thinking": soft_thinking}
             asked.append(Asked(name, question, {"text": text, "sampling_params": sampling}))
@@ -224,7 +230,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log", type=Path, default=Path("company.log"), help="the servers' output")
     args = parser.parse_args(argv)
     if "all" in args.methods:
-        args.methods = list(CONFIGURATIONS)
+        args.methods = [n for n in CONFIGURATIONS if args.deterministic or n != DRAWN]
+    if DRAWN in args.methods and not args.deterministic:
+        parser.error(f"{DRAWN!r} needs --deterministic: SGLang draws without seeds else")
     if min(args.prompts, args.steps) < 1 or not 0 <= args.alone <= args.prompts:
         parser.error("--prompts and --steps must be 1 or more, --alone 0 to --prompts")
     return args

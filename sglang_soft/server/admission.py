@@ -129,7 +129,7 @@ class FrontEnd:
             answer = resolved.answer
             sampling.temperature, sampling.top_p = answer.temperature, answer.top_p
             sampling.min_p = answer.min_p
-            sampling.top_k = TOP_K_ALL if answer.top_k == -1 else answer.top_k
+            sampling.top_k = self._top_k(answer.top_k)
         elif self.settings.default is not None:
             custom[KEY] = False  # the scheduler sees that the default was considered
         sampling.custom_params = custom or None
@@ -208,6 +208,15 @@ class FrontEnd:
             raise ValueError(
                 f"{KEY} cannot be used together with {reason}; leave that out, or send {KEY}=false."
             )
+
+    def _top_k(self, top_k: int) -> int:
+        """SGLang's top_k of an answer. SGLang's seeded sampling draws in one way if no request of a
+        batch filters, else in another; with a filter that keeps all tokens an answer is always
+        drawn in the other way."""
+        if top_k != -1:
+            return top_k
+        seeded = self._config.enable_deterministic_inference
+        return self._model.vocab_size if seeded else TOP_K_ALL
 
     def _refuse_min_p(self, sampling) -> None:
         """SGLang's seeded sampling asserts that no request of the batch has a min_p: one that does

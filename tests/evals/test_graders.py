@@ -15,6 +15,7 @@ DATA = "SGLANG_SOFT_EVAL_DATA"
         ("arith", "\nAnswer: 1462", "1462", (True, "1462")),
         ("arith", "Answer: 34*43=1462, no: 1463", "1462", (False, "1463")),
         ("arith", "no idea", "1462", (False, None)),
+        ("arith", "The answer is 2125.", "2,125", (True, "2125")),
         ("arith", "\\boxed{1{,}462} or 3", "1462", (True, "1462")),
         ("arith", "It is 1462.0, I think.", "1462", (True, "1462")),
         (

@@ -51,7 +51,10 @@ def test_a_round_that_did_not_happen_is_an_error():
     company.check_taken("cached", {0: answer([0.5], cached=3)})
 
 
-@pytest.mark.parametrize("args", [["--prompts", "0"], ["--alone", "7", "--prompts", "2"]])
+@pytest.mark.parametrize(
+    "args",
+    [["--prompts", "0"], ["--alone", "7", "--prompts", "2"], ["--methods", "discrete drawn"]],
+)
 def test_arguments_out_of_range(args):
     with pytest.raises(SystemExit):
         company.arguments(args)
@@ -64,7 +67,7 @@ def test_on_a_real_model(tmp_path):
     done = subprocess.run(
         [
             sys.executable, "-m", "launch.exact.company", "--deterministic", "--prompts", "2",
-            "--alone", "1", "--steps", "24", "--methods", "soft", "discrete greedy", "soft_gumbel",
+            "--alone", "1", "--steps", "24", "--methods", "soft", "discrete drawn", "soft_gumbel",
             "--log", str(tmp_path / "log"),
         ],
         capture_output=True, text=True,
