@@ -42,29 +42,17 @@ def attention_of_groups() -> None:
     replace(attention, "deterministic", lambda _: Off)
 
 
-@mutant("a server reads a trace with the trace's own concept tokens",
-        "tests/engine/test_verify.py -k 'server and methods and soft_gumbel'")  # fmt: skip
-def a_trace_is_read_as_its_tokens() -> None:
-    from sglang_soft.hooks import forward_batch
-
-    replace(forward_batch, "replay", lambda _: lambda pool, spans, rows: None)
-
-
-@mutant("verify sees one weight that is off by 1/256",
-        "tests/engine/test_verify.py -k 'changed_weight'", in_engine=False)  # fmt: skip
-def weights_are_not_compared() -> None:
-    from dataclasses import replace as changed
-
-    from sglang_soft.verify import steps
+@mutant("each step of a trace gets its own logits", "tests/unit/test_replay.py")
+def steps_get_the_logits_of_others() -> None:
+    from sglang_soft.engine.request import LogitsRead
 
     def make(original):
-        return lambda *args: changed(original(*args), weights=0.0)
+        return lambda self, position, logits, hidden: original(self, position, logits[::-1], hidden)
 
-    replace(steps, "_compared", make)
+    replace(LogitsRead, "put", make)
 
 
-@mutant("company is compared in every bit of a weight", "tests/launch/test_company.py",
-        in_engine=False)  # fmt: skip
+@mutant("company is compared in every bit of a weight", "tests/launch/test_company.py")
 def company_compares_tokens_only() -> None:
     from launch.exact import company
 
