@@ -43,7 +43,7 @@ def arguments() -> argparse.Namespace:
     add(
         "--time-limit",
         type=float,
-        default=900,
+        default=2400,
         metavar="SECONDS",
         help="of all tables together, engine starts included (default: %(default)s)",
     )
