@@ -61,6 +61,7 @@ def test_arguments_out_of_range(args):
 
 
 @pytest.mark.full
+@pytest.mark.engine
 def test_on_a_real_model(tmp_path):
     """Two methods, few steps, in deterministic mode: every bit is the same, and the rounds that
     are named were taken (else the command fails)."""
