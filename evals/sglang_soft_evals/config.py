@@ -166,7 +166,7 @@ class RunConfig:
             benchmark=TEXT,
             data=optional(TEXT),
             prompt=optional(TEXT),
-            grader=optional(Rule(f"one of {', '.join(GRADERS)}", lambda v: v in GRADERS)),
+            grader=optional(Rule(f"one of {', '.join(GRADERS)}", lambda v: v in tuple(GRADERS))),
             questions=optional(integer(1)),
             samples=integer(1),
             seed=integer(0),

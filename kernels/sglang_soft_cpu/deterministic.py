@@ -16,7 +16,7 @@ operators in the same way.
 import logging
 
 import torch
-from torch.library import Library
+from torch import library
 
 from sglang_soft_cpu.murmur import murmur_hash32
 
@@ -27,7 +27,7 @@ MOST = 128
 _TRIED = (4, 8, 12, 20, 36, 64, 100, 128)
 
 logger = logging.getLogger(__name__)
-_library: Library | None = None
+_library: library.Library | None = None
 _steps: dict[tuple, int] = {}
 
 
@@ -43,7 +43,7 @@ def enable(*_args, **_kwargs) -> None:
         from sglang.srt.layers import sampler
 
         sampler.murmur_hash32 = murmur_hash32
-        _library = Library("aten", "IMPL")
+        _library = library.Library("aten", "IMPL")
         _library.impl("aten::mm", _mm, "CPU")
         _library.impl("aten::addmm", _addmm, "CPU")
         _library.impl("aten::bmm", _bmm, "CPU")

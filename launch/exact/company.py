@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-import requests
+import orjson
 
 from launch import real_model
 from launch.bench.hardware import machine
@@ -28,6 +28,7 @@ from launch.exact.questions import questions
 from sglang_soft import methods
 from sglang_soft.server.markdown import table
 from sglang_soft.server.process import Server
+from sglang_soft.verify.client import Client
 
 DRAWN = "discrete drawn"
 CONFIGURATIONS: dict[str, dict[str, Any] | None] = {
@@ -66,6 +67,16 @@ class Answer(NamedTuple):
     """Of each thinking step: ids, weights, entropy. JSON keeps every bit of a float32."""
     cached: int
     retracted: int
+
+    @classmethod
+    def of(cls, out: dict[str, Any]) -> "Answer":
+        """out: one of SGLang's /generate, or of `Engine.generate`."""
+        info = out["meta_info"]
+        trace = info.get("soft_thinking", {}).get("trace", {})
+        columns = (trace.get(name, ()) for name in ("ids", "weights", "entropy"))
+        steps = [(tuple(i), tuple(w), e) for i, w, e in zip(*columns, strict=True)]
+        retracted = info.get("num_retractions", 0)
+        return cls(out["output_ids"], steps, info["cached_tokens"], retracted)
 
     @property
     def bits(self) -> list[tuple]:
@@ -121,35 +132,28 @@ def requests_of(names: Sequence[str], prompts: int, steps: int) -> list[Asked]:
     return asked
 
 
-def ask(url: str, body: dict[str, Any]) -> Answer:
-    reply = requests.post(f"{url}/generate", json=body, timeout=3600)
-    reply.raise_for_status()
-    out = reply.json()
-    info = out["meta_info"]
-    trace = info.get("soft_thinking", {}).get("trace", {})
-    columns = (trace.get(name, ()) for name in ("ids", "weights", "entropy"))
-    steps = [(tuple(i), tuple(w), e) for i, w, e in zip(*columns, strict=True)]
-    return Answer(out["output_ids"], steps, info["cached_tokens"], info.get("num_retractions", 0))
-
-
-def at_once(url: str, asked: Sequence[Asked], running: int) -> Iterator[Answer]:
+def at_once(server: Client, asked: Sequence[Asked], running: int) -> Iterator[Answer]:
     """Answers in order; `running` requests at a time."""
+
+    def ask(one: Asked) -> Answer:
+        return Answer.of(orjson.loads(server.post("/generate", one.body)))
+
     with ThreadPoolExecutor(running) as pool:
-        yield from pool.map(lambda one: ask(url, one.body), asked)
+        yield from pool.map(ask, asked)
 
 
-def round_of(name: str, url: str, asked: list[Asked], alone: int) -> dict[int, Answer]:
+def round_of(name: str, server: Client, asked: list[Asked], alone: int) -> dict[int, Answer]:
     """By number of the request. alone: how many requests are asked one by one."""
     if name != "cached":
-        requests.post(f"{url}/flush_cache", timeout=60).raise_for_status()
+        server.post("/flush_cache", {})
     if name == "alone":
-        return dict(enumerate(at_once(url, asked[:alone], 1)))
+        return dict(enumerate(at_once(server, asked[:alone], 1)))
     order = list(range(len(asked)))
     if name != "in a batch":
         random.Random(1).shuffle(order)
     # Some matrix products give a row the same bits in every batch of a multiple of 4 rows.
     running = 23 if name == "other batch" else 32
-    answers = at_once(url, [asked[i] for i in order], running)
+    answers = at_once(server, [asked[i] for i in order], running)
     return dict(zip(order, answers, strict=True))
 
 
@@ -187,7 +191,7 @@ def measure(args: argparse.Namespace, asked: list[Asked]) -> dict[tuple[str, str
         with Server([*common, *flags], env=env, log=args.log) as server:
             for each in wanted:
                 began = time.monotonic()
-                answers = round_of(each, server.url, asked, args.alone * len(args.methods))
+                answers = round_of(each, Client(server.url), asked, args.alone * len(args.methods))
                 check_taken(each, answers)
                 for i, answer in answers.items():
                     if i in reference:
@@ -243,7 +247,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         cells = measure(args, requests_of(args.methods, args.prompts, args.steps))
-    except RuntimeError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"error: {error}") from error
     rounds = [r for r in ROUNDS if any((m, r) in cells for m in args.methods)]
     rows = [

@@ -26,9 +26,12 @@ class ServerReference:
         self.name = f"server {client.url}"
         self._client, self._dtype = client, dtype
         self._token_ids: dict[str, list[int]] = {}
+        self._first = torch.empty(0), torch.empty(0)
+        """Logits and hidden states of step 0, which came with the fingerprint."""
 
     def load(self, trace: Trace) -> Mapping[str, Any]:
-        head, _, _ = self._read(trace, 0, 1)
+        head, logits, hidden = self._read(trace, 0, 1)
+        self._first = logits, hidden
         self._token_ids = head["token_ids"]
         found = head["model"]["dtype"]
         if self._dtype not in (None, found):
@@ -39,13 +42,17 @@ class ServerReference:
         return self._token_ids
 
     def logits(self, trace: Trace, reads_hidden: bool) -> Logits:
-        steps, at, size = len(trace.steps), 0, 1
-        while at < steps:
-            _, logits, hidden = self._read(trace, at, min(steps, at + size))
+        """After `load` of the same trace. Several prefills, where the logits of all steps are more
+        than one answer carries."""
+        logits, hidden = self._first
+        size, at = max(1, CHUNK_BYTES // (4 * logits.shape[1])), 0
+        while True:
             for step, row in enumerate(logits):
                 yield row[None], hidden[step : step + 1] if reads_hidden else None
             at += len(logits)
-            size = max(1, CHUNK_BYTES // (4 * logits.shape[1]))
+            if at == len(trace.steps):
+                return
+            _, logits, hidden = self._read(trace, at, min(len(trace.steps), at + size))
 
     def _read(self, trace: Trace, first: int, stop: int) -> tuple[dict, torch.Tensor, torch.Tensor]:
         body = {"trace": trace.to_json(), "first": first, "stop": stop}

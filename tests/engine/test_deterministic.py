@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from launch import real_model
+from launch.exact.company import Answer, compare
 from sglang_soft.trace import Trace
 from sglang_soft.verify import verify
 from sglang_soft.verify.reference_hf import HuggingFace
 from tests.engine import inside
 from tests.engine.asking import prompt_ids
-from tests.engine.bits import bits, first_difference
 from tests.engine.cases import Case, by_name, sampling_params
 from tests.engine.method_cases import METHOD_CASES
 from tests.engine.setups import RETRACT, Setup
@@ -103,7 +103,7 @@ def check(
     for case in alone:
         engine.flush()
         (out,) = ask(engine, [case], prompt)
-        wanted[case.name] = bits(out)
+        wanted[case.name] = Answer.of(out)
     engine.flush()
     rounds = {"in a batch": ask(engine, cases, prompt), "cached": ask(engine, cases, prompt)}
     assert sum(out["meta_info"]["cached_tokens"] for out in rounds["cached"]), "nothing was cached"
@@ -116,9 +116,9 @@ def check(
     different = []
     for name, outs in rounds.items():
         for case, out in zip(cases, outs, strict=False):
-            want = wanted.setdefault(case.name, bits(out))
-            if bits(out) != want:
-                different.append(f"{case.name}, {name}: step {first_difference(bits(out), want)}")
+            found = compare(Answer.of(out), wanted.setdefault(case.name, Answer.of(out)))
+            if found.bit is not None:
+                different.append(f"{case.name}, {name}: step {found.bit}")
     assert not different, "\n".join(different)
     return rounds
 
@@ -167,6 +167,10 @@ SAMPLED = [
 ]
 
 
+def bits(outs: list[dict]) -> list:
+    return [Answer.of(out).bits for out in outs]
+
+
 def test_sampled_tokens_do_not_depend_on_their_batch(engines):
     """SGLang samples with seeds in this mode. A discrete request that filters nothing is left out:
     SGLang draws it in another way when one next to it filters."""
@@ -175,17 +179,17 @@ def test_sampled_tokens_do_not_depend_on_their_batch(engines):
     alone = []
     for prompt, params in zip(prompts, SAMPLED, strict=True):
         engine.flush()
-        alone += map(bits, engine.generate([prompt], [params]))
+        alone += bits(engine.generate([prompt], [params]))
     engine.flush()
     together = engine.generate(prompts, SAMPLED)
-    assert [bits(out) for out in together] == alone
+    assert bits(together) == alone
     other = engine.generate([prompts[0]], [SAMPLED[0] | {"sampling_seed": 8}])
-    assert bits(other[0]) != alone[0], "the seed has no effect"
+    assert bits(other) != alone[:1], "the seed has no effect"
 
     with_min_p = {"input_ids": [prompts[0]], "sampling_params": [SAMPLED[0] | {"min_p": 0.1}]}
     refused = engine.run(inside.error_of, **with_min_p)
     assert "min_p must be 0 with --enable-deterministic-inference" in refused
-    assert list(map(bits, engine.generate([prompts[0]], [SAMPLED[0]]))) == alone[:1]
+    assert bits(engine.generate([prompts[0]], [SAMPLED[0]])) == alone[:1]
 
 
 def test_a_model_that_is_not_covered_is_refused(engines):

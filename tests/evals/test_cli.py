@@ -1,11 +1,16 @@
 import importlib.util
 
 import pytest
-from sglang_soft_evals import cli
+from sglang_soft_evals import cli, config, run
+from sglang_soft_evals.session import Outcome
 
+from launch import ROOT
 from sglang_soft.server import cli as plugin
 from tests.evals.fake_server import serving
 from tests.evals.runs import METHODS, keys
+
+RUNS = ROOT / "evals" / "runs"
+DONE = Outcome(True, {}, None, {})
 
 
 def test_eval_is_handed_over(capsys):
@@ -51,6 +56,16 @@ def test_run_reports_and_goes_on(tmp_path, capsys, monkeypatch):
     assert out.count("complete; 36 ok") == 2
     assert len(keys(tmp_path / "results" / "my")) == 36
     assert "report.md" in out and "report.html" in out
+
+
+@pytest.mark.parametrize("file", sorted(RUNS.glob("*.toml")), ids=lambda file: file.stem)
+def test_a_model_in_place_of_the_run_files(file, monkeypatch, tmp_path):
+    """Every run file of the repository; what would be run is caught."""
+    monkeypatch.setattr(run, "execute", lambda settings, *_, **__: ran.append(settings) or DONE)
+    ran: list[config.RunConfig] = []
+    with pytest.raises(SystemExit) as end:
+        cli.main(["run", str(file), "--model", "other/model", "--out", str(tmp_path)])
+    assert end.value.code == 0 and ran[0].server.model == "other/model"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ def changed(path: str, value):
         ("seed", -1, "seed must be an integer >= 0; got -1"),
         ("concurrency", 2.5, "concurrency must be an integer >= 1; got 2.5"),
         ("prompt", "nope", "prompt must be one of plain"),
+        ("grader", "nope", "grader must be one of arith"),
+        ("grader", ["arith"], "grader must be one of arith"),
         ("sampling.top_p", 0, "sampling.top_p must be in (0, 1]; got 0"),
         ("sampling.top_k", 0, "sampling.top_k must be -1 (off) or >= 1; got 0"),
         ("sampling.max_tokens", "9", "sampling.max_tokens must be an integer >= 1; got '9'"),

@@ -46,6 +46,14 @@ def test_every_sample_is_recorded_once_with_every_field(tmp_path):
     assert expected | {"sampling"} <= written["provenance"].keys()
 
 
+def test_a_run_can_have_another_grader(tmp_path):
+    with serving() as server:
+        run.execute(small(server.base_url, grader="math"), tmp_path)
+    graded = {(record["grader"], record["correct"]) for record in samples(tmp_path)}
+    assert graded == {("math", False)}, "the answers are in no box"
+    assert info(tmp_path)["provenance"]["grader"] == "math"
+
+
 def test_methods_get_the_same_requests_in_turn(tmp_path):
     with serving() as server:
         run.execute(small(server.base_url, concurrency=1), tmp_path)

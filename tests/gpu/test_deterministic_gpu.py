@@ -8,8 +8,8 @@ for this flag.
 
 import pytest
 
+from launch.exact.company import Answer, compare
 from sglang_soft import methods
-from tests.engine.bits import bits, first_difference
 from tests.engine.setups import RETRACT
 from tests.gpu import requests
 from tests.gpu.engines import SIZE, output_to
@@ -90,7 +90,7 @@ def test_the_bits_of_a_request_do_not_depend_on_its_batch(engine, backend):
         pytest.skip("SGLang has fa3 for Hopper")
     every = list(range(len(CASES)))
     quiet = engine({"attention_backend": backend})
-    wanted = {i: bits(quiet.ask([i], flush=True)[0]) for i in ALONE}
+    wanted = {i: Answer.of(quiet.ask([i], flush=True)[0]) for i in ALONE}
     rounds = {"in a batch": quiet.ask(every, flush=True), "cached": quiet.ask(every, flush=False)}
     assert sum(out["meta_info"]["cached_tokens"] for out in rounds["cached"]), "nothing was cached"
     hard = engine({"attention_backend": backend, "chunked_prefill_size": 16}, RETRACT)
@@ -100,8 +100,7 @@ def test_the_bits_of_a_request_do_not_depend_on_its_batch(engine, backend):
     different = []
     for name, outs in rounds.items():
         for i, out in zip(every, outs, strict=True):
-            want = wanted.setdefault(i, bits(out))
-            if bits(out) != want:
-                step = first_difference(bits(out), want)
-                different.append(f"{CASES[i]}, {name}: step {step}")
+            found = compare(Answer.of(out), wanted.setdefault(i, Answer.of(out)))
+            if found.bit is not None:
+                different.append(f"{CASES[i]}, {name}: step {found.bit}")
     assert not different, "\n".join(different)

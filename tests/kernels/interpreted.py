@@ -13,6 +13,7 @@ import kernel_cases as cases  # noqa: E402
 import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
+import state_checks as checks  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
 from sglang_soft_kernels.blending import triton as blending  # noqa: E402
@@ -67,17 +68,17 @@ def test_index_and_unfiltered(case):
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_index_of_a_step(case):
     operators = kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool
-    states.check_index(*operators, case, "cpu")
+    checks.check_index(*operators, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_finish_step(case):
-    states.check_finish_step(kernels.finish_step, case, "cpu")
+    checks.check_finish_step(kernels.finish_step, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(
+    checks.check_next_state(
         kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool, case, "cpu"
     )
 
@@ -151,12 +152,12 @@ def test_switch_modes():
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_methods_of_a_batch(case):
-    states.check_methods_of_a_batch(kernels.finish_step, case, "cpu")
+    checks.check_methods_of_a_batch(kernels.finish_step, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_write_offsets(case):
-    states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cpu")
+    checks.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cpu")
 
 
 # The third takes the interpreter half a minute; test_wide_top_k has its own path.

@@ -5,6 +5,7 @@ import kernel_cases as cases
 import pytest
 import sglang_soft_kernels as kernels
 import state_cases as states
+import state_checks as checks
 import torch
 from kernel_cases import poisoned  # noqa: F401
 from kernel_oracle import make_logits, make_params
@@ -43,7 +44,7 @@ def test_index_and_unfiltered(case):
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_index_of_a_step(case):
-    states.check_index(state.finish_step, state.overwrite_tokens, state.update_pool, case, "cpu")
+    checks.check_index(state.finish_step, state.overwrite_tokens, state.update_pool, case, "cpu")
 
 
 @pytest.mark.parametrize("kind", ["normal", "ties", "zeros", "masked"])
@@ -75,12 +76,12 @@ def test_batch_invariance():
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_finish_step(case):
-    states.check_finish_step(state.finish_step, case, "cpu")
+    checks.check_finish_step(state.finish_step, case, "cpu")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(
+    checks.check_next_state(
         state.finish_step, state.overwrite_tokens, state.update_pool, case, "cpu"
     )
 
@@ -157,7 +158,7 @@ def test_machine_code_is_not_shared_by_two_layouts():
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_methods_of_a_batch(case):
-    states.check_methods_of_a_batch(state.finish_step, case, "cpu")
+    checks.check_methods_of_a_batch(state.finish_step, case, "cpu")
 
 
 def test_gamma_variates():

@@ -5,6 +5,7 @@ import kernel_cases as cases
 import pytest
 import sglang_soft_kernels as kernels
 import state_cases as states
+import state_checks as checks
 import torch
 from kernel_cases import poisoned  # noqa: F401
 
@@ -42,17 +43,17 @@ def test_index_and_unfiltered(case):
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_index_of_a_step(case):
     operators = kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool
-    states.check_index(*operators, case, "cuda")
+    checks.check_index(*operators, case, "cuda")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_finish_step(case):
-    states.check_finish_step(kernels.finish_step, case, "cuda")
+    checks.check_finish_step(kernels.finish_step, case, "cuda")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_next_state(case):
-    states.check_next_state(
+    checks.check_next_state(
         kernels.finish_step, kernels.overwrite_tokens, kernels.update_pool, case, "cuda"
     )
 
@@ -105,12 +106,12 @@ def test_switch_modes():
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_methods_of_a_batch(case):
-    states.check_methods_of_a_batch(kernels.finish_step, case, "cuda")
+    checks.check_methods_of_a_batch(kernels.finish_step, case, "cuda")
 
 
 @pytest.mark.parametrize("case", states.CASES, ids=str)
 def test_write_offsets(case):
-    states.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cuda")
+    checks.check_write_offsets(kernels.finish_step, kernels.write_offsets, case, "cuda")
 
 
 def test_no_host_synchronisation():
