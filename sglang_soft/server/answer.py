@@ -98,6 +98,7 @@ def joined(deltas: list[StepsDelta]) -> StepsDelta:
         weights=b"".join(d.weights for d in deltas),
         entropy=b"".join(d.entropy for d in deltas),
         offsets=b"".join(d.offsets for d in deltas),
+        extra={name: b"".join(d.extra[name] for d in deltas) for name in first.extra},
     )
 
 

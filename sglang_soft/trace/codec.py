@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from sglang_soft.trace.steps import OFFSET_DTYPES, Steps, StepsDelta
+from sglang_soft.trace.steps import EXTRA, OFFSET_DTYPES, Steps, StepsDelta
 
 if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
@@ -86,7 +86,7 @@ def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
     head = header(trace) | {"start": trace.start, "offset_dtype": steps.offset_dtype}
     np.savez(
         file, ids=steps.ids, weights=steps.weights, entropy=steps.entropy,
-        offsets=steps.offsets, header=np.frombuffer(orjson.dumps(head), np.uint8),
+        offsets=steps.offsets, header=np.frombuffer(orjson.dumps(head), np.uint8), **steps.extra,
     )  # fmt: skip
 
 
@@ -97,11 +97,13 @@ def load(cls: type["Trace"], file: str | Path | io.IOBase) -> "Trace":
             data = {name: columns[name] for name in columns.files}
         head = orjson.loads(data["header"].tobytes())
         ids, weights, offsets = data["ids"], data["weights"], data["offsets"]
+        extra = {name: data[name] for name in EXTRA if name in data}
         steps = Steps(
             ids.shape[1], weight_bits=_weight_bits(head), offset_bytes=offsets.shape[1],
             offset_dtype=head["offset_dtype"],
+            extra={name: rows.shape[1] for name, rows in extra.items()},
         )  # fmt: skip
-        steps.extend(ids, weights, data["entropy"], offsets)
+        steps.extend(ids, weights, data["entropy"], offsets, extra)
     except FileNotFoundError:
         raise
     except Exception as error:
@@ -133,6 +135,8 @@ def steps_to_json(delta: StepsDelta) -> dict[str, Any]:
     if delta.offsets:
         data = base64.b64encode(delta.offsets).decode()
         part["embedding_offsets"] = {"dtype": delta.offset_dtype, "data": data}
+    for name, column in delta.extra.items():
+        part[name] = np.frombuffer(column, EXTRA[name]).reshape(delta.steps, -1).tolist()
     return part
 
 
@@ -161,8 +165,25 @@ def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
                 raise ValueError(f"ids[{at}] and weights[{at}] differ in length.")
             all_ids[at, : len(ids)], all_weights[at, : len(ids)] = ids, weights
         if count:
-            steps.extend(all_ids, all_weights, entropy, _offsets(part, steps, count))
+            extra = _extra(part, count)
+            for name, column in extra.items():
+                steps.use_extra(name, column.shape[1])
+            steps.extend(all_ids, all_weights, entropy, _offsets(part, steps, count), extra)
     return steps
+
+
+def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+    """[count, width] each"""
+    found = {}
+    for name, dtype in EXTRA.items():
+        if name in part:
+            rows = _rows(part, name, dtype)
+            if len(rows) != count or len({len(row) for row in rows}) != 1:
+                raise ValueError(f"{name} must have {count} rows of one length; got {len(rows)}.")
+            if len(rows[0]) > MAX_K:
+                raise ValueError(f"{name}[0] has {len(rows[0])} columns; at most {MAX_K}.")
+            found[name] = np.stack(rows)
+    return found
 
 
 def _weight_bits(head: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 Shapes: n steps, k size of a concept, H hidden size.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,14 @@ _GROWTH = 32
 
 
 _COLUMNS = ("_ids", "_high_ids", "_weights", "_entropy", "_offsets")
+
+EXTRA: Mapping[str, type] = {"states": np.float32, "logprobs": np.float32, "drawn": np.int32}
+"""Columns that only some traces have, [n, width] each: the method's state after the step; its
+log-probability; the tokens that were drawn. A step that has none has NaN, or -1, in it."""
+_NONE = {np.float32: np.nan, np.int32: -1}
+
+Rows = Mapping[str, np.ndarray]
+"""Values of extra columns by name."""
 
 
 class StepsDelta(NamedTuple):
@@ -32,6 +41,8 @@ class StepsDelta(NamedTuple):
     entropy: bytes
     offsets: bytes
     offset_dtype: str
+    extra: dict[str, bytes] = {}
+    """Columns of EXTRA."""
 
 
 class Steps:
@@ -42,11 +53,12 @@ class Steps:
     """
 
     def __init__(
-        self, k: int, *, weight_bits: int = 0, offset_bytes: int = 0, offset_dtype: str = "float32"
-    ) -> None:
+        self, k: int, *, weight_bits: int = 0, offset_bytes: int = 0,
+        offset_dtype: str = "float32", extra: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         """k: largest size of a concept. weight_bits: 0 to 16; 0: weights are any float32.
         offset_bytes: size of one embedding offset; 0: none is fed. offset_dtype: float32, float16
-        or bfloat16."""
+        or bfloat16. extra: width of each column of EXTRA that there is."""
         self.k, self.weight_bits = k, weight_bits
         self.offset_bytes, self.offset_dtype = offset_bytes, offset_dtype
         self._len = 0
@@ -59,17 +71,49 @@ class Steps:
         fit (`_fit`)."""
         self._entropy: np.ndarray = np.zeros(0, np.float32)
         self._offsets: np.ndarray = np.zeros((0, offset_bytes), np.uint8)
+        self._extra: dict[str, np.ndarray] = {
+            name: np.zeros((0, width), EXTRA[name])
+            for name, width in (extra or {}).items()
+            if width
+        }
 
     @classmethod
     def of(cls, delta: StepsDelta, k: int) -> "Steps":
         """The steps of a slice, k slots each."""
         n = delta.steps
         offsets = np.frombuffer(delta.offsets, np.uint8).reshape(n, len(delta.offsets) // max(n, 1))
-        made = cls(k, offset_bytes=offsets.shape[1], offset_dtype=delta.offset_dtype)
+        extra = {
+            name: np.frombuffer(data, EXTRA[name]).reshape(n, -1)
+            for name, data in delta.extra.items() if data
+        }  # fmt: skip
+        made = cls(
+            k, offset_bytes=offsets.shape[1], offset_dtype=delta.offset_dtype,
+            extra={name: rows.shape[1] for name, rows in extra.items()},
+        )  # fmt: skip
         made.extend(
             np.frombuffer(delta.ids, np.int32).reshape(n, delta.k),
             np.frombuffer(delta.weights, np.float32).reshape(n, delta.k),
-            np.frombuffer(delta.entropy, np.float32), offsets,
+            np.frombuffer(delta.entropy, np.float32), offsets, extra,
+        )  # fmt: skip
+        return made
+
+    def copy(
+        self, steps: slice = slice(None), *, k: int | None = None, weight_bits: int | None = None,
+        extra: Mapping[str, int] | None = None,
+    ) -> "Steps":  # fmt: skip
+        """Some of the steps, in columns of their own. k, weight_bits: of the copy; by default those
+        of this one. extra: widths of columns that the copy has at least."""
+        widths = dict(extra or {})
+        for name, rows in self._extra.items():
+            widths[name] = max(rows.shape[1], widths.get(name, 0))
+        made = Steps(
+            self.k if k is None else k,
+            weight_bits=self.weight_bits if weight_bits is None else weight_bits,
+            offset_bytes=self.offset_bytes, offset_dtype=self.offset_dtype, extra=widths,
+        )  # fmt: skip
+        made.extend(
+            self.ids_of(steps), self.weights_of(steps), self.entropy[steps], self.offsets[steps],
+            {name: rows[steps] for name, rows in self.extra.items()},
         )  # fmt: skip
         return made
 
@@ -114,14 +158,22 @@ class Steps:
         return self._offsets[: self._len]
 
     @property
+    def extra(self) -> dict[str, np.ndarray]:
+        """[n, width] each: the columns of EXTRA that there are."""
+        return {name: rows[: self._len] for name, rows in self._extra.items()}
+
+    @property
     def nbytes(self) -> int:
         """Bytes that the columns occupy, room to grow included."""
-        return sum(getattr(self, name).nbytes for name in _COLUMNS)
+        columns = [getattr(self, name) for name in _COLUMNS]
+        return sum(column.nbytes for column in (*columns, *self._extra.values()))
 
     def append(
-        self, ids: np.ndarray, weights: np.ndarray, entropy: float, offset: bytes = b""
-    ) -> None:
-        """Add one step. ids: [<= k] int32; weights: [<= k] float32, used slots first."""
+        self, ids: np.ndarray, weights: np.ndarray, entropy: float, offset: bytes = b"",
+        extra: Rows | None = None,
+    ) -> None:  # fmt: skip
+        """Add one step. ids: [<= k] int32; weights: [<= k] float32, used slots first; extra:
+        [<= width] each."""
         if self._len == len(self._entropy):
             self._grow(self._len + 1)
         at = self._len
@@ -129,11 +181,14 @@ class Steps:
         self._entropy[at] = entropy
         if offset:
             self._offsets[at] = np.frombuffer(offset, np.uint8)
+        for name, values in (extra or {}).items():
+            self._extra[name][at, : len(values)] = values
         self._len += 1
 
     def extend(
-        self, ids: np.ndarray, weights: np.ndarray, entropy: np.ndarray, offsets: np.ndarray
-    ) -> None:
+        self, ids: np.ndarray, weights: np.ndarray, entropy: np.ndarray, offsets: np.ndarray,
+        extra: Rows | None = None,
+    ) -> None:  # fmt: skip
         """Add steps: columns as the properties return them, of any k up to this one's.
 
         Raises ValueError: a weight is no multiple of 2^-b; names its step.
@@ -143,7 +198,9 @@ class Steps:
             self._grow(stop)
         self._put(slice(start, stop), ids, weights)
         self._entropy[start:stop] = entropy
-        self._offsets[start:stop] = offsets
+        self._offsets[start:stop] = offsets if offsets.shape[1] else 0
+        for name, rows in (extra or {}).items():
+            self._extra[name][start:stop, : rows.shape[1]] = rows
         self._len = stop
 
     def _put(self, steps: slice, ids: np.ndarray, weights: np.ndarray) -> None:
@@ -185,6 +242,19 @@ class Steps:
             new = np.zeros((rows, *old.shape[1:]), old.dtype)
             new[: len(old)] = old
             setattr(self, name, new)
+        for name, old in self._extra.items():
+            new = np.full((rows, old.shape[1]), _NONE[EXTRA[name]], EXTRA[name])
+            new[: len(old)] = old
+            self._extra[name] = new
+
+    def use_extra(self, name: str, width: int) -> None:
+        """From here on steps may have this column of EXTRA; those before have none."""
+        old = self._extra.get(name)
+        if old is None or old.shape[1] < width:
+            new = np.full((len(self._entropy), width), _NONE[EXTRA[name]], EXTRA[name])
+            if old is not None:
+                new[:, : old.shape[1]] = old
+            self._extra[name] = new
 
     def delta(self, step: int, start: int | None) -> StepsDelta:
         """The steps from `step` on. start: position of the first thinking step."""
@@ -193,6 +263,7 @@ class Steps:
             start, step, len(self) - step, self.k, self.ids_of(steps).tobytes(),
             self.weights_of(steps).tobytes(), self.entropy[step:].tobytes(),
             self.offsets[step:].tobytes(), self.offset_dtype,
+            {name: rows[step:].tobytes() for name, rows in self.extra.items()},
         )  # fmt: skip
 
 
