@@ -84,10 +84,11 @@ def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
     """See `Trace.save`."""
     steps = trace.steps
     head = header(trace) | {"start": trace.start, "offset_dtype": steps.offset_dtype}
-    np.savez(
-        file, ids=steps.ids, weights=steps.weights, entropy=steps.entropy,
-        offsets=steps.offsets, header=np.frombuffer(orjson.dumps(head), np.uint8), **steps.extra,
-    )  # fmt: skip
+    columns: dict[str, Any] = steps.extra | {
+        "ids": steps.ids, "weights": steps.weights, "entropy": steps.entropy,
+        "offsets": steps.offsets, "header": np.frombuffer(orjson.dumps(head), np.uint8),
+    }  # fmt: skip
+    np.savez(file, **columns)
 
 
 def load(cls: type["Trace"], file: str | Path | io.IOBase) -> "Trace":

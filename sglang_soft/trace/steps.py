@@ -20,7 +20,7 @@ _COLUMNS = ("_ids", "_high_ids", "_weights", "_entropy", "_offsets")
 EXTRA: Mapping[str, type] = {"states": np.float32, "logprobs": np.float32, "drawn": np.int32}
 """Columns that only some traces have, [n, width] each: the method's state after the step; its
 log-probability; the tokens that were drawn. A step that has none has NaN, or -1, in it."""
-_NONE = {np.float32: np.nan, np.int32: -1}
+_NONE: Mapping[type, float] = {np.float32: np.nan, np.int32: -1}
 
 Rows = Mapping[str, np.ndarray]
 """Values of extra columns by name."""
@@ -243,18 +243,16 @@ class Steps:
             new[: len(old)] = old
             setattr(self, name, new)
         for name, old in self._extra.items():
-            new = np.full((rows, old.shape[1]), _NONE[EXTRA[name]], EXTRA[name])
-            new[: len(old)] = old
-            self._extra[name] = new
+            self._extra[name] = _empty(name, rows, old.shape[1])
+            self._extra[name][: len(old)] = old
 
     def use_extra(self, name: str, width: int) -> None:
         """From here on steps may have this column of EXTRA; those before have none."""
         old = self._extra.get(name)
         if old is None or old.shape[1] < width:
-            new = np.full((len(self._entropy), width), _NONE[EXTRA[name]], EXTRA[name])
+            self._extra[name] = _empty(name, len(self._entropy), width)
             if old is not None:
-                new[:, : old.shape[1]] = old
-            self._extra[name] = new
+                self._extra[name][:, : old.shape[1]] = old
 
     def delta(self, step: int, start: int | None) -> StepsDelta:
         """The steps from `step` on. start: position of the first thinking step."""
@@ -265,6 +263,11 @@ class Steps:
             self.offsets[step:].tobytes(), self.offset_dtype,
             {name: rows[step:].tobytes() for name, rows in self.extra.items()},
         )  # fmt: skip
+
+
+def _empty(name: str, rows: int, width: int) -> np.ndarray:
+    """A column of EXTRA in which no step has a value."""
+    return np.full((rows, width), _NONE[EXTRA[name]], EXTRA[name])
 
 
 def decode_offset(raw: np.ndarray, dtype: str) -> np.ndarray:
