@@ -123,6 +123,11 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False
+    return_rollout: Annotated[
+        bool,
+        described("Return the trace with what training needs: what each step drew, and its "
+                  "log-probability"),
+    ] = False  # fmt: skip
 
 
 class Sampling(NamedTuple):

@@ -14,10 +14,12 @@ from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
 from sglang_soft_kernels.sequences import advance, failure
 
 from sglang_soft import methods
+from sglang_soft.engine import rollout
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import RequestParams
 from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
+from sglang_soft.trace.steps import Rows
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
@@ -89,7 +91,11 @@ class SoftRequest:
         self.noise_seed = sample_seed(request.seed, request.sample)
         self.trace = Trace(
             method=request.method,
-            steps=Steps(self.k, weight_bits=request.params.weight_bits or 0),
+            steps=Steps(
+                self.k,
+                weight_bits=request.params.weight_bits or 0,
+                extra=rollout.columns(self.method, self.params, self.k),
+            ),
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
             # The thinking phase's sampling as it is used, whether the client gave it or not.
@@ -147,11 +153,13 @@ class SoftRequest:
     def commit(
         self, token: int, kind: int, ids: np.ndarray, weights: np.ndarray, entropy: float,
         low_entropy: int, state: np.ndarray, offset: bytes = b"", tail: int = 0,
+        extra: Rows | None = None,
     ) -> None:  # fmt: skip
         """One output token became visible. All but `token` counts for thinking steps only.
 
         ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
-        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step.
+        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step;
+        extra: of a roll-out, `rollout.columns`.
         """
         self.committed += 1
         trace = self.trace
@@ -166,13 +174,14 @@ class SoftRequest:
         if kind in (StepKind.CONCEPT, StepKind.CLOSING):
             k = self.k
             offset = offset if kind == StepKind.CONCEPT else b""
-            trace.steps.append(ids[:k], weights[:k], entropy, offset)
+            trace.steps.append(ids[:k], weights[:k], entropy, offset, extra)
             trace.delimiter_match = self._match(self.request.think_end, token)
             assert trace.delimiter_match < len(self.request.think_end), "a whole think-end goes on"
             trace.tail_step = tail % KIND_SHIFT
             trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
         else:  # the last token of think-end is fed as itself
-            trace.steps.append(np.array([token], np.int32), _ONE, entropy)
+            trace.steps.append(np.array([token], np.int32), _ONE, entropy, extra=extra)
+            trace.end_weights = rollout.end_weights(self.method, extra, ids, weights)
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
             trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy

@@ -27,7 +27,7 @@ class Payload(NamedTuple):
         soft = req.soft
         if soft is None:
             return None
-        wants_trace = soft.params.return_concepts
+        wants_trace = soft.params.return_concepts or soft.params.return_rollout
         delta = soft.take_delta() if wants_trace else None
         if not req.finished():
             return cls(delta, None, None) if delta and delta.steps else None

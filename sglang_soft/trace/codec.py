@@ -38,6 +38,7 @@ def header(trace: "Trace") -> dict[str, Any]:
         "low_entropy_steps": trace.low_entropy_steps,
         "method_state": trace.method_state.tolist(),
         **{name: value for name in _OPEN if (value := getattr(trace, name))},
+        **({"end_weights": trace.end_weights.tolist()} if len(trace.end_weights) else {}),
         "retractions": trace.retractions,
         "model": trace.model,
         "tokenizer": trace.tokenizer,
@@ -68,6 +69,7 @@ def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     trace.prompt_ids = _array(head, "prompt_ids", np.int32)
     trace.output_ids = _array(head, "output_ids", np.int32)
     trace.method_state = _array(head, "method_state", np.float32)
+    trace.end_weights = _array(head, "end_weights", np.float32)
     trace.seed = None if head.get("seed") is None else int(head["seed"])
     trace.low_entropy_steps = int(head.get("low_entropy_steps", 0))
     trace.thinking_finish_reason = head.get("thinking_finish_reason")
