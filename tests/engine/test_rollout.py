@@ -22,6 +22,8 @@ from tests.models import tiny
 
 TOLERANCE = 1e-4
 """Of a step, relative to 1 + |log-probability|: model and engine are both float32."""
+STEP = 1e-3
+"""Of a finite difference: norms of transformers' models are float32 even where the model is not."""
 ROLL = {"return_rollout": True, "return_concepts": False}
 CLOSING = {"max_thinking_tokens": 9, "closing_text": "so"}
 BY_METHOD = [c for c in METHOD_CASES if c.soft]
@@ -58,7 +60,7 @@ def off(found: torch.Tensor, trace: Trace) -> float:
 def test_the_trainer_finds_the_engines_log_probabilities(engine):
     outs = compare_all(engine, EVERY)
     model, random, ended, unseen = engine.hf_model, set(), set(), 0
-    for asked, out, trace in zip(EVERY, outs, traces_of(outs), strict=True):
+    for asked, trace in zip(EVERY, traces_of(outs), strict=True):
         drawn = trace.steps.extra["drawn"]
         assert len(engines(trace)) == len(trace.steps) > 0
         assert off(log_probs(model, trace), trace) < TOLERANCE, asked.name
@@ -105,14 +107,14 @@ def test_gradients_are_those_of_finite_differences(engine, one_of_each):
             weight, gradient = parameters[name].data.view(-1), parameters[name].grad.view(-1)
             at, values = int(gradient.abs().argmax()), []
             before = float(weight[at])
-            for step in (1e-6, -1e-6):
+            for step in (STEP, -STEP):
                 weight[at] = before + step
                 with torch.no_grad():
                     values.append(float(log_probs(model, trace, table=table).sum()))
             weight[at] = before
-            slope = (values[0] - values[1]) / 2e-6
+            slope = (values[0] - values[1]) / (2 * STEP)
             assert abs(float(gradient[at])) > 1e-3, f"{trace.method}, {name}: nothing to compare"
-            assert slope == pytest.approx(float(gradient[at]), rel=1e-4), f"{trace.method}, {name}"
+            assert slope == pytest.approx(float(gradient[at]), rel=0.01), f"{trace.method}, {name}"
 
 
 @on("default")
@@ -134,9 +136,10 @@ def test_other_weights_have_other_log_probabilities(engine, one_of_each):
 def test_the_noise_of_a_trace_comes_back(engine, one_of_each):
     (trace,) = (t for t in one_of_each if t.method == "soft_gumbel")
     g, weights = gumbel_noise(trace).numpy(), drawn_weights(trace)
-    scores = np.where(weights > 0, trace.params["gumbel_temperature"] * np.log(weights), np.nan) - g
-    with np.errstate(invalid="ignore"):  # log p up to a constant of the step: most probable first
-        falling = scores[:, :-1] - scores[:, 1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_p = trace.params["gumbel_temperature"] * np.log(weights) - g  # up to a step's constant
+        log_p[weights == 0] = np.nan
+        falling = log_p[:, :-1] - log_p[:, 1:]  # the most probable one comes first
     assert np.nanmin(falling) > -1e-3 and np.nanmax(falling) > 1
 
 
