@@ -60,37 +60,30 @@ def log_candidates(logits: Tensor, drawn: Tensor, temperature: float) -> Tensor:
 
 
 def of_concrete(log_p: Tensor, weights: Tensor, t: float) -> Tensor:
-    """[n]: log-density of w = softmax((log p + g) / t) for one row at a time, as the product of
-    what the exponential clocks say: with x_i = exp(-g'_i), g'_i = c + t log w_i unknown up to c,
+    """[n]: log-density of w = softmax((log p + g) / t). log_p: [n, d], -inf: no token.
 
-    prod_i p_i w_i^-t t  integrated over c  =  t^(n-1) (n-1)! prod_i p_i w_i^-t / S^n,
+    x_i = exp(-log p_i - g_i) are exponential clocks of rate p_i, and log x_i = -t log w_i but for
+    a number that all share. Integrated over that number:
 
-    S = sum_j p_j max(w_j, LEAST)^-t, in which tokens below LEAST appear as survivors only."""
-    values = []
-    for row_p, row_w in zip(log_p, weights.double(), strict=True):
-        real = row_p > -math.inf
-        p, w = row_p[real], row_w[real]
-        seen = w >= LEAST
-        n = int(seen.sum())
-        log_s = torch.logsumexp(p - t * torch.log(w.clamp(min=LEAST)), 0)
-        clocks = (p[seen] - t * torch.log(w[seen])).sum()
-        values.append(math.lgamma(n) + (n - 1) * math.log(t) + clocks - n * log_s)
-    return torch.stack(values)
+    (m - 1)! t^(m-1) prod_i p_i w_i^-t / (sum_j p_j max(w_j, LEAST)^-t)^m
+
+    i over the m weights that are seen, j over all: a clock that is not seen rings later."""
+    w = weights.double()
+    seen = (w >= LEAST) & (log_p > -math.inf)
+    m = seen.sum(1).double()
+    clocks = log_p - t * w.clamp(min=LEAST).log()
+    rung = clocks.masked_fill(~seen, 0.0).sum(1)
+    return torch.lgamma(m) + (m - 1) * math.log(t) + rung - m * clocks.logsumexp(1)
 
 
 def of_dirichlet(log_p: Tensor, weights: Tensor, gamma: float) -> Tensor:
-    """[n]: log-density of w ~ Dir(gamma p) with respect to dw / prod_i w_i, row by row:
+    """[n]: log-density of w ~ Dir(gamma p) with respect to dw / prod_i w_i. log_p: [n, d].
 
-    Gamma(sum a) prod_seen w_i^a_i / Gamma(a_i) prod_unseen LEAST^a_j / Gamma(a_j + 1)."""
-    values = []
-    for row_p, row_w in zip(log_p, weights.double(), strict=True):
-        real = row_p > -math.inf
-        a, w = gamma * row_p[real].exp(), row_w[real]
-        seen = w >= LEAST
-        above = a[seen] * w[seen].log() - torch.lgamma(a[seen])
-        below = a[~seen] * math.log(LEAST) - torch.lgamma(a[~seen] + 1)
-        values.append(torch.lgamma(a.sum()) + above.sum() + below.sum())
-    return torch.stack(values)
+    Gamma(sum a) prod_seen w_i^a_i / Gamma(a_i) prod_unseen LEAST^a_j / Gamma(a_j + 1)"""
+    w, a = weights.double(), gamma * log_p.exp()
+    some, seen = log_p > -math.inf, w >= LEAST
+    each = a * w.clamp(min=LEAST).log() - torch.lgamma(torch.where(seen, a, a + 1))
+    return torch.lgamma(a.sum(1)) + each.masked_fill(~some, 0.0).sum(1)
 
 
 def of_normal(log_p: Tensor, drawn: Tensor, table: Tensor, vectors: Tensor, scale: float) -> Tensor:
