@@ -74,6 +74,6 @@ class Client:
         )
 
     def _reward(self, problem: Problem, output_ids: list[int]) -> float:
-        thought, found, answer = self._tokenizer.decode(output_ids).partition("</think>")
+        _, found, answer = self._tokenizer.decode(output_ids).partition("</think>")
         numbers = re.findall(r"\d+", answer)
         return float(bool(found and numbers) and int(numbers[-1]) == problem.answer)
