@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from sglang_soft.params import Sampling
 from sglang_soft.rollout.formulas import Filter, of_draws
 from sglang_soft.rollout.inputs import fed, vectors
 from sglang_soft.rollout.steps import thought_log_probs
@@ -77,11 +78,10 @@ def _one(model: Any, trace: Trace, logits: Tensor, table: Tensor | None) -> Eval
 
 
 def _answer_filter(trace: Trace, vocabulary: int) -> Filter:
-    names = ("temperature", "top_k", "top_p", "min_p")
-    found = [trace.params.get(f"answer_{name}") for name in names]
-    if None in found:
+    values = {name: trace.params.get(f"answer_{name}") for name in Sampling._fields}
+    if None in values.values():
         raise ValueError("the trace's params lack the sampling of the answer; it is no roll-out.")
-    return Filter(*found, most=vocabulary)
+    return Filter(**values, most=vocabulary)  # type: ignore[arg-type]
 
 
 def _check(trace: Trace, model: Any) -> None:

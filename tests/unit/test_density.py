@@ -99,6 +99,34 @@ def test_a_weight_that_float32_does_not_hold_counts_by_its_probability():
     assert -3 < logistic < -0.001 and -3 < beta < -0.001, "the probabilities are not trivial"
 
 
+@pytest.mark.parametrize(
+    ("name", "parameter"),
+    [("gumbel", 0.5), ("gumbel", 0.02), ("dirichlet", 4.0), ("dirichlet", 0.05)],
+)
+def test_the_gradient_of_a_log_density_has_mean_zero(name, parameter):
+    """So it is the density of what is drawn, small weights included."""
+    torch.manual_seed(1)
+    n = 40_000
+    log_p = tensor([0.55, 0.25, 0.15, 0.05]).log().repeat(n, 1).double().requires_grad_()
+    log_q = log_p.log_softmax(1)
+    if name == "gumbel":
+        g = -torch.log(-torch.log(torch.rand(n, 4, dtype=torch.float64)))
+        weights = ((log_q.detach() + g) / parameter).softmax(1).float()
+        found = formulas.of_concrete(log_q, weights, parameter)
+    else:  # in logarithms: torch's own sampler cuts small weights off
+        a = parameter * log_q.detach().exp()
+        u = torch.rand(n, 4, dtype=torch.float64)
+        log_x = torch.distributions.Gamma(a + 1, torch.ones_like(a)).sample().log() + u.log() / a
+        weights = log_x.softmax(1).float()
+        found = formulas.of_dirichlet(log_q, weights, parameter)
+    small = (weights < 2.0**-126).double().mean()
+    assert (small > 0.2) == (parameter in (0.02, 0.05)), "weights that are too small"
+    (gradient,) = torch.autograd.grad(found.sum(), log_p)
+    error = gradient.std(0) / n**0.5
+    assert (gradient.mean(0).abs() < 4 * error).all(), (gradient.mean(0), error)
+    assert (gradient.std(0) > 0.05).all(), "nothing was tested"
+
+
 def test_normal():
     offset, sigma = torch.randn(ROWS, H) * 0.3, torch.rand(ROWS) + 0.1
     sigma[0] = 0
