@@ -28,6 +28,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 ARGUMENTS = ["--dtype", "float32", "--max-running-requests", "64", "--log-level", "warning"]
 
 
+def _other(method: str) -> str:
+    """The method that the trained weights are tried with as well."""
+    return next(name for name in ("cot", "multiplex") if name != method)
+
+
 def percent(of: Estimate) -> str:
     return f"{100 * of.value:.1f} ({100 * of.low:.1f} .. {100 * of.high:.1f})"
 
@@ -36,8 +41,7 @@ def report(plans: Mapping[str, Plan], runs: Mapping[str, Found]) -> str:
     """Figures as Markdown: accuracy before and after, and how far engine and trainer are apart."""
     rows = []
     for trained, found in runs.items():
-        others = [name for name in METHODS if name != trained]
-        for thinks, values in ((trained, found.curve), (others[0], found.other)):
+        for thinks, values in ((trained, found.curve), (_other(trained), found.other)):
             if not values:
                 continue
             before, after = (np.array(values[step]) for step in (min(values), max(values)))
@@ -74,18 +78,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--steps", type=int, default=45)
+    parser.add_argument("--steps", type=int, default=36)
     parser.add_argument("--rate", type=float, default=Plan.rate)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-page", action="store_true", help="print the figures only")
     args = parser.parse_args()
     plans = {name: Plan(name, args.steps, rate=args.rate, seed=args.seed) for name in args.methods}
     runs: dict[str, Found] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Server(ARGUMENTS, log=Path(folder, "server.log")) as server,
+    ):
         for name, plan in plans.items():
-            other = next(m for m in METHODS if m != name)
-            with Server(ARGUMENTS, log=Path(folder, f"{name}.log")) as server:
-                runs[name] = train(plan, server.url, Path(folder, name), other)
+            runs[name] = train(plan, server.url, Path(folder, name), _other(name))
     text = report(plans, runs)
     print(f"\n{text}")
     if not args.no_page:

@@ -15,7 +15,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-COLOURS = {"soft_gumbel": "#D55E00", "cot": "#000000"}
+COLOURS = {"multiplex": "#D55E00", "cot": "#000000", "soft_gumbel": "#0072B2"}
 
 
 def draw(runs: Mapping[str, Found], file: Path) -> None:

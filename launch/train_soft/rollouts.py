@@ -13,12 +13,15 @@ THOUGHT = {
     "temperature": 1.0, "top_p": 1.0, "top_k": -1, "min_p": 0.0,
     "cold_stop_entropy": 0.2, "cold_stop_steps": 12, "max_thinking_tokens": 80,
 }  # fmt: skip
-"""Nothing is filtered, so that what is drawn is the policy's own distribution. Cold Stop and the
-bound force an end, which counts as no action."""
+"""Tokens are drawn from everything, so that what is drawn is the policy's own distribution. Cold
+Stop and the bound force an end, which counts as no action."""
 METHODS: dict[str, dict[str, Any]] = {
-    "soft_gumbel": {"method": "soft_gumbel", "max_topk": 10, "gumbel_temperature": 0.5},
+    "multiplex": {"method": "multiplex", "max_topk": 3},
     "cot": {"method": "cot"},
+    "soft_gumbel": {"method": "soft_gumbel", "max_topk": 5, "min_p": 0.02},
 }
+"""`min_p`: the gradient of a log-density of weights is noise of one size for every candidate, also
+for those that hardly count, so they are left out."""
 ANSWER = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "max_new_tokens": 112}
 
 

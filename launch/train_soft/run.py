@@ -27,12 +27,12 @@ class Plan:
     """Of a step, new ones each time."""
     group: int = 8
     """Samples of a question."""
-    rate: float = 4e-4
-    held_out: int = 150
+    rate: float = 3e-4
+    held_out: int = 200
     """Questions of an evaluation: the test split, which training never draws from."""
     samples: int = 2
     """Of a held-out question."""
-    every: int = 15
+    every: int = 9
     """Steps between evaluations."""
     seed: int = 0
 
