@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from sglang_soft_evals.statistics import Estimate, bootstrap_interval, mean_estimate, sign_flip_test
+from transformers.utils.logging import disable_progress_bar
 
 from launch.bench.hardware import machine
 from launch.bench.page import write_section
@@ -83,6 +84,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-page", action="store_true", help="print the figures only")
     args = parser.parse_args()
+    disable_progress_bar()
     plans = {name: Plan(name, args.steps, rate=args.rate, seed=args.seed) for name in args.methods}
     runs: dict[str, Found] = {}
     with (
