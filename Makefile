@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-gpu soak chaos company mutants model kernels-check bundle gpu-check eval eval-real compat clean
+.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -62,6 +62,9 @@ mutants: $(READY)  ## break each promise on purpose; its test has to fail
 
 model: $(READY)  ## train the bundled model again
 	$(BIN)/python -m launch.toy_model
+
+train-soft: $(READY)  ## CPU, about ten minutes: policy gradient on soft thoughts, engine to trainer and back; ARGS="--steps 10 --no-page"
+	OMP_NUM_THREADS=1 $(BIN)/python -m launch.train_soft $(ARGS)
 
 kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_100; spills fail
 	$(BIN)/python -m sglang_soft_kernels.check

@@ -124,6 +124,11 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     return_concepts: Annotated[
         bool, described("Return the trace: every step's ids, weights and entropy, and the rest")
     ] = False
+    return_rollout: Annotated[
+        bool,
+        described("Return the trace with what training needs: what each step drew, and its "
+                  "log-probability"),
+    ] = False  # fmt: skip
 
 
 class Sampling(NamedTuple):
@@ -170,6 +175,8 @@ class Given(NamedTuple):
     tail_reason: str | None = None
     weight_bits: int = 0
     """How the trace keeps its weights."""
+    end_weights: bytes = b""
+    """float32 `Trace.end_weights` of a thought that has ended."""
     segments: tuple[dict[str, Any], ...] = ()
     """Of the trace; at least one where it has steps."""
     embedding_rms: float | None = None

@@ -145,7 +145,25 @@ def resolve(
     widest = max_k - method.extra_slots
     if params.max_topk > widest:  # a default: of the method, or of the server for another one
         params = msgspec.structs.replace(params, max_topk=widest)
+    _check_rollout(params, method)
     return Resolved(params, method, request.given(params), request.given(params, "answer_"))
+
+
+def _check_rollout(params: ThinkingParams, method: Method) -> None:
+    """Raises ValueError: the log-probabilities of a roll-out cannot be had."""
+    if not params.return_rollout:
+        return
+    if method.stochastic and type(method).log_prob is Method.log_prob:
+        raise ValueError(
+            f"{KEY}.return_rollout needs log-probabilities, and method {method.name} draws without "
+            "giving them (Method.log_prob); leave it out."
+        )
+    if params.weight_bits and method.has_density:
+        raise ValueError(
+            f"{KEY}.return_rollout and {KEY}.weight_bits={params.weight_bits} exclude each other "
+            f"with method {method.name}: its log-probability is the density of weights that are "
+            "not rounded; leave one out."
+        )
 
 
 def _any_params() -> Any:

@@ -91,6 +91,11 @@ class StepInputs:
         return any(m.feeds_offset for m in self.methods)
 
     @cached_property
+    def rolls_out(self) -> bool:
+        """A request of the batch asks for what its steps draw."""
+        return any(r.params.return_rollout for r in self.requests)
+
+    @cached_property
     def reads_hidden(self) -> bool:
         return any(m.reads_hidden for m in self.methods)
 

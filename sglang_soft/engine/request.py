@@ -14,11 +14,13 @@ from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
 from sglang_soft_kernels.sequences import advance, failure
 
 from sglang_soft import methods
+from sglang_soft.engine import rollout
 from sglang_soft.engine.cache_keys import cache_keys, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import Given, RequestParams
 from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
 from sglang_soft.trace.cutting import same_segment
+from sglang_soft.trace.steps import Rows
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
@@ -127,7 +129,7 @@ class SoftRequest:
             steps=Steps(
                 self.k,
                 weight_bits=request.params.weight_bits or 0,
-                extra={"states": len(self.method.state)},
+                extra=self._widths,
             ),
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
@@ -142,6 +144,12 @@ class SoftRequest:
             seed=self.noise_seed if self.method.stochastic else None,
         )
 
+    @property
+    def _widths(self) -> dict[str, int]:
+        """Of the trace's extra columns."""
+        rows = rollout.columns(self.method, self.params, self.k)
+        return rows | {"states": len(self.method.state)}
+
     def _take(self, given: Given) -> None:
         """Go on from a trace."""
         trace = self.trace
@@ -154,7 +162,9 @@ class SoftRequest:
         k = max(self.k, given.steps.k)
         trace.steps = Steps.of(given.steps, k, given.weight_bits)
         self._keys[id(trace.steps)] = array("q", given.keys)
-        trace.steps.use_extra("states", len(self.method.state))
+        trace.end_weights = np.frombuffer(given.end_weights, np.float32)
+        for name, width in self._widths.items():
+            trace.steps.use_extra(name, width)
         trace.start = given.steps.start
         trace.thinking_finish_reason = given.thinking_finish_reason
         trace.low_entropy_steps = given.low_entropy_steps
@@ -193,11 +203,13 @@ class SoftRequest:
     def commit(
         self, token: int, kind: int, ids: np.ndarray, weights: np.ndarray, entropy: float,
         low_entropy: int, state: np.ndarray, offset: bytes = b"", tail: int = 0,
+        extra: Rows | None = None,
     ) -> None:  # fmt: skip
         """One output token became visible. All but `token` counts for thinking steps only.
 
         ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
-        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step.
+        offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step;
+        extra: of a roll-out, `rollout.columns`.
         """
         self.committed += 1
         trace = self.trace
@@ -212,24 +224,25 @@ class SoftRequest:
         if kind in (StepKind.CONCEPT, StepKind.CLOSING):
             k = self.k
             offset = offset if kind == StepKind.CONCEPT else b""
-            trace.steps.append(ids[:k], weights[:k], entropy, offset, self._extra(state))
+            trace.steps.append(ids[:k], weights[:k], entropy, offset, self._columns(state, extra))
             trace.delimiter_match = self._match(self.request.think_end, token)
             assert trace.delimiter_match < len(self.request.think_end), "a whole think-end goes on"
             trace.tail_step = tail % KIND_SHIFT
             trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
         else:  # the last token of think-end is fed as itself
             one = np.array([token], np.int32)
-            trace.steps.append(one, _ONE, entropy, extra=self._extra(state))
+            trace.steps.append(one, _ONE, entropy, extra=self._columns(state, extra))
+            trace.end_weights = rollout.end_weights(self.method, extra, ids, weights)
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
             trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy
         if len(trace.method_state):
             trace.method_state = state[: len(trace.method_state)].copy()
 
-    def _extra(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Values of the trace's extra columns. state: [>= S]"""
+    def _columns(self, state: np.ndarray, extra: Rows | None) -> Rows:
+        """Values of the trace's extra columns. state: [>= S]; extra: of a roll-out."""
         size = len(self.trace.method_state)
-        return {"states": state[:size]} if size else {}
+        return dict(extra or {}) | ({"states": state[:size]} if size else {})
 
     def _match(self, sequence: tuple[int, ...], token: int) -> int:
         """Tokens of `sequence` that the output ends with after `token`."""

@@ -21,8 +21,9 @@ from sglang_soft_kernels import (
 from sglang_soft_kernels.layout import StepKind
 
 from sglang_soft import methods
+from sglang_soft.engine import rollout
 from sglang_soft.engine.inputs import StepInputs
-from sglang_soft.methods import Method, StepContext
+from sglang_soft.methods import Draw, Method, StepContext
 from sglang_soft.methods.noise import Noise
 
 
@@ -36,7 +37,7 @@ class StepOutput:
 
     def __init__(
         self, inputs: StepInputs, record: StepRecord, ints: torch.Tensor,
-        offsets: torch.Tensor | None,
+        offsets: torch.Tensor | None, draw: Draw | None = None,
     ) -> None:  # fmt: skip
         self.inputs = inputs
         self.record = record
@@ -44,6 +45,8 @@ class StepOutput:
         """[A, 26] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
+        self.draw = draw
+        """None: no request of the batch asks for it."""
 
     @property
     def has_offset(self) -> torch.Tensor:
@@ -77,7 +80,8 @@ class StepOutput:
     def copy_to_host(self, copy_tensor: Callable[[torch.Tensor], torch.Tensor]) -> "StepOutput":
         offsets = None if self.offsets is None else copy_tensor(self.offsets)
         record = self.record._replace(packed=copy_tensor(self.record.packed))
-        return StepOutput(self.inputs, record, self.ints, offsets)
+        draw = None if self.draw is None else Draw(*map(copy_tensor, self.draw))
+        return StepOutput(self.inputs, record, self.ints, offsets, draw)
 
     def consume(self, batch, commits: Sequence) -> None:
         """Append what became visible to the traces; a step whose token was discarded leaves no
@@ -93,6 +97,11 @@ class StepOutput:
             offset = b""
             if self.offsets is not None and request.method.feeds_offset:
                 offset = self.offsets[a].view(torch.uint8).numpy().tobytes()
+            extra = None
+            if self.draw is not None and request.params.return_rollout:
+                slots = request.method.draw_slots(request.k)
+                drawn, log_prob = self.draw.tokens[a, :slots], self.draw.log_prob[a : a + 1]
+                extra = {"drawn": drawn.numpy(), "logprobs": log_prob.numpy()}
             request.commit(
                 commit.token_ids[0],
                 kind,
@@ -103,6 +112,7 @@ class StepOutput:
                 states[a],
                 offset,
                 tail,
+                extra,
             )
 
 
@@ -136,11 +146,12 @@ def concept_step(
         # overwrites before the host has its copy.
         hidden = hidden.clone() if inputs.index is None else hidden[inputs.index]
     states = max(len(m.state) for m in used)
-    record = offsets = None
+    record = offsets = draw = None
     # Each method computes all rows, and writes its own ones into the record.
     for method in used:
         number = methods.number(method.name)
-        fed = method.step(_context(method, inputs, logits, sample, rows, hidden))
+        context = _context(method, inputs, logits, sample, rows, hidden)
+        fed = method.step(context)
         record = finish_step(
             fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
             floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end,
@@ -151,9 +162,12 @@ def concept_step(
             own = fed.embedding_offset.to(inputs.pool.dtype)
             if offsets is not None:
                 own = torch.where((ints[:, layout.METHOD] == number)[:, None], own, offsets)
-            offsets = own
+            offsets, fed = own, fed._replace(embedding_offset=own)
+        if inputs.rolls_out:
+            drawn = method.log_prob(context, fed)
+            draw = rollout.merge(draw, drawn, method, inputs, ints, record)
     assert record is not None
-    return StepOutput(inputs, record, ints, offsets)
+    return StepOutput(inputs, record, ints, offsets, draw)
 
 
 def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -> StepContext:

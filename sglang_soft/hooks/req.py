@@ -5,6 +5,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sglang.srt.managers.schedule_batch import FINISH_LENGTH, FINISH_MATCHED_STR
+from sglang.srt.sampling.sampling_params import TOP_K_ALL
 from sglang_soft_kernels.layout import Phase
 
 from sglang_soft import params, resolve
@@ -41,10 +42,19 @@ def after_init(_result, self, *args, **kwargs) -> None:
         self.set_finish_with_abort(
             f"{params.KEY}: {error}", HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailableError"
         )
+    if self.soft is not None and self.soft.params.return_rollout:
+        self.soft.trace.params |= _answer_sampling(self.sampling_params)
     if self.soft is not None:
         # What a custom logit processor reads: an object again, as a client sends it.
         custom = self.sampling_params.custom_params | {params.KEY: dict(self.soft.trace.params)}
         self.sampling_params.custom_params = custom
+
+
+def _answer_sampling(sampling) -> dict[str, Any]:
+    """How the answer is sampled, which may be the request's own: a roll-out needs it."""
+    top_k = -1 if sampling.top_k >= TOP_K_ALL else sampling.top_k
+    values = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": top_k}
+    return {f"answer_{name}": value for name, value in (values | {"min_p": sampling.min_p}).items()}
 
 
 def _reserve(req, request: params.RequestParams) -> None:

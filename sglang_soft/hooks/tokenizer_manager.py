@@ -76,6 +76,9 @@ async def stream_one_response(original, self, obj, state, *args, **kwargs):
         due = last or call is None or not call.whole
         if collected is not None and due and (info := collected.take()):
             meta_info[params.KEY] = info
+            if versions := info.get("trace", {}).get("versions"):
+                weights = {"weights": meta_info.get("weight_version")}
+                info["trace"]["versions"] = versions | weights
             if last and ended is not None:
                 ended(info)
         yield out

@@ -12,10 +12,11 @@ import threading
 from functools import cache
 from importlib.metadata import entry_points
 
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 
 __all__ = [
     "ENTRY_POINTS",
+    "Draw",
     "Method",
     "NextInput",
     "StepContext",

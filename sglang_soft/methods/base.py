@@ -36,6 +36,17 @@ class NextInput(NamedTuple):
     """[A] bool: force think-end here."""
 
 
+class Draw(NamedTuple):
+    """What the rows drew in one step, and how probable that was: for training."""
+
+    tokens: torch.Tensor
+    """[A, <= `Method.draw_slots`] int32: the drawn tokens, in order; of a density the tokens whose
+    weights or embeddings were disturbed. -1: none."""
+    log_prob: torch.Tensor
+    """[A] float32, nats: log-probability, or log-density (`Method.has_density`); 0 where the
+    row drew nothing."""
+
+
 class StepContext:
     """What a method sees of one step."""
 
@@ -150,6 +161,19 @@ class StepContext:
         assert self.sample.drawn is not None, "a method that draws must say how many (`draws`)"
         return self.sample.drawn
 
+    def draw(self, used: torch.Tensor | None = None) -> Draw:
+        """The first drawn token. used: [A] bool, rows in which the step depends on it."""
+        tokens, log_prob = self.drawn.ids[:, :1], self.drawn.probs[:, 0].log()
+        if used is not None:
+            tokens = torch.where(used[:, None], tokens, -1)
+            log_prob = torch.where(used, log_prob, 0.0)
+        return Draw(tokens, log_prob)
+
+    @property
+    def candidates(self) -> torch.Tensor:
+        """[A, k] int32: `ids`, -1 in unused slots."""
+        return torch.where(self.probs > 0, self.ids, -1)
+
     def discrete(self) -> NextInput:
         """One drawn token: the step of discrete chain of thought."""
         ids = self.drawn.ids[:, :1]
@@ -173,6 +197,8 @@ class Method:
     """`StepContext.sample.unfiltered` is there: the k largest logits at temperature 1."""
     stochastic: ClassVar[bool] = False
     """Its trace depends on the request's seed."""
+    has_density: ClassVar[bool] = False
+    """It draws real numbers, so that `log_prob` is a density."""
     extra_slots: ClassVar[int] = 0
     """Slots that it needs beyond max_topk."""
     needs_think_start: ClassVar[bool] = False
@@ -233,8 +259,18 @@ class Method:
         """How many tokens of `StepContext.drawn` it reads. k: largest concept of the batch."""
         return 1 if self.needs_full_filter else 0
 
+    def draw_slots(self, k: int) -> int:
+        """Columns of `Draw.tokens` for a concept of size k."""
+        return k if self.has_density else max(1, self.draws(k))
+
     def step(self, context: StepContext) -> NextInput:
         raise NotImplementedError
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw | None:
+        """How probable this step was, given those before it; None: the method draws nothing. For
+        requests with `return_rollout`. fed: what `step` returned, an embedding offset in the
+        model's dtype. A forced step counts for nothing, whatever is returned here."""
+        return None
 
     @classmethod
     def describe(cls) -> str:

@@ -1,4 +1,4 @@
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 
 
 class CoT(Method):
@@ -15,3 +15,6 @@ class CoT(Method):
 
     def step(self, context: StepContext) -> NextInput:
         return context.discrete()
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        return context.draw()

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from sglang_soft_kernels import compose, normalised_entropy
 
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import MaxTopK, ThinkingParams, described
 
 
@@ -33,3 +33,6 @@ class MixtureOfInputs(Method):
         share = normalised_entropy(context.probs, context.max_topk) / (context.arg("moi_beta") + 1)
         mixed = compose(context.ids, context.probs, context.max_topk, token=drawn, share=share)
         return NextInput(mixed.ids, mixed.weights, drawn)
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        return context.draw()

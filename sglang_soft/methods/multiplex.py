@@ -2,8 +2,9 @@ from typing import Annotated, Literal
 
 import torch
 from sglang_soft_kernels import merge_draws
+from sglang_soft_kernels.index import identity
 
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import MaxTopK, Temperature, ThinkingParams, TopP, described
 
 
@@ -43,3 +44,9 @@ class Multiplex(Method):
         ids, weights = merge_draws(*drawn, context.max_topk, by_probability)
         first = context.arg("multiplex_token") == 0
         return NextInput(ids, weights, torch.where(first, context.drawn.ids[:, 0], ids[:, 0]))
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        tokens, probs = context.drawn.ids[:, : context.k], context.drawn.probs[:, : context.k]
+        counted = identity(tokens.shape[1], tokens.device) < context.max_topk[:, None]
+        log_probs = torch.where(counted, probs.log(), 0.0)
+        return Draw(torch.where(counted, tokens, -1), log_probs.cumsum(1)[:, -1])

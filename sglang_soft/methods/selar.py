@@ -3,7 +3,7 @@ from typing import Annotated, Any, Literal
 from sglang_soft_kernels import compose, gate_by_entropy
 
 from sglang_soft.methods import token_classes
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import MaxTopK, ThinkingParams, described
 
 
@@ -61,3 +61,8 @@ class SeLaR(Method):
                 token=context.ids[:, 0], share=gate.share, blend_drawn=False,
             )
         )  # fmt: skip
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        assert context.args is not None
+        gate = gate_by_entropy(context.probs, context.max_topk, context.args)
+        return context.draw(~gate.soft | gate.guarded | (context.arg("selar_token") == 0))

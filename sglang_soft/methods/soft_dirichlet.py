@@ -2,7 +2,8 @@ from typing import Annotated
 
 from sglang_soft_kernels import compose
 
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods import density
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import ThinkingParams, described
 
 
@@ -23,9 +24,17 @@ class SoftDirichlet(Method):
         ] = 4.0  # fmt: skip
 
     stochastic = True
+    has_density = True
 
     def step(self, context: StepContext) -> NextInput:
         shape = context.probs * context.arg("dirichlet_gamma")[:, None]
         log_gamma = context.noise.log_gamma(shape, context.ids)
         ids, weights, _ = compose(context.ids, log_gamma, context.max_topk, softmax=True)
         return NextInput(ids, weights, ids[:, 0])
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        log_prob = density.dirichlet(
+            density.weights_of(context.ids, context.probs, fed.ids, fed.weights), context.probs,
+            context.arg("dirichlet_gamma"),
+        )  # fmt: skip
+        return Draw(context.candidates, log_prob)

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from sglang_soft_kernels import compose
 
-from sglang_soft.methods import noise
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods import density, noise
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import ThinkingParams, described
 
 
@@ -25,6 +25,7 @@ class SoftGumbel(Method):
         ] = 0.5  # fmt: skip
 
     stochastic = True
+    has_density = True
 
     def step(self, context: StepContext) -> NextInput:
         disturbed = context.probs.log() + context.noise.gumbel(noise.GUMBEL, context.ids)
@@ -33,3 +34,10 @@ class SoftGumbel(Method):
             softmax=True, temperature=context.arg("gumbel_temperature"),
         )  # fmt: skip
         return NextInput(ids, weights, ids[:, 0])
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        log_prob = density.concrete(
+            density.weights_of(context.ids, context.probs, fed.ids, fed.weights), context.probs,
+            context.arg("gumbel_temperature"),
+        )  # fmt: skip
+        return Draw(context.candidates, log_prob)

@@ -2,8 +2,8 @@ from typing import Annotated
 
 from sglang_soft_kernels.index import identity
 
-from sglang_soft.methods import noise
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods import density, noise
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import Temperature, ThinkingParams, described
 
 
@@ -27,6 +27,7 @@ class SoftNoise(Method):
         ] = 0.33  # fmt: skip
 
     stochastic = True
+    has_density = True
     feeds_offset = True
 
     def step(self, context: StepContext) -> NextInput:
@@ -34,3 +35,8 @@ class SoftNoise(Method):
         sigma = context.arg("noise_scale")[:, None] * context.embedding_rms
         offset = sigma * context.noise.normal(noise.NORMAL, lanes)
         return NextInput(context.ids, context.probs, context.ids[:, 0], embedding_offset=offset)
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        assert fed.embedding_offset is not None
+        sigma = context.arg("noise_scale") * context.embedding_rms
+        return Draw(context.candidates, density.normal(fed.embedding_offset, sigma))

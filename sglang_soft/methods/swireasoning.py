@@ -4,7 +4,7 @@ import msgspec
 from sglang_soft_kernels import compose, switch_modes
 
 from sglang_soft.methods import token_classes
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import KEY, ThinkingParams, described
 
 _COUNT = {"ge": 0, "le": 2**24}
@@ -114,3 +114,9 @@ class SwiReasoning(Method):
         )  # fmt: skip
         ids, weights, token = mixed
         return NextInput(ids, weights, token, state=step.state, force_end=step.force_end)
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        unfiltered = context.sample.unfiltered
+        assert unfiltered is not None and context.args is not None
+        mode = switch_modes(unfiltered.entropy, context.state, context.args, context.ints)
+        return context.draw(~mode.soft | mode.guarded | (context.arg("swi_token") == 0))

@@ -2,7 +2,7 @@ from typing import Annotated
 
 from sglang_soft_kernels import compose
 
-from sglang_soft.methods.base import Method, NextInput, StepContext
+from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 from sglang_soft.params import ThinkingParams, described
 
 
@@ -32,3 +32,6 @@ class ThinkRouter(Method):
         return NextInput(
             *compose(context.ids, context.probs, context.max_topk, soft=sure, drawn=drawn)
         )
+
+    def log_prob(self, context: StepContext, fed: NextInput) -> Draw:
+        return context.draw(context.max_prob < context.arg("router_threshold"))

@@ -28,7 +28,7 @@ class Payload(NamedTuple):
         soft = req.soft
         if soft is None:
             return None
-        returned = soft.params.return_concepts
+        returned = soft.params.return_concepts or soft.params.return_rollout
         wants_trace = returned or soft.request.keep
         # A trace that is only kept is sent to the front end at once.
         delta = soft.take_delta() if returned or (wants_trace and req.finished()) else None

@@ -206,6 +206,7 @@ def place(
         delimiter_match=0 if ended else match(think_start if waits else think_end, output),
         tail_step=tail[0], tail_reason=tail[1],
         weight_bits=trace.steps.weight_bits,
+        end_weights=trace.end_weights.astype(np.float32).tobytes() if ended else b"",
         segments=tuple(trace.segments or [_segment(trace)]),
         embedding_rms=trace.model.get("embedding_rms"),
     )  # fmt: skip

@@ -60,6 +60,8 @@ def validate(trace: "Trace") -> None:
         raise ValueError(f"entropy[{step}] must be finite and >= 0; got {trace.entropy[step]}.")
     if not np.isfinite(trace.method_state).all():
         raise ValueError(f"method_state must be finite; got {trace.method_state.tolist()}.")
+    if not np.isfinite(trace.end_weights).all():
+        raise ValueError(f"end_weights must be finite; got {trace.end_weights.tolist()}.")
 
 
 def check_model(trace: "Trace", facts: Mapping[str, Any]) -> None:

@@ -41,6 +41,7 @@ def header(trace: "Trace") -> dict[str, Any]:
         "method_state": trace.method_state.tolist(),
         **{name: value for name in (*_OPEN, "segments") if (value := getattr(trace, name))},
         **_prompt_concepts(trace),
+        **({"end_weights": trace.end_weights.tolist()} if len(trace.end_weights) else {}),
         "retractions": trace.retractions,
         "model": trace.model,
         "tokenizer": trace.tokenizer,
@@ -90,6 +91,7 @@ def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     trace.prompt_ids = _array(head, "prompt_ids", np.int32)
     trace.output_ids = _array(head, "output_ids", np.int32)
     trace.method_state = _array(head, "method_state", np.float32)
+    trace.end_weights = _array(head, "end_weights", np.float32)
     trace.seed = _whole(head.get("seed"), "seed", None, 2**63)
     for name in ("low_entropy_steps", "delimiter_match", "tail_step"):
         setattr(trace, name, _whole(head.get(name), name, 0, 2**31))

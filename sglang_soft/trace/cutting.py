@@ -33,6 +33,7 @@ def cut(trace: "Trace", steps: int) -> "Trace":
         steps=trace.steps.copy(slice(0, steps)),
         output_ids=outputs,
         thinking_finish_reason=None,
+        end_weights=np.zeros(0, np.float32),
         low_entropy_steps=_low_entropy_steps(trace, own["params"], steps),
         method_state=_method_state(trace, steps),
         delimiter_match=match(think_end(trace), outputs[len(outputs) - steps :]),

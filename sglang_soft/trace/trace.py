@@ -56,6 +56,9 @@ class Trace:
     """Cold Stop's count after the last step."""
     method_state: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     """[S] float32: state of the method after the last step."""
+    end_weights: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[k] float32: of a roll-out whose method draws weights, and drew the end of the thought (which
+    is fed alone): the weights of the last step, one for each of its tokens in `drawn`."""
     delimiter_match: int = 0
     """Tokens of think-start (before the thought) or of think-end (in it) that the output ends
     with, where they are not complete."""

@@ -13,7 +13,7 @@ _ORACLE: dict[tuple, Trace] = {}
 
 def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     """The case as the oracle is asked."""
-    left_out = ("return_concepts", "thinking_start")
+    left_out = ("return_concepts", "return_rollout", "thinking_start")
     soft = {key: value for key, value in (case.soft or {}).items() if key not in left_out}
     tau = soft.pop("cold_stop_entropy", None)
     closing = under_test.tokenizer.encode(soft.pop("closing_text", ""), add_special_tokens=False)

@@ -100,9 +100,13 @@ def flush_cache(engine: "sglang.Engine") -> None:
     raise AssertionError("the cache was not flushed")
 
 
-def update_weights(engine: "sglang.Engine", path: str) -> None:
+def update_weights(engine: "sglang.Engine", path: str, version: str | None = None) -> None:
     """Load other weights in place, and forget the KV of the old ones."""
-    success, message, *_ = engine.update_weights_from_disk(path)
+    from sglang.srt.managers.io_struct import UpdateWeightFromDiskReqInput
+
+    request = UpdateWeightFromDiskReqInput(model_path=path, weight_version=version)
+    update = engine.tokenizer_manager.update_weights_from_disk(request, None)
+    success, message, *_ = engine.loop.run_until_complete(update)
     assert success, message
 
 

@@ -58,6 +58,13 @@ def test_a_mixed_batch_costs_the_methods_own_launches_and_a_record_each(launches
     assert both == [*KERNELS[:3], "draw", *own, *KERNELS[4:]]
 
 
+@pytest.mark.parametrize("name", methods.names())
+def test_a_roll_out_reads_the_vocabulary_no_more_often(launches, name):
+    """It computes with candidates and draws. Without it a step has its launches and no others."""
+    names = step([soft_request(name), soft_request(name, return_rollout=True)], launches)
+    assert set(KERNELS) <= set(names) and not launches.wide
+
+
 def test_a_sort_of_the_vocabulary_would_be_seen(launches, monkeypatch):
     def sorting(self, context):
         context.logits.sort(1)

@@ -40,6 +40,7 @@ def make(
         output_ids=np.arange(steps + 4, dtype=np.int32) % 100,
         thinking_finish_reason=reason, low_entropy_steps=2,
         method_state=np.array([0.1, 2.0], np.float32),
+        end_weights=np.array([0.7, 0.3], np.float32),
         params={"method": "soft", "max_topk": k} | ({"weight_bits": bits} if bits else {}), seed=7, model={"vocab_size": 100},
         versions={"sglang": "x"},
     )  # fmt: skip
@@ -48,7 +49,7 @@ def make(
 def same(a: Trace, b: Trace) -> bool:
     columns = ("ids", "weights", "entropy", "offsets")
     equal = all(np.array_equal(getattr(a.steps, c), getattr(b.steps, c)) for c in columns)
-    arrays = ("prompt_ids", "output_ids", "method_state")
+    arrays = ("prompt_ids", "output_ids", "method_state", "end_weights")
     equal &= all(np.array_equal(getattr(a, name), getattr(b, name)) for name in arrays)
     rest = {name: None for name in (*arrays, "steps")}
     return equal and replace(a, **rest) == replace(b, **rest)

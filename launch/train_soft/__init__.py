@@ -1,0 +1,1 @@
+"""Reinforcement learning on soft thoughts: see docs/training.md."""
