@@ -150,8 +150,12 @@ class SoftRequest:
             trace.prompt_steps = Steps.of(given.prompt_steps, given.prompt_steps.k)
         if given.steps is None:
             return
-        k = max(self.k, given.steps.k)
-        trace.steps = Steps.of(given.steps, k, given.weight_bits)
+        k, bits = self.k, self.params.weight_bits or 0
+        one_grid = bits == given.weight_bits or not given.steps.steps
+        if given.steps.steps:
+            k = max(k, given.steps.k)
+        bits = bits if one_grid else 0
+        trace.steps = Steps.of(given.steps, k, bits)
         trace.steps.use_extra("states", len(self.method.state))
         trace.start = given.steps.start
         trace.thinking_finish_reason = given.thinking_finish_reason
@@ -165,7 +169,7 @@ class SoftRequest:
             return
         if not same_segment(given.segments[-1], own):
             trace.segments = [*given.segments, {"step": len(trace.steps), **own}]
-        elif len(given.segments) > 1:
+        elif len(given.segments) > 1 or not one_grid:
             trace.segments = list(given.segments)
 
     @property
