@@ -150,13 +150,11 @@ class SoftRequest:
             trace.prompt_steps = Steps.of(given.prompt_steps, given.prompt_steps.k)
         if given.steps is None:
             return
-        k, bits = self.k, self.params.weight_bits or 0
-        one_grid = bits == given.weight_bits or not given.steps.steps
+        one_grid = given.weight_bits == (self.params.weight_bits or 0)
         if given.steps.steps:
-            k = max(k, given.steps.k)
-        bits = bits if one_grid else 0
-        trace.steps = Steps.of(given.steps, k, bits)
-        trace.steps.use_extra("states", len(self.method.state))
+            k = max(self.k, given.steps.k)
+            trace.steps = Steps.of(given.steps, k, given.weight_bits if one_grid else 0)
+            trace.steps.use_extra("states", len(self.method.state))
         trace.start = given.steps.start
         trace.thinking_finish_reason = given.thinking_finish_reason
         trace.low_entropy_steps = given.low_entropy_steps

@@ -71,7 +71,8 @@ def table(part: Mapping[str, Any], name: str, dtype: type) -> tuple[np.ndarray, 
 def check_lengths(parts: Sequence[Mapping[str, Any]], most: int) -> None:
     """Before anything is converted. Raises ValueError: the trace has more tokens than `most`."""
     for name in ("prompt_ids", "output_ids", "ids", "weights", "entropy"):
-        count = sum(len(v) for part in parts if hasattr(v := part.get(name), "__len__"))
+        lists = [v for part in parts if isinstance(v := part.get(name), list | np.ndarray)]
+        count = sum(map(len, lists))
         if max(count, len(parts)) > most + 1:
             raise ValueError(
                 f"{name} has {count} entries in {len(parts)} parts; this model's context is {most} "
