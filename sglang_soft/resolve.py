@@ -10,7 +10,7 @@ from operator import or_
 from typing import Any, NamedTuple
 
 import msgspec
-from sglang_soft_kernels.layout import TOP_K_OFF
+from sglang_soft_kernels.layout import EOS_COLUMNS, TOP_K_OFF
 from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
 from sglang_soft import methods, presets
@@ -189,7 +189,7 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
     """
     try:
         request = RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
-    except (TypeError, msgspec.MsgspecError) as error:
+    except (TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise ValueError(_NOT_VALIDATED.format(error)) from None
     keep, start, end = request.thinking, request.think_start, request.think_end
     method = methods.get(request.method)
@@ -206,6 +206,8 @@ def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
         "max_new_tokens": 0 <= request.max_new_tokens < 2**31,
         "think tokens": short and all(0 <= i < vocab_size for i in ids),
         "closing": len(request.closing) <= MAX_CLOSING,
+        "eos_ids": len(request.eos_ids) <= EOS_COLUMNS
+        and all(0 <= i < 2**31 for i in request.eos_ids),
         **{
             name: 0 <= (getattr(request.params, name) or 0) < vocab_size
             for name in method.token_parameters

@@ -159,12 +159,14 @@ class SoftRequest:
             self._keys[id(trace.prompt_steps)] = array("q", given.prompt_keys)
         if given.steps is None:
             return
-        k = max(self.k, given.steps.k)
-        trace.steps = Steps.of(given.steps, k, given.weight_bits)
-        self._keys[id(trace.steps)] = array("q", given.keys)
+        one_grid = given.weight_bits == (self.params.weight_bits or 0)
+        if given.steps.steps:
+            k = max(self.k, given.steps.k)
+            trace.steps = Steps.of(given.steps, k, given.weight_bits if one_grid else 0)
+            self._keys[id(trace.steps)] = array("q", given.keys)
+            for name, width in self._widths.items():
+                trace.steps.use_extra(name, width)
         trace.end_weights = np.frombuffer(given.end_weights, np.float32)
-        for name, width in self._widths.items():
-            trace.steps.use_extra(name, width)
         trace.start = given.steps.start
         trace.thinking_finish_reason = given.thinking_finish_reason
         trace.low_entropy_steps = given.low_entropy_steps
@@ -177,7 +179,7 @@ class SoftRequest:
             return
         if not same_segment(given.segments[-1], own):
             trace.segments = [*given.segments, {"step": len(trace.steps), **own}]
-        elif len(given.segments) > 1:
+        elif len(given.segments) > 1 or not one_grid:
             trace.segments = list(given.segments)
 
     @property

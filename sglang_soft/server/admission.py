@@ -16,7 +16,7 @@ from sglang.srt.sampling.sampling_params import TOP_K_ALL
 from sglang_soft_kernels.layout import EOS_COLUMNS
 
 from sglang_soft import resolve
-from sglang_soft.params import KEY, RequestParams, Sampling
+from sglang_soft.params import KEY, Given, RequestParams, Sampling
 from sglang_soft.server import given
 from sglang_soft.server.answer import front_end_header
 from sglang_soft.server.closing import closing_ids
@@ -159,16 +159,17 @@ class FrontEnd:
     def _trace(self, wanted: given.Wanted, tokenized) -> Trace:
         """What the request goes on from."""
         tenant = tokenized.extra_key, tokenized.cache_salt
-        # A step may take no more than its slots, entropy, offset and extra columns.
+        # A step may take no more than its slots, entropy and extra columns, and its offset.
         model, slots = self._model, MAX_K_LIMIT
-        most = (self.manager.context_len + 64) * (16 * slots + 4 * model.hidden_size + 1024)
-        trace = given.read(wanted, self.kept, tenant, most)
+        context = self.manager.context_len
+        most = (context + 64) * (16 * slots + 1024) + self.settings.max_vector_mb * 2**20
+        trace = given.read(wanted, self.kept, tenant, most, context)
         given.check(trace, model, self.settings.max_k)
         return trace
 
     def _refuse_keep(self, wanted: given.Wanted) -> None:
-        workers = self._config.tokenizer_worker_num
-        handle = isinstance(wanted.trace, str) and wanted.trace.startswith(PREFIX)
+        workers, trace = self._config.tokenizer_worker_num, wanted.trace
+        handle = isinstance(trace, str) and trace.startswith(PREFIX)
         if workers > 1 and (wanted.keep or handle):
             raise ValueError(
                 f"{KEY}.keep and handles do not work with --tokenizer-worker-num={workers}: each "
@@ -188,6 +189,9 @@ class FrontEnd:
         if trace is not None:
             placed = given.place(trace, wanted.at, think_start, tokens.end, closing)
             placed = compose(self.manager, obj, tokenized, trace, placed)
+            if resolved.method.name != trace.method:  # its state means nothing to another method
+                placed = placed._replace(given=placed.given._replace(method_state=()))
+        self._refuse_truncation(tokenized, trace)
         max_new_tokens = sampling.max_new_tokens
         if max_new_tokens is None:
             max_new_tokens = max(1, self.manager.context_len - len(tokenized.input_ids))
@@ -224,6 +228,17 @@ class FrontEnd:
             keep=wanted.keep,
         )
         return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
+
+    def _refuse_truncation(self, tokenized, trace: Trace | None) -> None:
+        """The scheduler would cut a long prompt (--allow-auto-truncate), and what is thought stands
+        at positions that follow it."""
+        most, count = getattr(self.manager, "max_req_input_len", None), len(tokenized.input_ids)
+        cuts = trace is not None or self.manager.allow_auto_truncate
+        if cuts and most is not None and count >= most:
+            raise ValueError(
+                f"the prompt of a {KEY} request must be shorter than {most} tokens on this server; "
+                f"got {count}" + (" with the trace." if trace else ".")
+            )
 
     def _eos_ids(self, resolved: resolve.Resolved, sampling) -> tuple[int, ...]:
         """Those that SGLang's `Req` stops at, as far as they become think-end. Raises ValueError:
@@ -301,19 +316,30 @@ class FrontEnd:
                 f"{KEY}.method={method.name} mixes think-start and think-end, which must be one "
                 f"token each (--soft-think-start, --soft-think-end); got {self.think_tokens}."
             )
-        if not method.feeds_offset:
+        held, size = (
+            _offsets_of(request.given),
+            self._model.hidden_size * self._model.dtype.itemsize,
+        )
+        if not method.feeds_offset and not held:
             return 0
         bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb
         steps = request.max_new_tokens if bound is None else min(request.max_new_tokens, bound)
-        size = self._model.hidden_size * self._model.dtype.itemsize
-        if steps * size > limit * 2**20:
+        if steps * size + held > limit * 2**20:
+            brought = f", {held / 2**20:.1f} of them for its trace" if held else ""
             raise ValueError(
                 f"{KEY}.method={method.name} keeps {size} bytes of host memory a thinking token, "
-                f"up to {steps * size / 2**20:.1f} MiB for this request; this server allows "
-                f"{limit} MiB (--soft-max-vector-mb). Lower max_thinking_tokens or "
+                f"up to {(steps * size + held) / 2**20:.1f} MiB for this request{brought}; this "
+                f"server allows {limit} MiB (--soft-max-vector-mb). Lower max_thinking_tokens or "
                 f"max_new_tokens, now {steps} steps."
             )
-        return steps * size
+        return steps * size + held
+
+
+def _offsets_of(brought: Given | None) -> int:
+    """Bytes of embedding offsets that a request brings."""
+    if brought is None:
+        return 0
+    return sum(len(p.offsets) for p in (brought.steps, brought.prompt_steps) if p is not None)
 
 
 def _refuse_misspelled(custom_params: Iterable[str]) -> None:

@@ -133,9 +133,9 @@ def check_places(path: str, body: Any) -> Json:
     return found
 
 
-def complete_body(endpoint: Endpoint, body: Json, asked: Json) -> NextTurn | None:
+def complete_body(endpoint: Endpoint, body: Json, asked: Json) -> tuple[bool, NextTurn | None]:
     """Make `body` what SGLang needs where a request goes on from a trace, in place. asked: its
-    `soft_thinking`.
+    `soft_thinking`. Returns whether it was changed, and the turn of a chat.
 
     Raises ValueError: this endpoint cannot do it.
     """
@@ -143,12 +143,13 @@ def complete_body(endpoint: Endpoint, body: Json, asked: Json) -> NextTurn | Non
     if endpoint.chat:
         if asked.get("at") == "answer":  # no think-end follows
             body.setdefault("separate_reasoning", False)
-        return NextTurn(body) if end else None
+        return True, NextTurn(body) if end else None
     if end and any(isinstance(body.get(key), list) and body[key] for key in ("messages", "input")):
         raise ValueError(f"{KEY}.at=end needs /v1/chat/completions or /generate.")
     if endpoint is _GENERATE and not any(key in body for key in ("text", "input_ids")):
         body["text"] = ""  # the trace's own prompt
-    return None
+        return True, None
+    return False, None
 
 
 def _has_key(value: Any) -> bool:

@@ -5,7 +5,8 @@ the first part of the request's prompt; its concept tokens are fed there as a re
 (engine/replay.py), and the radix cache knows them by the same keys.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from sglang_soft import methods, resolve
 from sglang_soft.engine.cache_keys import cache_keys
 from sglang_soft.params import KEY, Given
-from sglang_soft.server.kept import PREFIX, KeptTraces, Tenant
+from sglang_soft.server.kept import PREFIX, KeptTraces, Tenant, UnknownTrace
 from sglang_soft.trace import Steps, Trace
 from sglang_soft.trace.check import check_model
 from sglang_soft.trace.cutting import match
@@ -57,34 +58,45 @@ def split(raw: Any) -> tuple[Any, Wanted]:
     return {k: v for k, v in raw.items() if k not in Wanted._fields}, wanted
 
 
-def read(wanted: Wanted, kept: KeptTraces, tenant: Tenant, max_bytes: int) -> Trace:
+def read(
+    wanted: Wanted, kept: KeptTraces, tenant: Tenant, max_bytes: int, max_tokens: int
+) -> Trace:
     """The trace of a request, cut.
 
-    max_bytes: the arrays of a binary form may take no more.
+    max_bytes: the arrays of a binary form may take no more. max_tokens: the model's context.
 
     Raises:
         ValueError: it is broken; names what.
         UnknownTrace: nothing is kept under the handle.
     """
     value = wanted.trace
-    try:
+    with naming(f"{KEY}.trace: "):
         if isinstance(value, Trace):
             value.validate()
             trace = value
         elif isinstance(value, str) and value.startswith(PREFIX):
             trace = kept.get(value, tenant)
         elif isinstance(value, str):
-            trace = Trace.from_base64(value, max_bytes)
+            trace = Trace.from_base64(value, max_bytes, max_tokens)
         elif isinstance(value, Mapping | list):
-            trace = Trace.from_json(value)
+            trace = Trace.from_json(value, max_tokens)
         else:
             kind = type(value).__name__
             raise ValueError(f"must be an object, base64 of a file, or a handle; got a {kind}.")
         return trace if wanted.cut is None else trace.cut(wanted.cut)
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Makes a ValueError of whatever reading a client's value raises. where: before its text."""
+    try:
+        yield
+    except UnknownTrace as error:
+        raise UnknownTrace(f"{where}{error}") from None
     except ValueError as error:
-        raise type(error)(f"{KEY}.trace: {error}") from None
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{KEY}.trace has a value of a wrong type: {error}.") from None
+        raise ValueError(f"{where}{error}") from None
+    except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as error:
+        raise ValueError(f"{where}it has a value of a wrong type or shape: {error}.") from None
 
 
 def check(trace: Trace, model, max_k: int) -> None:
@@ -94,7 +106,7 @@ def check(trace: Trace, model, max_k: int) -> None:
         "hidden_size": model.hidden_size,
         "layers": model.num_hidden_layers,
     }
-    try:
+    with naming(f"{KEY}.trace: "):
         check_model(trace, facts)
         if trace.method not in methods.registry():
             known = ", ".join(methods.names())
@@ -103,8 +115,27 @@ def check(trace: Trace, model, max_k: int) -> None:
         for steps in (trace.steps, trace.prompt_steps):
             if steps is not None:
                 _check_steps(steps, max_k, ours, model.hidden_size * size)
-    except ValueError as error:
-        raise ValueError(f"{KEY}.trace: {error}") from None
+        _check_last(trace)
+
+
+def _check_last(trace: Trace) -> None:
+    """What a thought ends with is fed as a token, so its step has to be that token; an open one
+    ends with the trace."""
+    if trace.start is None:
+        return
+    count = len(trace.steps)
+    last = trace.start - len(trace.prompt_ids) + count
+    if not trace.ended_by_think_end:
+        if beyond := len(trace.output_ids) - last:
+            raise ValueError(f"output_ids has {beyond} tokens after an open thought.")
+        return
+    ids, weights, _, offset = trace.concept(count - 1)
+    token = int(trace.output_ids[last - 1])
+    if ids.tolist() != [token] or weights.tolist() != [1] or (offset is not None and offset.any()):
+        raise ValueError(
+            f"ids[{count - 1}] must be [{token}] with weight 1: think-end is fed as itself; got "
+            f"{ids.tolist()} with weights {weights.tolist()}."
+        )
 
 
 def _check_steps(steps: Steps, max_k: int, dtype: str, offset_bytes: int) -> None:
@@ -113,7 +144,7 @@ def _check_steps(steps: Steps, max_k: int, dtype: str, offset_bytes: int) -> Non
             f"its k must be at most {max_k}, the slots of this server's concept tokens "
             f"(--soft-max-k); got {steps.k}."
         )
-    large = np.argwhere(np.abs(steps.weights) > LARGEST_WEIGHT)
+    large = np.argwhere(~(np.abs(steps.weights) <= LARGEST_WEIGHT))
     if len(large):
         step, slot = large[0].tolist()
         raise ValueError(
@@ -175,6 +206,8 @@ def place(
         return _after_all(trace)
     if at == "answer":
         trace = _closed(trace, think_end, closing)
+    elif at == "next" and trace.start is None:
+        raise ValueError(f"{KEY}.at=next: the trace has no thought.")
     elif at == "next" and trace.ended_by_think_end:
         raise ValueError(
             f"{KEY}.at=next: the thought of the trace has ended "
@@ -182,10 +215,6 @@ def place(
             "at its answer."
         )
     ended, count = trace.ended_by_think_end, len(trace.steps)
-    if trace.start is not None and not ended:
-        beyond = len(trace.prompt_ids) + len(trace.output_ids) - trace.start - count
-        if beyond:
-            raise ValueError(f"{KEY}.trace: output_ids has {beyond} tokens after an open thought.")
     waits = trace.start is None
     tail = trace.tail_step, trace.tail_reason
     if ended or list(closing) != trace.params.get("closing_ids", list(closing)):

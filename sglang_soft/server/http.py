@@ -5,6 +5,7 @@ An ASGI layer around SGLang's router, inside every middleware. Bodies and answer
 to do with Soft Thinking pass as they are.
 """
 
+import json
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -84,8 +85,10 @@ class SoftLayer:
                 data = parsed(body)
                 custom_params = check_places(path, data)
                 if _has_trace(custom_params) and endpoint is not None:
-                    turn = complete_body(endpoint, data, custom_params[KEY])
-                    messages = [{"type": "http.request", "body": orjson.dumps(data)}]
+                    changed, turn = complete_body(endpoint, data, custom_params[KEY])
+                    if changed:
+                        body = json.dumps(data).encode()  # of any number, as SGLang reads it
+                        messages = [{"type": "http.request", "body": body}]
             except ValueError as error:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
@@ -206,10 +209,15 @@ def _nothing(data: dict[str, Any], answers: Answers) -> bool:
 
 
 def parsed(body: bytes) -> Any:
-    """None where it is not JSON: SGLang says so itself."""
+    """None where it is not JSON: SGLang says so itself. Like SGLang's framework it takes NaN and
+    numbers of any size."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
         return None
 
 

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import orjson
+
 from sglang_soft.trace import Trace
 
 Tenant = tuple[str | None, str | None]
@@ -19,12 +21,22 @@ NO_TENANT: Tenant = (None, None)
 
 PREFIX = "trace-"
 """Of every handle; no base64 text has a hyphen."""
-_OVERHEAD = 2048
-"""Bytes of Python objects of a kept trace, its header included, about."""
+_OVERHEAD, _PER_CHARACTER = 4096, 4
+"""Bytes of Python objects of a kept trace, about; and of those that a client may write, a character
+of their JSON."""
 
 
 class UnknownTrace(ValueError):
     """No trace is kept under a handle: an HTTP 404 where the endpoint can say so."""
+
+    status_code = 404
+    """SGLang puts it into the error of a stream."""
+
+
+def size_of(trace: Trace) -> int:
+    """Bytes that a trace takes while it is kept, about."""
+    written = orjson.dumps([trace.params, trace.segments], default=str)
+    return trace.nbytes + _OVERHEAD + _PER_CHARACTER * len(written)
 
 
 class Kept(NamedTuple):
@@ -50,10 +62,18 @@ class KeptTraces:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def state(self) -> dict[str, Any]:
+        """How many there are, their bytes, and the bounds."""
+        self._expire()
+        return {
+            "traces": len(self), "bytes": self.nbytes, "max_bytes": self.max_bytes,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
     def put(self, trace: Trace, tenant: Tenant = NO_TENANT) -> dict[str, Any]:
         """Keep a trace. Returns what the client reads: `id`, `expires_in` and `bytes`, or `id` null
         and `error` where it is larger than the bound."""
-        nbytes = trace.nbytes + _OVERHEAD
+        nbytes = size_of(trace)
         if nbytes > self.max_bytes:
             error = (
                 f"the trace has {nbytes} bytes, the server keeps {self.max_bytes} (--soft-keep-mb)"

@@ -53,15 +53,26 @@ class NextTurn:
 
     def _check(self, tokenizer, trace: Trace) -> None:
         said = tokenizer.decode(trace.output_ids.tolist(), skip_special_tokens=True)
-        if isinstance(self._answer, str) and self._answer.strip() not in said:
-            raise ValueError(
-                f"{KEY}.at=end: the last assistant message is not the answer of the trace; got "
-                f"{self._answer[:60]!r}."
-            )
+        for answer in _texts(self._answer):
+            if answer.strip() not in said:
+                raise ValueError(
+                    f"{KEY}.at=end: the last assistant message is not the answer of the trace; got "
+                    f"{answer[:60]!r}."
+                )
         before = tokenizer.decode(trace.prompt_ids.tolist())
         for at, message in enumerate(self._asked):
-            text = message.get("content") if isinstance(message, dict) else None
-            if isinstance(text, str) and text.strip() not in before:
-                raise ValueError(
-                    f"{KEY}.at=end: messages[{at}] is not in the trace's prompt; got {text[:60]!r}."
-                )
+            for text in _texts(message.get("content") if isinstance(message, dict) else None):
+                if text.strip() not in before:
+                    raise ValueError(
+                        f"{KEY}.at=end: messages[{at}] is not in the trace's prompt; got "
+                        f"{text[:60]!r}."
+                    )
+
+
+def _texts(content: Any) -> list[str]:
+    """The text of a message: all of it, or its parts."""
+    if isinstance(content, str):
+        return [content]
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") for part in parts if isinstance(part, dict)]
+    return [text for text in texts if isinstance(text, str)]

@@ -19,9 +19,9 @@ from sglang.srt.managers.io_struct import GenerateReqInput
 from sglang_soft import methods, resolve
 from sglang_soft.methods.token_classes import ids_by_name
 from sglang_soft.params import KEY, Given, RequestParams
+from sglang_soft.server import given
 from sglang_soft.server.settings import Settings
 from sglang_soft.trace import Trace
-from sglang_soft.trace.check import check_model
 
 PATH = "/soft_thinking/logits"
 
@@ -34,23 +34,17 @@ def request(body: Any, model, settings: Settings) -> GenerateReqInput:
     """
     if not isinstance(body, Mapping) or not isinstance(body.get("trace"), Mapping):
         raise ValueError("the body must be an object with the keys trace, first and stop.")
-    facts = {
-        "vocab_size": model.vocab_size,
-        "hidden_size": model.hidden_size,
-        "layers": model.num_hidden_layers,
-    }
-    try:
-        trace = Trace.from_json(body["trace"])
-        check_model(trace, facts)
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"the trace has a value of a wrong type: {error}.") from error
+    with given.naming("trace: "):
+        trace = Trace.from_json(body["trace"], model.context_len)
     if trace.start is None or not len(trace.steps):
         raise ValueError("the trace has no thinking step.")
-    params, count = resolve.request_of(trace), len(trace.steps)
+    with given.naming("trace: "):
+        params, count = resolve.request_of(trace), len(trace.steps)
     stop = _whole(body, "stop", 1, count)
     first = _whole(body, "first", 0, stop - 1)
     _check_slots(trace, params, settings.max_k)
     _check_offsets(trace, model)
+    given.check(trace, model, settings.max_k)
     size, max_mb = (
         (stop - first) * 4 * (model.vocab_size + model.hidden_size),
         settings.max_vector_mb,

@@ -42,6 +42,7 @@ def add_to_http(front_end: "FrontEnd") -> None:
                 "max_vector_mb": settings.max_vector_mb,
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
+                "kept": front_end.kept.state(),
                 **(think_tokens.to_json() if think_tokens else _NO_THINK_TOKENS),
                 "unsupported": front_end.unsupported,
             },

@@ -6,18 +6,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
-from sglang_soft.trace.reasons import FINISH_REASONS, THINK_END_REASONS
-from sglang_soft.trace.steps import Steps, decode_offset
+from sglang_soft.trace.reasons import FINISH_REASONS, FORCED
+from sglang_soft.trace.steps import OFFSET_DTYPES, Steps, decode_offset
 
 if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
 
 _SUM_TOLERANCE = 1e-3
 _SEED = (int, type(None))
+_SMALLEST = float(np.finfo(np.float32).tiny)
+"""GPUs may take what is nearer to 0 for 0, and a first weight of 0 for a plain token."""
+_TEXT, _ENTRIES = 16384, 256
+"""Largest text and list among parameters."""
 
 
 def validate(trace: "Trace") -> None:
     """See `Trace.validate`."""
+    for name, dtype in (("prompt_ids", np.int32), ("output_ids", np.int32),
+                        ("method_state", np.float32)):  # fmt: skip
+        array = getattr(trace, name)
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != 1:
+            raise ValueError(f"{name} must be a flat array of {np.dtype(dtype).name}.")
     prompt, outputs, count = len(trace.prompt_ids), len(trace.output_ids), len(trace.steps)
     reason = trace.thinking_finish_reason
     if reason is not None and reason not in FINISH_REASONS:
@@ -32,12 +41,14 @@ def validate(trace: "Trace") -> None:
     most = MAX_CLOSING + MAX_DELIMITER - 1
     if not 0 <= trace.tail_step <= most:
         raise ValueError(f"tail_step must be in [0, {most}]; got {trace.tail_step}.")
-    reasons = tuple(THINK_END_REASONS.values())
-    if trace.tail_reason not in (reasons if trace.tail_step else (None,)):
+    if trace.tail_reason not in (FORCED if trace.tail_step else (None,)):
         raise ValueError(
-            f"tail_reason must be one of {', '.join(reasons)}, or null where tail_step is 0; got "
+            f"tail_reason must be one of {', '.join(FORCED)}, or null where tail_step is 0; got "
             f"{trace.tail_reason!r} (tail_step {trace.tail_step})."
         )
+    if trace.low_entropy_steps < 0:
+        raise ValueError(f"low_entropy_steps must be >= 0; got {trace.low_entropy_steps}.")
+    _check_params(trace)
     for name in ("prompt_ids", "output_ids"):
         _check_ids(trace, name, getattr(trace, name))
     if trace.start is None:
@@ -54,10 +65,6 @@ def validate(trace: "Trace") -> None:
     _check_weights(trace)
     _check_prompt_steps(trace)
     _check_segments(trace)
-    bad = np.flatnonzero(~np.isfinite(trace.entropy) | (trace.entropy < 0))
-    if len(bad):
-        step = int(bad[0])
-        raise ValueError(f"entropy[{step}] must be finite and >= 0; got {trace.entropy[step]}.")
     if not np.isfinite(trace.method_state).all():
         raise ValueError(f"method_state must be finite; got {trace.method_state.tolist()}.")
     if not np.isfinite(trace.end_weights).all():
@@ -127,6 +134,62 @@ def _check_segments(trace: "Trace") -> None:
         last = step
 
 
+def _check_params(trace: "Trace") -> None:
+    """Those that say how a trace is read, and that all of them are plain values of some size: they
+    go from trace to trace (`segments`)."""
+    closing = trace.params.get("closing_ids") or []
+    if not _are_ids(closing, MAX_CLOSING):
+        raise ValueError(
+            f"params.closing_ids must be at most {MAX_CLOSING} token ids; got "
+            f"{repr(closing)[:100]}."
+        )
+    end = trace.tokenizer.get("think_end_id")
+    if not (end is None or _are_ids([end], 1) or _are_ids(end, MAX_DELIMITER)):
+        raise ValueError(
+            f"tokenizer.think_end_id must be a token id, or a list of at most {MAX_DELIMITER}; got "
+            f"{repr(end)[:100]}."
+        )
+    threshold = trace.params.get("cold_stop_entropy")
+    if threshold is not None and type(threshold) not in (int, float):
+        raise ValueError(f"params.cold_stop_entropy must be a number; got {repr(threshold)[:100]}.")
+    size = trace.model.get("vocab_size")
+    if size is not None and type(size) is not int:
+        raise ValueError(f"model.vocab_size must be a whole number; got {repr(size)[:100]}.")
+    for at, params in enumerate((trace.params, *trace.segments)):
+        if not _is_plain(params, 3):
+            name = f"segments[{at - 1}]" if at else "params"
+            raise ValueError(
+                f"{name} must have values as the parameters of a request have: numbers, short "
+                "texts and lists."
+            )
+
+
+def _are_ids(value: Any, most: int) -> bool:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) <= most
+        and all(type(i) is int and 0 <= i < 2**31 for i in value)
+    )
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """JSON of no more than `depth` levels, no part of which is large."""
+    if isinstance(value, str):
+        return len(value) <= _TEXT
+    if isinstance(value, Mapping | list | tuple):
+        values = value.values() if isinstance(value, Mapping) else value
+        names = value if isinstance(value, Mapping) else ()
+        return (
+            depth > 0
+            and len(value) <= _ENTRIES
+            and all(isinstance(name, str) and len(name) <= _ENTRIES for name in names)
+            and all(_is_plain(v, depth - 1) for v in values)
+        )
+    if isinstance(value, int):
+        return -(2**63) <= value < 2**64
+    return value is None or isinstance(value, float)
+
+
 def _check_ids(trace: "Trace", name: str, ids: np.ndarray, size: int | None = None) -> None:
     size = trace.model.get("vocab_size") if size is None else size
     bad = np.argwhere((ids < 0) | (ids >= size if size is not None else False))
@@ -148,7 +211,11 @@ def _check_weights(trace: "Trace") -> None:
 
 
 def _check_columns(steps: Steps, prefix: str = "") -> None:
-    weights = steps.weights
+    weights, entropy = steps.weights, steps.entropy
+    bad = np.flatnonzero(~np.isfinite(entropy) | (entropy < 0))
+    if len(bad):
+        step = int(bad[0])
+        raise ValueError(f"{prefix}entropy[{step}] must be finite and >= 0; got {entropy[step]}.")
     bad = np.argwhere(~np.isfinite(weights))
     if len(bad):
         step, slot = (int(i) for i in bad[0])
@@ -158,6 +225,12 @@ def _check_columns(steps: Steps, prefix: str = "") -> None:
     gaps = np.flatnonzero((used[:, 1:] & ~used[:, :-1]).any(1))
     if len(gaps):
         raise ValueError(f"{prefix}weights[{int(gaps[0])}]: used slots must come first.")
+    bad = np.flatnonzero(used.any(1) & (np.abs(weights[:, :1]) < _SMALLEST).all(1))
+    if len(bad):
+        step = int(bad[0])
+        raise ValueError(
+            f"{prefix}weights[{step}][0] must be a normal float32; got {weights[step, 0]:g}."
+        )
     sums = weights.sum(1, dtype=np.float64)
     empty = ~used.any(1) if steps.offset_bytes else np.zeros(len(sums), bool)
     bad = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) & ~empty)
@@ -165,6 +238,11 @@ def _check_columns(steps: Steps, prefix: str = "") -> None:
         step = int(bad[0])
         raise ValueError(f"{prefix}weights[{step}] must sum to 1; they sum to {sums[step]:.6g}.")
     if steps.offset_bytes:
+        if steps.offset_bytes % OFFSET_DTYPES.get(steps.offset_dtype, steps.offset_bytes + 1):
+            raise ValueError(
+                f"{prefix}embedding_offsets: dtype must be one of {', '.join(OFFSET_DTYPES)}, and "
+                f"fit {steps.offset_bytes} bytes a step; got {steps.offset_dtype!r}."
+            )
         bad = np.flatnonzero(~np.isfinite(decode_offset(steps.offsets, steps.offset_dtype)).all(1))
         if len(bad):
             raise ValueError(f"{prefix}embedding_offsets[{int(bad[0])}] must be finite.")

@@ -4,13 +4,13 @@ import base64
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
+from sglang_soft.trace.numbers import check_lengths, numbers, table, whole
 from sglang_soft.trace.steps import EXTRA, OFFSET_DTYPES, Steps, StepsDelta
 
 if TYPE_CHECKING:
@@ -66,12 +66,15 @@ def joined(cls: type["Trace"], delta: StepsDelta, head: Mapping[str, Any]) -> "T
 
 
 def from_json(
-    cls: type["Trace"], chunks: Mapping[str, Any] | Iterable[Mapping[str, Any]]
-) -> "Trace":
+    cls: type["Trace"], chunks: Mapping[str, Any] | Iterable[Mapping[str, Any]],
+    max_tokens: int | None = None,
+) -> "Trace":  # fmt: skip
     """See `Trace.from_json`."""
     parts = [chunks] if isinstance(chunks, Mapping) else [c for c in chunks if c]
     if not parts or not all(isinstance(part, Mapping) for part in parts):
         raise ValueError("a trace must be an object, or a list of the objects of a stream.")
+    if max_tokens is not None:
+        check_lengths(parts, max_tokens)
     head = parts[-1]
     missing = [key for key in ("format", "method", "output_ids") if key not in head]
     if missing:
@@ -86,23 +89,23 @@ def from_json(
 
 def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     if not isinstance(trace.method, str):
-        raise ValueError(f"method must be text; got {trace.method!r}.")
-    trace.start = _whole(trace.start, "start", None, 2**31)
-    trace.prompt_ids = _array(head, "prompt_ids", np.int32)
-    trace.output_ids = _array(head, "output_ids", np.int32)
-    trace.method_state = _array(head, "method_state", np.float32)
-    trace.end_weights = _array(head, "end_weights", np.float32)
-    trace.seed = _whole(head.get("seed"), "seed", None, 2**63)
+        raise ValueError(f"method must be text; got {repr(trace.method)[:100]}.")
+    trace.start = whole(trace.start, "start", None, 2**31)
+    trace.prompt_ids = numbers(head.get("prompt_ids", []), "prompt_ids", np.int32)
+    trace.output_ids = numbers(head.get("output_ids", []), "output_ids", np.int32)
+    trace.method_state = numbers(head.get("method_state", []), "method_state", np.float32)
+    trace.end_weights = numbers(head.get("end_weights", []), "end_weights", np.float32)
+    trace.seed = whole(head.get("seed"), "seed", None, 2**63)
     for name in ("low_entropy_steps", "delimiter_match", "tail_step"):
-        setattr(trace, name, _whole(head.get(name), name, 0, 2**31))
+        setattr(trace, name, whole(head.get(name), name, 0, 2**31))
     for name in ("thinking_finish_reason", "tail_reason"):
         if not isinstance(head.get(name), str | None):
-            raise ValueError(f"{name} must be text or null; got {head[name]!r}.")
+            raise ValueError(f"{name} must be text or null; got {repr(head[name])[:100]}.")
         setattr(trace, name, head.get(name))
     for name in ("params", "retractions", "model", "tokenizer", "versions"):
         value = head.get(name) or {}
         if not isinstance(value, Mapping):
-            raise ValueError(f"{name} must be an object; got {value!r}.")
+            raise ValueError(f"{name} must be an object; got {repr(value)[:100]}.")
         setattr(trace, name, dict(value))
     segments = head.get("segments") or []
     if not isinstance(segments, list) or not all(isinstance(s, Mapping) for s in segments):
@@ -111,17 +114,11 @@ def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     if (part := head.get("prompt_concepts")) is not None:
         if not isinstance(part, Mapping):
             raise ValueError(f"prompt_concepts must be an object; got {repr(part)[:100]}.")
-        trace.prompt_start = _whole(part.get("start"), "prompt_concepts.start", None, 2**31)
-        trace.prompt_steps = _steps_from_json([part])
-
-
-def _whole(value: Any, name: str, default: int | None, limit: int) -> Any:
-    """A whole number in (-limit, limit), or `default` in place of null."""
-    if value is None:
-        return default
-    if type(value) is not int or not -limit < value < limit:
-        raise ValueError(f"{name} must be a whole number; got {repr(value)[:100]}.")
-    return value
+        trace.prompt_start = whole(part.get("start"), "prompt_concepts.start", None, 2**31)
+        try:
+            trace.prompt_steps = _steps_from_json([part])
+        except ValueError as error:
+            raise ValueError(f"prompt_concepts: {error}") from None
 
 
 def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
@@ -135,14 +132,18 @@ def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
     np.savez(file, **columns)
 
 
-def load(cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None = None) -> "Trace":
-    """See `Trace.load`."""
+def load(
+    cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None = None,
+    max_tokens: int | None = None,
+) -> "Trace":  # fmt: skip
+    """See `Trace.load` and `Trace.from_base64`."""
     try:
-        if max_bytes is not None:
-            _check_size(file, max_bytes)
+        _check_members(file, max_bytes)
         with np.load(file, allow_pickle=False) as columns:
             data = {name: columns[name] for name in columns.files}
         head = orjson.loads(data["header"].tobytes())
+        if not isinstance(head, dict):
+            raise ValueError("its header is no object.")
         _check_columns(data)
         ids, weights, offsets = data["ids"], data["weights"], data["offsets"]
         extra = {name: data[name] for name in EXTRA if name in data}
@@ -153,6 +154,8 @@ def load(cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None
         )  # fmt: skip
         steps.extend(ids, weights, data["entropy"], offsets, extra)
         _check_format(head)
+        if max_tokens is not None:
+            check_lengths([head | {"entropy": data["entropy"]}], max_tokens)
         trace = cls(method=head["method"], steps=steps, start=head["start"])
     except FileNotFoundError:
         raise
@@ -164,11 +167,18 @@ def load(cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None
     return trace
 
 
-def _check_size(file: Any, max_bytes: int) -> None:
-    """An archive may be a thousand times as large as its file."""
+_MEMBERS = {"ids", "weights", "entropy", "offsets", "header", *EXTRA}
+
+
+def _check_members(file: Any, max_bytes: int | None) -> None:
+    """Before anything is unpacked: an archive may be a thousand times as large as its file."""
     with zipfile.ZipFile(file) as archive:
-        size = sum(info.file_size for info in archive.infolist())
-    if size > max_bytes:
+        members = archive.infolist()
+    names = [member.filename.removesuffix(".npy") for member in members]
+    if not set(names) <= _MEMBERS or len(set(names)) < len(names):
+        raise ValueError(f"its arrays must be of {', '.join(sorted(_MEMBERS))}, each once.")
+    size = sum(member.file_size for member in members)
+    if max_bytes is not None and size > max_bytes:
         raise ValueError(f"its arrays have {size} bytes; at most {max_bytes} are allowed.")
 
 
@@ -197,7 +207,7 @@ def _check_columns(data: Mapping[str, np.ndarray]) -> None:
 
 
 def _check_format(head: Mapping[str, Any]) -> None:
-    if head["format"] != FORMAT:
+    if head["format"] != FORMAT or type(head["format"]) is not int:
         raise ValueError(f"format must be {FORMAT}; got {head['format']!r}.")
 
 
@@ -220,42 +230,35 @@ def steps_to_json(delta: StepsDelta) -> dict[str, Any]:
 
 
 def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
-    every = [_ragged(part, "weights", np.float32) for part in parts]
-    largest = max((int(sizes.max(initial=0)) for sizes, _ in every), default=0)
+    every = [table(part, "weights", np.float32) for part in parts]
+    largest = max((max(sizes.tolist(), default=0) for sizes, _ in every), default=0)
     k = parts[-1].get("k", largest)
     if type(k) is not int or not largest <= k <= MAX_K:
-        raise ValueError(f"k must be a whole number in [{largest}, {MAX_K}]; got {k!r}.")
+        raise ValueError(f"k must be a whole number in [{largest}, {MAX_K}]; got {repr(k)[:100]}.")
     steps = Steps(k, weight_bits=_weight_bits(parts[-1]))
-    for part, weights in zip(parts, every, strict=True):
-        entropy, ids = _array(part, "entropy", np.float32), _ragged(part, "ids", np.int32)
+    for part, (sizes, weights) in zip(parts, every, strict=True):
+        entropy = numbers(part.get("entropy", []), "entropy", np.float32)
         count, first = len(entropy), part.get("step", len(steps))
         if first != len(steps):
             raise ValueError(
-                f"step is {first!r}, not {len(steps)}: chunks are missing or mixed up."
+                f"step is {repr(first)[:100]}, not {len(steps)}: chunks are missing or mixed up."
             )
-        for name, (sizes, _) in (("ids", ids), ("weights", weights)):
-            if len(sizes) != count:
-                raise ValueError(f"{name} has {len(sizes)} steps, entropy {count}.")
-        if len(at := np.flatnonzero(ids[0] != weights[0])):
-            raise ValueError(f"ids[{at[0]}] and weights[{at[0]}] differ in length.")
+        sizes_of_ids, ids = table(part, "ids", np.int32)
+        for name, found in (("ids", sizes_of_ids), ("weights", sizes)):
+            if len(found) != count:
+                raise ValueError(f"{name} has {len(found)} steps, entropy {count}.")
+        differ = np.flatnonzero(sizes != sizes_of_ids)
+        if len(differ):
+            raise ValueError(f"ids[{differ[0]}] and weights[{differ[0]}] differ in length.")
         if count:
             extra = _extra(part, count)
             for name, column in extra.items():
                 steps.use_extra(name, column.shape[1])
             offsets = _offsets(part, steps, count)
-            steps.extend(_padded(*ids, k), _padded(*weights, k), entropy, offsets, extra)
+            steps.extend(
+                _padded(sizes, ids, k), _padded(sizes, weights, k), entropy, offsets, extra
+            )
     return steps
-
-
-def _ragged(part: Mapping[str, Any], name: str, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """A list of lists as their lengths [n] and their values, one after another."""
-    rows = part.get(name, [])
-    try:
-        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
-        return sizes, _array({name: list(chain.from_iterable(rows))}, name, dtype)
-    except (TypeError, ValueError):
-        _rows(part, name, dtype)  # says which row is wrong
-        raise ValueError(f"{name} must be a list of lists of numbers.") from None
 
 
 def _padded(sizes: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
@@ -274,12 +277,12 @@ def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
             if isinstance(given, list):  # JSON has no NaN
                 given = [[np.nan if v is None else v for v in row] if isinstance(row, list) else row
                          for row in given]  # fmt: skip
-            rows = _rows({name: given}, name, dtype)
-            if len(rows) != count or len({len(row) for row in rows}) != 1:
-                raise ValueError(f"{name} must have {count} rows of one length; got {len(rows)}.")
-            if len(rows[0]) > MAX_K:
-                raise ValueError(f"{name}[0] has {len(rows[0])} columns; at most {MAX_K}.")
-            found[name] = np.stack(rows)
+            sizes, values = table({name: given}, name, dtype)
+            if len(sizes) != count or len(set(sizes.tolist())) != 1:
+                raise ValueError(f"{name} must have {count} rows of one length; got {len(sizes)}.")
+            if sizes[0] > MAX_K:
+                raise ValueError(f"{name}[0] has {sizes[0]} columns; at most {MAX_K}.")
+            found[name] = values.reshape(count, sizes[0])
     return found
 
 
@@ -295,51 +298,28 @@ def _weight_bits(head: Mapping[str, Any]) -> int:
 def _offsets(part: Mapping[str, Any], steps: Steps, count: int) -> np.ndarray:
     """[count, bytes] uint8"""
     offsets = part.get("embedding_offsets")
-    if not offsets:
+    if offsets is None:
         return np.zeros((count, steps.offset_bytes), np.uint8)
+    if not isinstance(offsets, Mapping):
+        raise ValueError(f"embedding_offsets must be an object; got {repr(offsets)[:100]}.")
     dtype, data = offsets.get("dtype"), offsets.get("data")
-    if dtype not in OFFSET_DTYPES or not isinstance(data, str):
+    if not isinstance(dtype, str) or dtype not in OFFSET_DTYPES or not isinstance(data, str):
         raise ValueError(
             f"embedding_offsets needs a dtype ({', '.join(OFFSET_DTYPES)}) and data in base64; "
-            f"got dtype {dtype!r}."
+            f"got dtype {repr(dtype)[:100]}."
         )
-    raw = np.frombuffer(base64.b64decode(data), np.uint8)
+    try:
+        raw = np.frombuffer(base64.b64decode(data, validate=True), np.uint8)
+    except ValueError as error:
+        raise ValueError(f"embedding_offsets.data is not base64: {error}.") from None
     size, left = divmod(len(raw), count)
     if left or not size or size % OFFSET_DTYPES[dtype]:
         raise ValueError(f"embedding_offsets has {len(raw)} bytes for {count} steps of {dtype}.")
     if not len(steps):
         steps.use_offsets(size, dtype)
-    if size != steps.offset_bytes:
-        raise ValueError(f"embedding_offsets are of {size} and of {steps.offset_bytes} bytes.")
+    if (size, dtype) != (steps.offset_bytes, steps.offset_dtype):
+        raise ValueError(
+            f"embedding_offsets are of {size} bytes of {dtype}, and of {steps.offset_bytes} of "
+            f"{steps.offset_dtype}."
+        )
     return raw.reshape(count, size)
-
-
-def _rows(part: Mapping[str, Any], name: str, dtype: type) -> list[np.ndarray]:
-    rows = part.get(name, [])
-    if not isinstance(rows, list):
-        raise ValueError(f"{name} must be a list of lists; got {repr(rows)[:100]}.")
-    return [_array({f"{name}[{at}]": row}, f"{name}[{at}]", dtype) for at, row in enumerate(rows)]
-
-
-def _array(values: Mapping[str, Any], name: str, dtype: type) -> np.ndarray:
-    try:
-        array = np.asarray(values.get(name, ()))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise ValueError(f"{name} must be a list of numbers; {error}.") from error
-    whole = np.issubdtype(dtype, np.integer)
-    if array.ndim != 1:
-        raise ValueError(f"{name} must be a flat list; it has {array.ndim} dimensions.")
-    if array.size and array.dtype.kind not in ("iu" if whole else "iuf"):
-        kind = "whole numbers" if whole else "numbers"
-        bad = next((v for v in values[name] if not _is_number(v, whole)), values[name])
-        raise ValueError(f"{name} must be a list of {kind}; got {repr(bad)[:100]}.")
-    if whole and array.size:
-        limits = np.iinfo(dtype)
-        bad = np.flatnonzero((array < limits.min) | (array > limits.max))
-        if len(bad):
-            raise ValueError(f"{name}[{bad[0]}] must fit in 32 bits; got {array[bad[0]]}.")
-    return array.astype(dtype)
-
-
-def _is_number(value: Any, whole: bool) -> bool:
-    return type(value) is int or (type(value) is float and not whole)

@@ -107,6 +107,11 @@ def _tail(trace: "Trace", steps: int) -> tuple[int, str | None]:
     tail = (*(trace.params.get("closing_ids") or ()), *think_end(trace))
     if trace.thinking_finish_reason in FORCED:
         end, reason = len(tail), trace.thinking_finish_reason
+    if end > len(tail):
+        raise ValueError(
+            f"tail_step must be in [0, {len(tail)}], the tokens of closing_ids and think-end; got "
+            f"{end}."
+        )
     count = len(trace.steps)
     for left in range(1, min(end, count) + 1):
         if count - left < steps:

@@ -198,9 +198,16 @@ class Steps:
     ) -> None:  # fmt: skip
         """Add steps: columns as the properties return them, of any k up to this one's.
 
-        Raises ValueError: a weight is no multiple of 2^-b; names its step.
+        Raises ValueError: a weight is no multiple of 2^-b, or an id has more bits than are kept;
+            names its step.
         """
         start, stop = self._len, self._len + len(entropy)
+        if self.weight_bits and len(bad := np.argwhere(ids >> 24)):
+            step, slot = bad[0].tolist()
+            raise ValueError(
+                f"ids[{start + step}][{slot}] must be in [0, 2^24) with weight_bits; got "
+                f"{ids[step, slot]}."
+            )
         if stop > len(self._entropy):
             self._grow(stop)
         self._put(slice(start, stop), ids, weights)

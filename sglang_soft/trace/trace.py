@@ -167,13 +167,16 @@ class Trace:
         return codec.steps_to_json(self.steps.delta(0, self.start)) | codec.header(self)
 
     @classmethod
-    def from_json(cls, chunks: Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> "Trace":
-        """Read `to_json`, or the `trace` objects of all chunks of a stream, in order.
+    def from_json(
+        cls, chunks: Mapping[str, Any] | Iterable[Mapping[str, Any]], max_tokens: int | None = None
+    ) -> "Trace":
+        """Read `to_json`, or the `trace` objects of all chunks of a stream, in order. max_tokens:
+        it may have no more tokens, nor steps.
 
         Raises:
             ValueError: something is missing or wrong; names it.
         """
-        return codec.from_json(cls, chunks)
+        return codec.from_json(cls, chunks, max_tokens)
 
     def cut(self, steps: int) -> "Trace":
         """The trace as it was after that many of its steps: the thought is open, and what came
@@ -191,8 +194,10 @@ class Trace:
         return base64.b64encode(file.getvalue()).decode()
 
     @classmethod
-    def from_base64(cls, text: str, max_bytes: int | None = None) -> "Trace":
-        """Read `to_base64`. max_bytes: its columns may take no more.
+    def from_base64(
+        cls, text: str, max_bytes: int | None = None, max_tokens: int | None = None
+    ) -> "Trace":
+        """Read `to_base64`. max_bytes: its columns may take no more. max_tokens: as `from_json`.
 
         Raises:
             ValueError: not such a text, or a wrong value in it.
@@ -201,7 +206,7 @@ class Trace:
             data = base64.b64decode(text, validate=True)
         except ValueError as error:
             raise ValueError(f"not base64 ({error}); got {text[:40]!r}.") from None
-        return codec.load(cls, io.BytesIO(data), max_bytes)
+        return codec.load(cls, io.BytesIO(data), max_bytes, max_tokens)
 
     @classmethod
     def of(cls, delta: StepsDelta, head: Mapping[str, Any]) -> "Trace":
