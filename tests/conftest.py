@@ -128,7 +128,8 @@ def server(tmp_path_factory) -> Iterator[str]:
     """Base address of `python -m sglang_soft.launch_server` without arguments but the port."""
     from sglang_soft.server.process import Server
 
-    with Server(log=tmp_path_factory.mktemp("server") / "log") as server:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with Server(log=log, env={"SGLANG_SOFT_CHECK": "1"}) as server:
         yield server.url
 
 

@@ -13,7 +13,9 @@ from tests.engine.setups import SETUPS
 ROOT = Path(__file__).parents[1]
 SERVER = {
     "tests/docs/test_blocks.py",
+    "tests/engine/test_bad_traces.py",
     "tests/engine/test_endpoints.py",
+    "tests/engine/test_kept.py",
     "tests/engine/test_server.py",
     "tests/engine/test_stops.py",
     "tests/engine/test_verify.py",

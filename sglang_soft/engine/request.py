@@ -175,12 +175,14 @@ class SoftRequest:
         trace.delimiter_match = given.delimiter_match
         trace.tail_step, trace.tail_reason = given.tail_step, given.tail_reason
         own = {name: getattr(trace, name) for name in ("method", "params", "seed")}
-        if not given.segments or not len(trace.steps):
+        # Without the one of a request that went on and made no step.
+        made = [s for s in given.segments if s["step"] < len(trace.steps)]
+        if not made:
             return
-        if not same_segment(given.segments[-1], own):
-            trace.segments = [*given.segments, {"step": len(trace.steps), **own}]
-        elif len(given.segments) > 1 or not one_grid:
-            trace.segments = list(given.segments)
+        if not same_segment(made[-1], own):
+            trace.segments = [*made, {"step": len(trace.steps), **own}]
+        elif len(made) > 1 or not one_grid:
+            trace.segments = made
 
     @property
     def k(self) -> int:

@@ -5,7 +5,6 @@ An ASGI layer around SGLang's router, inside every middleware. Bodies and answer
 to do with Soft Thinking pass as they are.
 """
 
-import json
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
@@ -87,8 +86,7 @@ class SoftLayer:
                 if _has_trace(custom_params) and endpoint is not None:
                     changed, turn = complete_body(endpoint, data, custom_params[KEY])
                     if changed:
-                        body = json.dumps(data).encode()  # of any number, as SGLang reads it
-                        messages = [{"type": "http.request", "body": body}]
+                        messages = [{"type": "http.request", "body": orjson.dumps(data)}]
             except ValueError as error:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
@@ -209,15 +207,10 @@ def _nothing(data: dict[str, Any], answers: Answers) -> bool:
 
 
 def parsed(body: bytes) -> Any:
-    """None where it is not JSON: SGLang says so itself. Like SGLang's framework it takes NaN and
-    numbers of any size."""
+    """None where it is not JSON: SGLang, which reads it by the same library, says so itself."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
         return None
 
 

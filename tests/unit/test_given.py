@@ -106,7 +106,7 @@ def test_the_models_context_bounds_a_trace_before_it_is_read():
         read(whole | {"prompt_concepts": {"start": 1, "ids": [[1]] * 100}})
     with pytest.raises(ValueError, match="at most 500 are allowed"):
         read(make().to_base64(), max_bytes=500)
-    with pytest.raises(ValueError, match="entropy has 9 entries"):
+    with pytest.raises(ValueError, match="13 entries in 1 parts"):
         read(make().to_base64(), max_tokens=7)
 
 
@@ -376,6 +376,16 @@ def test_a_thought_that_was_cut_at_its_first_step_is_all_its_own():
     step(request, [1 - 2.0**-9, 2.0**-9])
     request.finish([1, 2, 3, 4, 5], [30], "length")
     assert Trace.from_json(request.trace.to_json()).steps.weight_bits == 9
+
+
+def test_a_request_that_made_no_step_leaves_no_segment_behind():
+    """Two answers in turn, each with other parameters, to one thought: each step has one maker."""
+    trace = open_thought()
+    for temperature in (0.5, 0.7):
+        request = going_on(trace, "answer", max_topk=3, temperature=temperature)
+        request.finish([1, 2, 3, 4, 5, *range(20, 28), END], [], "length")
+        trace = Trace.from_json(request.trace.to_json())
+        assert [s["step"] for s in trace.segments] == [0, len(trace.steps)]
 
 
 def test_more_slots_than_the_request_asks_for():
