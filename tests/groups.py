@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 SERVER = {
     "tests/docs/test_blocks.py",
     "tests/engine/test_endpoints.py",
+    "tests/engine/test_lang.py",
     "tests/engine/test_server.py",
     "tests/engine/test_stops.py",
     "tests/engine/test_verify.py",

@@ -1,5 +1,6 @@
 """What both backends share: a program's requests, and what becomes of the answers."""
 
+import secrets
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -88,8 +89,16 @@ class Backend(SglangEndpoint):
         soft: Any = options.keys if options.thinks else options.soft_thinking
         if options.thinks and options.continue_from == "concepts":
             soft |= {"return_concepts": True}
-        if prefix is not None:
-            soft = soft | self._after(prefix) if options.thinks else self._plainly_after(prefix)
+        seed = options.sampling_seed
+        if prefix is not None and options.thinks:
+            soft = soft | self._after(prefix)
+            if prefix.text == s.text_ and prefix.thinks:
+                del soft["at"]  # nothing in between: the thought itself goes on
+            if seed is None:
+                # The trace's would be used otherwise: all branches of a fork would think alike.
+                seed = secrets.randbits(53)
+        elif prefix is not None:
+            soft = self._plainly_after(prefix)
         sampling = {
             "skip_special_tokens": global_config.skip_special_tokens_in_output,
             "spaces_between_special_tokens": global_config.spaces_between_special_tokens_in_out,
@@ -97,6 +106,8 @@ class Backend(SglangEndpoint):
         }
         if soft is not None:
             sampling["custom_params"] = {KEY: soft}
+        if seed is not None:
+            sampling["sampling_seed"] = seed
         given = {name: getattr(params, name) for name in LOGPROBS}
         body = {
             "text": s.text_[len(prefix.text) if prefix else 0 :],
@@ -125,8 +136,7 @@ class Backend(SglangEndpoint):
         infos: `meta_info` of every chunk. start: length of the program's text before the answer.
         """
         last, before = infos[-1], s.text_[:start]
-        reason = last["finish_reason"]
-        if options.thought_only and reason["type"] == "length":
+        if options.thought_only and last[KEY]["thinking_finish_reason"] == "length":
             raise RuntimeError(
                 f"the thought did not end within {last['completion_tokens']} tokens; give it "
                 "soft_thinking.max_thinking_tokens, or more max_tokens."
@@ -136,9 +146,11 @@ class Backend(SglangEndpoint):
         parts = [info[KEY]["trace"] for info in infos if "trace" in info.get(KEY, {})]
         _drop_trace(options, *infos)
         trace = Trace.from_json(parts)
-        if trace.start is None:
-            return  # it never thought; what it said is read as text
-        trace, length = without_stop(trace, text, reason.get("matched"), self._decode)
+        if trace.start is None and trace.prompt_steps is None:
+            return  # there is no thought; what it said is read as text
+        trace, length = without_stop(
+            trace, text, last["finish_reason"].get("matched"), self._decode
+        )
         add(s, Prefix(before + text[:length], trace))
 
 

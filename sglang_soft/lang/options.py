@@ -23,6 +23,7 @@ class Options:
     """As in `custom_params`; None: nothing is sent, as `sgl.gen` does."""
     continue_from: str = "concepts"
     """What the following text continues from: one of CONTINUE_FROM."""
+    sampling_seed: int | None = None
     dtype: Any = None
     """The `dtype` of the program's `gen`."""
 
@@ -37,6 +38,10 @@ class Options:
             raise ValueError(f"soft_thinking must be true, false or an object; got {soft!r}.")
         if taken := [key for key in SET_BY_PROGRAM if isinstance(soft, Mapping) and key in soft]:
             raise ValueError(f"soft_thinking.{taken[0]} is set by the program itself.")
+
+    @property
+    def none_given(self) -> bool:
+        return self.soft_thinking is None and self.sampling_seed is None
 
     @property
     def thinks(self) -> bool:

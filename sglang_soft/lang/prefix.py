@@ -6,7 +6,7 @@ under a key that is no name: `s.fork` copies the variables along with text and m
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sglang.lang.interpreter import StreamExecutor
@@ -33,6 +33,12 @@ class Prefix:
     """The beginning of the program's text that the trace stands for."""
     trace: Trace
     """Everything up to there: prompt, thoughts and answers."""
+
+    @property
+    def thinks(self) -> bool:
+        """The thought is open: the next token may be one of it."""
+        trace = self.trace
+        return trace.start is not None and not trace.ended_by_think_end
 
 
 def prefix_of(s: StreamExecutor) -> Prefix | None:
@@ -90,4 +96,4 @@ def _shortened(trace: Trace, dropped: int) -> Trace:
     thought = trace.start is not None and left - (trace.start - len(trace.prompt_ids))
     if thought is not False and thought < len(trace.steps):
         return trace.cut(max(thought, 0))
-    return replace(trace, output_ids=trace.output_ids[:left])
+    return trace.copy(output_ids=trace.output_ids[:left])
