@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sglang.lang.ir import SglSamplingParams
+from sglang.lang.ir import SglArgument, SglSamplingParams
 
 CONTINUE_FROM = ("concepts", "text")
 SET_BY_PROGRAM = ("trace", "at", "keep", "cut")
@@ -28,12 +28,14 @@ class Options:
     """The `dtype` of the program's `gen`."""
 
     def __post_init__(self) -> None:
+        soft: Any = self.soft_thinking
+        if isinstance(soft, SglArgument) or isinstance(self.continue_from, SglArgument):
+            return  # SGLang traces the program: the arguments have no values yet
         if self.continue_from not in CONTINUE_FROM:
             raise ValueError(
                 f"continue_from must be one of {', '.join(CONTINUE_FROM)}; "
                 f"got {self.continue_from!r}."
             )
-        soft = self.soft_thinking
         if not (soft is None or isinstance(soft, (bool, Mapping))):
             raise ValueError(f"soft_thinking must be true, false or an object; got {soft!r}.")
         if taken := [key for key in SET_BY_PROGRAM if isinstance(soft, Mapping) and key in soft]:
