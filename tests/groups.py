@@ -18,6 +18,7 @@ SERVER = {
     "tests/engine/test_server.py",
     "tests/engine/test_stops.py",
     "tests/engine/test_verify.py",
+    "tests/launch/test_programs.py",
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",
