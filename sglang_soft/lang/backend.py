@@ -34,7 +34,7 @@ class Backend(SglangEndpoint):
 
     @abstractmethod
     def _decode(self, ids: list[list[int]]) -> list[str]:
-        """Texts of token ids, without special tokens."""
+        """Texts of token ids, special tokens included."""
 
     def _refer_to(self, prefix: Prefix) -> Any:
         """Value of the key `trace`."""

@@ -47,4 +47,5 @@ class RuntimeEndpoint(Backend):
                     yield chunk
 
     def _decode(self, ids: list[list[int]]) -> list[str]:
-        return self._request("/detokenize", {"tokens": ids}).json()["text"]
+        body = {"tokens": ids, "skip_special_tokens": False}
+        return self._request("/detokenize", body).json()["text"]

@@ -85,7 +85,7 @@ class EngineBackend(Backend):
 
     def _decode(self, ids: list[list[int]]) -> list[str]:
         tokenizer = self.engine.tokenizer_manager.tokenizer
-        return tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return tokenizer.batch_decode(ids, skip_special_tokens=False)
 
 
 async def _next(answers: AsyncGenerator[Any, None]) -> Any:

@@ -14,7 +14,7 @@ from sglang.lang.interpreter import StreamExecutor
 from sglang_soft.trace import Trace
 
 Decode = Callable[[list[list[int]]], list[str]]
-"""Texts of lists of token ids, without special tokens, as the server's answers have them."""
+"""Texts of lists of token ids, special tokens included: a stop string may be one."""
 CONTEXT = 64
 """Tokens before the end of an answer with which its last tokens are decoded."""
 
@@ -81,13 +81,13 @@ def without_stop(trace: Trace, answer: str, matched: Any, decode: Decode) -> tup
     most = min(len(matched.encode()) + 1, len(trace.output_ids))
     ids = trace.output_ids[-most - CONTEXT :].tolist()
     texts = decode([ids[: len(ids) - dropped] for dropped in range(most + 1)])
-    if answer.endswith(texts[0]):
-        return trace, len(answer)  # nothing was taken out, as with a stop regex
     stop = texts[0].rfind(matched)
+    if stop < 0:
+        return trace, len(answer)  # the pattern of a stop regex: SGLang leaves the text as it is
     for dropped, text in enumerate(texts):
         if len(text) <= stop and texts[0].startswith(text):
             return _shortened(trace, dropped), len(answer) - (stop - len(text))
-    raise RuntimeError(f"the stop string {matched!r} is not in the last tokens: {texts[0]!r}.")
+    raise RuntimeError(f"the stop string {matched!r} is not in the last {most} tokens: {ids}.")
 
 
 def _shortened(trace: Trace, dropped: int) -> Trace:

@@ -280,7 +280,8 @@ def a_choice_after_a_thought_of_its_own(on: "Backend") -> None:
     out = direct(on, trace_of(state, "sign_thought"), state["sign"], max_new_tokens=0)
     values = [entry[0] for entry in out["meta_info"]["input_token_logprobs"]]
     found = max(state.get_meta_info("sign")["normalized_prompt_logprobs"])
-    assert abs(found - values[-1]) < CLOSE, f"{found}, {values}"
+    # SGLang counts the last token before the choice as well: think-end.
+    assert abs(found - np.mean(values[-2:])) < CLOSE, f"{found}, {values}"
     error = choose.run(3, backend=on).error()
     assert "max_thinking_tokens" in str(error), error
 
