@@ -49,6 +49,8 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         info = state.get_meta_info("thinking")["soft_thinking"]
         assert info["thinking_tokens"] > 10 and info["thinking_finish_reason"] == "stop_token"
 
+        check_our_backend(base)
+
         off = body | {
             "sampling_params": body["sampling_params"] | {"custom_params": {"soft_thinking": False}}
         }
@@ -79,7 +81,25 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         assert refused.status_code == 400 and "soft-max-vector-mb" in refused.text
 
 
-def run_frontend_program(base: str):
+def check_our_backend(base: str) -> None:
+    """On the backend of `sglang_soft.lang` a plain program is the same, and `False` is discrete."""
+    import sglang as sgl
+
+    from sglang_soft import lang
+
+    backend = lang.RuntimeEndpoint(base)
+    state = run_frontend_program(base, backend)
+    assert "1462" in state["answer"]
+    assert state.get_meta_info("thinking")["soft_thinking"]["thinking_tokens"] > 10
+
+    @sgl.function
+    def discrete(s):
+        s += PROMPT + lang.gen("thinking", max_tokens=8, temperature=0.6, soft_thinking=False)
+
+    assert "soft_thinking" not in discrete.run(backend=backend).get_meta_info("thinking")
+
+
+def run_frontend_program(base: str, backend=None):
     """The state of a program in SGLang's frontend language, whose `gen` has no custom_params."""
     import sglang as sgl
 
@@ -89,4 +109,4 @@ def run_frontend_program(base: str):
         s += sgl.gen("thinking", max_tokens=200, temperature=0.6, stop="</think>")
         s += "</think>\n" + sgl.gen("answer", max_tokens=16, temperature=0.0)
 
-    return multiply.run(PROMPT, backend=sgl.RuntimeEndpoint(base))
+    return multiply.run(PROMPT, backend=backend or sgl.RuntimeEndpoint(base))

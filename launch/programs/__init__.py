@@ -1,0 +1,1 @@
+"""Programs in SGLang's frontend language that think softly, on the bundled model's arithmetic."""
