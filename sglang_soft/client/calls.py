@@ -4,7 +4,7 @@ import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 import orjson
 
@@ -55,12 +55,9 @@ class Options(TypedDict, total=False):
     """Further keys of the chat request or, elsewhere, of `sampling_params`."""
 
 
-_Same = Literal[
-    "max_tokens", "temperature", "top_p", "top_k", "min_p", "seed", "stop", "stop_regex",
-    "stop_token_ids", "regex", "ebnf",
-]  # fmt: skip
-_SAME: tuple[_Same, ...] = get_args(_Same)
-"""Options that the endpoints have as they are, or under a name of _GENERATE."""
+_ELSEWHERE = {"messages", "prompt", "thought", "at", "cut", "soft", "concepts", "keep", "json_schema",
+              "extra"}  # fmt: skip
+"""Options that have no place of their own in the endpoints' sampling parameters."""
 _GENERATE = {"max_tokens": "max_new_tokens", "seed": "sampling_seed"}
 
 
@@ -158,7 +155,11 @@ def _sampling(options: Options) -> Json:
 
 
 def _given(options: Options) -> Json:
-    return {key: options[key] for key in _SAME if key in options}
+    """Raises TypeError: an option that there is not; no endpoint says so."""
+    known = Options.__annotations__.keys()
+    if unknown := sorted(options.keys() - known):
+        raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}.")
+    return {key: value for key, value in options.items() if key not in _ELSEWHERE}
 
 
 def _extra(options: Options) -> Json:

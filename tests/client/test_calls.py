@@ -3,7 +3,6 @@
 import base64
 import io
 import socket
-from typing import get_args
 
 import numpy as np
 import orjson
@@ -75,12 +74,17 @@ def test_a_prompt_is_raw_text_or_tokens():
     assert sampling(call)["max_new_tokens"] is None, "SGLang's default would be 128"
 
 
-def test_every_option_is_sent():
-    """What neither function above has a place for is an option of a thought."""
-    known = set(calls.Options.__annotations__)
-    places = {"messages", "prompt", "thought", "at", "cut", "soft", "concepts", "keep"}
-    assert known == places | {*SAMPLING, "seed", "max_tokens", "json_schema", "extra"}
-    assert set(get_args(calls._Same)) == {*SAMPLING, "seed", "max_tokens"}
+def test_no_option_is_dropped():
+    sent = {*SAMPLING, "seed", "max_tokens", "json_schema", "extra"}
+    of_thoughts = {"messages", "prompt", "thought", "at", "cut", "soft", "concepts", "keep"}
+    assert set(calls.Options.__annotations__) == sent | of_thoughts
+    for call in (
+        lambda options: calls.ask("?", options),
+        lambda options: calls.ask(None, {"prompt": "?"} | options),
+        lambda options: calls.fork("trace-1", [{}, options], {}),
+    ):
+        with pytest.raises(TypeError, match="unknown option temprature; known: messages, prompt"):
+            call({"temprature": 0.6})
 
 
 @pytest.mark.parametrize(
