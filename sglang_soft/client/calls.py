@@ -55,8 +55,8 @@ class Options(TypedDict, total=False):
     """Further keys of the chat request or, elsewhere, of `sampling_params`."""
 
 
-_ELSEWHERE = {"messages", "prompt", "thought", "at", "cut", "soft", "concepts", "keep", "json_schema",
-              "extra"}  # fmt: skip
+_ELSEWHERE = {"messages", "prompt", "thought", "at", "cut", "soft", "concepts", "keep",
+              "json_schema", "extra"}  # fmt: skip
 """Options that have no place of their own in the endpoints' sampling parameters."""
 _GENERATE = {"max_tokens": "max_new_tokens", "seed": "sampling_seed"}
 
