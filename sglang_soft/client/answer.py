@@ -67,7 +67,7 @@ class Answer:
     trace: Trace | None
     """All steps and tokens; None: it was not asked for (`concepts`)."""
     kept: Kept | None
-    """Set with `keep`."""
+    """With `keep`; None where the trace is larger than all that the server keeps (`raw` says so)."""
     raw: Json
     """What the server sent for this answer, without the trace."""
 
@@ -102,13 +102,13 @@ def read_chosen(body: bytes) -> list[Answer]:
 def _answer(raw: Json, info: Json, counts: Json, parts: Any, **texts: Any) -> Answer:
     """Takes the trace out of `info`, a part of `raw`."""
     soft = info.get(KEY) or {}
-    part, kept = soft.pop("trace", None), soft.get("kept")
+    part, kept = soft.pop("trace", None), soft.get("kept") or {}
     names = [field.name for field in fields(Summary) if field.name in soft]
     cached = (counts.get("prompt_tokens_details") or counts).get("cached_tokens")
     return Answer(
         tokens=Tokens(counts.get("prompt_tokens"), counts.get("completion_tokens"), cached),
         summary=Summary(**{name: soft[name] for name in names}) if soft else None,
         trace=None if part is None else Trace.from_json(parts or part),
-        kept=None if kept is None else Kept(kept["id"], kept["expires_in"], kept["bytes"]),
+        kept=Kept(kept["id"], kept["expires_in"], kept["bytes"]) if kept.get("id") else None,
         raw=raw, **texts,
     )  # fmt: skip

@@ -201,3 +201,17 @@ def test_a_server_that_does_not_answer():
     for wrong in ("127.0.0.1:30000", "ftp://host", "http://"):
         with pytest.raises(ValueError, match="must be an http or https address"):
             Client(wrong)
+
+
+def test_what_the_server_could_not_keep():
+    soft = {"method": "soft", "thinking_tokens": 1, "answer_tokens": 0, "mixed_share": 1.0,
+            "thinking_finish_reason": "length", "mean_concept_size": 2.0, "mean_entropy": 0.5,
+            "final_entropy": 0.5, "retractions": {}, "kept": {"id": None, "error": "too large"},
+            "trace": trace().to_json()}  # fmt: skip
+    out = {"text": "", "meta_info": {"soft_thinking": soft, "finish_reason": {"type": "length"}}}
+    (read,) = calls.ask(None, {"prompt": ""}).read(orjson.dumps(out))
+    assert read.kept is None and "too large" in str(read.raw)
+    assert soft["trace"]["ids"] == [[4, 5]] and read.trace.ids.tolist() == [[4, 5]]
+    assert "ids" not in str(read.raw), "the trace is held once"
+    with pytest.raises(AttributeError):
+        read.text = "frozen"
