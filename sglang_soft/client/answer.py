@@ -67,7 +67,7 @@ class Answer:
     trace: Trace | None
     """All steps and tokens; None: it was not asked for (`concepts`)."""
     kept: Kept | None
-    """With `keep`; None where the trace is larger than all that the server keeps (`raw` says so)."""
+    """With `keep`; None: the trace is larger than what the server keeps, as `raw` says."""
     raw: Json
     """What the server sent for this answer, without the trace."""
 
