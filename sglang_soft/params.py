@@ -108,7 +108,8 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     max_answer_tokens: (
         Annotated[
             int,
-            described("Upper bound on tokens after think-end; default: none", ge=1, le=_MAX_INT),
+            described("Upper bound on tokens after think-end (0: the thought only); default: none",
+                      ge=0, le=_MAX_INT),
         ]
         | None
     ) = None  # fmt: skip
@@ -148,14 +149,28 @@ class Sampling(NamedTuple):
         return sampling
 
 
-class Reading(NamedTuple):
-    """A prompt that ends with the concept tokens of a trace. It is prefilled and its logits are
-    given back; nothing is generated (server/reading.py)."""
+class Given(NamedTuple):
+    """What a request brings of a trace: its prompt ends with it (server/given.py)."""
 
-    steps: StepsDelta
-    """What is fed, from the trace's first thinking step on."""
-    first: int
-    """Position of the first logits."""
+    prompt_len: int
+    """Tokens of the trace's prompt; the rest of the request's prompt are its output tokens."""
+    steps: StepsDelta | None
+    """Of the open or ended thought; None: the thought is part of the prompt."""
+    prompt_steps: StepsDelta | None = None
+    """Concept tokens in the trace's prompt, and plain tokens between them."""
+    thinking_finish_reason: str | None = None
+    low_entropy_steps: int = 0
+    method_state: tuple[float, ...] = ()
+    """Empty: the method's first state."""
+    delimiter_match: int = 0
+    tail_step: int = 0
+    tail_reason: str | None = None
+    weight_bits: int = 0
+    """How the trace keeps its weights."""
+    segments: tuple[dict[str, Any], ...] = ()
+    """Of the trace; at least one where it has steps."""
+    embedding_rms: float | None = None
+    """Of the model that made it."""
 
 
 class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
@@ -180,8 +195,14 @@ class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     """Tokens that become think-end in the thought, at most 8."""
     host_bytes: int = 0
     """Host memory that its embedding offsets, or the logits that it reads, may take."""
-    reading: Reading | None = None
-    """None: it generates."""
+    given: Given | None = None
+    only_answers: bool = False
+    """It does not think: what a trace thought is in its prompt."""
+    reads_from: int | None = None
+    """It generates nothing and gives back the logits of its prompt from this position on
+    (server/reading.py). None: it generates."""
+    keep: bool = False
+    """The server keeps its trace (server/kept.py)."""
 
     @property
     def method(self) -> str:

@@ -26,6 +26,8 @@ from sglang_soft.params import (
 from sglang_soft.trace import Trace
 
 DEFAULT_METHOD = "soft"
+TRACE_KEYS = ("trace", "at", "cut", "keep")
+"""Keys of a request that are no parameters of a method (server/given.py)."""
 _NOT_VALIDATED = (
     "the request did not pass a front end with the plugin, which validates it: use this server's "
     "own HTTP port or Engine ({})"
@@ -81,7 +83,7 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
             continue
         parameter, owner = _names().get(key, (None, None))
         if parameter is None:
-            known = ", ".join(("method", "preset", *_COMMON))
+            known = ", ".join(("method", "preset", *TRACE_KEYS, *_COMMON))
             raise ValueError(
                 f"{KEY}: unknown key {key!r}; known keys: {known}, and those of the methods."
             )
@@ -244,7 +246,30 @@ def table() -> list[dict[str, str]]:
         "meaning": "Parameters as published for this model; what is given next to it wins",
         "alias": "",
     }  # fmt: skip
-    return [first, second, *(_row(p) for p in _COMMON.values())]
+    return [first, second, *(_row(p) for p in _COMMON.values()), *_TRACE_ROWS]
+
+
+def _trace_row(key: str, kind: str, allowed: str, meaning: str) -> dict[str, str]:
+    return {
+        "key": key,
+        "type": kind,
+        "range": allowed,
+        "default": "",
+        "meaning": meaning,
+        "alias": "",
+    }
+
+
+_TRACE_ROWS = [
+    _trace_row("trace", "object or str", "a trace, base64 of its file, or a handle of `keep`",
+               "Go on from this trace; see Continue a thought"),
+    _trace_row("at", "str", "one of next, answer, end",
+               "Where: the thought's next step, the beginning of its answer, or after all of the "
+               "trace, where the request's own prompt follows; default: where the trace stands"),
+    _trace_row("cut", "int", ">= 0", "Keep only the first steps of the trace's thought"),
+    _trace_row("keep", "bool", "true or false",
+               "The server keeps the trace of this request and answers with a handle"),
+]  # fmt: skip
 
 
 def methods_table() -> list[dict[str, Any]]:

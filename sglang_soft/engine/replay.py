@@ -13,6 +13,7 @@ import torch
 from sglang_soft.engine.inputs import EmbedInputs, Read
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import SoftRequest
+from sglang_soft.trace import Steps
 
 
 class Span(NamedTuple):
@@ -32,7 +33,7 @@ def replay(pool: ConceptPool, spans: Sequence[Span], rows: torch.Tensor) -> Embe
     Returns:
         None: every input is a plain token.
     """
-    slices: list[tuple[SoftRequest, slice]] = []
+    slices: list[tuple[Steps, slice]] = []
     token_rows: np.ndarray = np.zeros(sum(span.length for span in spans), np.int64)
     tails: list[tuple[int, int]] = []  # (input token, row of the batch) of decode rows
     at, size = 0, 1  # row 0 of the table is the plain token
@@ -40,29 +41,29 @@ def replay(pool: ConceptPool, spans: Sequence[Span], rows: torch.Tensor) -> Embe
         if span.request and span.decodes:
             tails.append((at, i))
         elif span.request:
-            trace = span.request.trace
-            positions = trace.concept_positions(span.prefix, span.prefix + span.length)
-            if count := len(positions):
-                first = at + positions.start - span.prefix
+            for positions, steps, rows_of in span.request.trace.fed(
+                span.prefix, span.prefix + span.length
+            ):
+                first, count = at + positions.start - span.prefix, len(positions)
                 token_rows[first : first + count] = np.arange(size, size + count)
-                slices.append((span.request, trace.step_slice(positions)))
+                slices.append((steps, rows_of))
                 size += count
         at += span.length
     if not slices and not tails:
         return None
 
-    k = max([r.k for r, _ in slices], default=1) if not tails else pool.k
+    k = max([steps.k for steps, _ in slices], default=1) if not tails else pool.k
     ids: np.ndarray = np.zeros((size, k), np.int32)
     weights: np.ndarray = np.zeros((size, k), np.float32)
     at = 1
-    for request, steps in slices:
-        trace, stop = request.trace, at + steps.stop - steps.start
-        ids[at:stop, : request.k] = trace.steps.ids_of(steps)
-        weights[at:stop, : request.k] = trace.steps.weights_of(steps)
+    for steps, rows_of in slices:
+        stop = at + rows_of.stop - rows_of.start
+        ids[at:stop, : steps.k] = steps.ids_of(rows_of)
+        weights[at:stop, : steps.k] = steps.weights_of(rows_of)
         at = stop
     table = [pool.upload(torch.from_numpy(ids)), pool.upload(torch.from_numpy(weights))]
     live = [pool.ids[:, :k], pool.weights[:, :k]]
-    feeds = any(r.method.feeds_offset for r, _ in slices)
+    feeds = any(steps.offset_bytes for steps, _ in slices)
     feeds |= any(
         s.request is not None and s.decodes and s.request.method.feeds_offset for s in spans
     )
@@ -92,15 +93,15 @@ def readings(spans: Sequence[Span]) -> list[Read]:
     return found
 
 
-def _offsets(pool: ConceptPool, slices: list[tuple[SoftRequest, slice]], size: int) -> list:
+def _offsets(pool: ConceptPool, slices: list[tuple[Steps, slice]], size: int) -> list:
     """[size, H] offsets and [size] whether a concept has one."""
     raw: np.ndarray = np.zeros((size, pool.hidden_size * pool.dtype.itemsize), np.uint8)
     has: np.ndarray = np.zeros(size, np.bool_)
     at = 1
-    for request, steps in slices:
-        stop = at + steps.stop - steps.start
-        if request.method.feeds_offset:
-            raw[at:stop] = request.trace.steps.offsets[steps]
+    for steps, rows in slices:
+        stop = at + rows.stop - rows.start
+        if steps.offset_bytes:
+            raw[at:stop] = steps.offsets[rows]
             has[at:stop] = True
         at = stop
     return [pool.upload(torch.from_numpy(raw).view(pool.dtype)), pool.upload(torch.from_numpy(has))]

@@ -16,8 +16,9 @@ from sglang_soft_kernels.sequences import advance, failure
 from sglang_soft import methods
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
-from sglang_soft.params import RequestParams
+from sglang_soft.params import Given, RequestParams
 from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
+from sglang_soft.trace.cutting import same_segment
 
 _ONE: np.ndarray = np.ones(1, np.float32)
 _PHASE_NAMES = ("before", "thinking", "answering")
@@ -87,9 +88,47 @@ class SoftRequest:
         self.args = self.method.args(request.params)
         """The method's own parameters as numbers."""
         self.noise_seed = sample_seed(request.seed, request.sample)
-        self.trace = Trace(
+        self.trace = self._first_trace(prompt_len)
+        self.given_steps, self.given_tokens = 0, 0
+        """Steps and output tokens that came with a trace."""
+        if request.given is not None:
+            self._take(request.given)
+            self.given_steps = len(self.trace.steps)
+            self.given_tokens = prompt_len - request.given.prompt_len
+            # The columns have a copy of its own.
+            taken = Given(request.given.prompt_len, None)
+            self.request = request = msgspec.structs.replace(request, given=taken)
+        self.reading: LogitsRead | None = None
+        """Set where the request reads logits and generates nothing."""
+        if request.reads_from is not None:
+            self.reading = LogitsRead(request.reads_from, prompt_len)
+        self.prompt_len = prompt_len
+        self.committed = prompt_len
+        """Position of the next token that `commit` will see. In the answer, where commits change
+        nothing, it is not kept up."""
+        self.steps_sent = 0
+        """Steps that the client's process has."""
+        self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
+        self._keys: dict[int, array] = {}
+        """Cache keys of the first concepts of each column of steps, by its `id`; computed when they
+        are needed."""
+        starts = (self.trace.prompt_start, self.trace.start, prompt_len)
+        self._first = min(start for start in starts if start is not None)
+        """The first position that may have a cache key."""
+        self._named = self._first
+        """Positions below it carry their final key in SGLang's fill ids."""
+        self._abandoned_prompt: Sequence[int] | None = None
+        """Set by `abandon`."""
+
+    def _first_trace(self, prompt_len: int) -> Trace:
+        request = self.request
+        return Trace(
             method=request.method,
-            steps=Steps(self.k, weight_bits=request.params.weight_bits or 0),
+            steps=Steps(
+                self.k,
+                weight_bits=request.params.weight_bits or 0,
+                extra={"states": len(self.method.state)},
+            ),
             start=prompt_len if request.starts_thinking else None,
             method_state=np.asarray(self.method.state, np.float32),
             # The thinking phase's sampling as it is used, whether the client gave it or not.
@@ -102,27 +141,30 @@ class SoftRequest:
             },
             seed=self.noise_seed if self.method.stochastic else None,
         )
-        self.reading: LogitsRead | None = None
-        """Set where the request reads logits and generates nothing."""
-        if request.reading is not None:
-            self.trace.steps = Steps.of(request.reading.steps, self.k)
-            self.trace.start = request.reading.steps.start
-            self.reading = LogitsRead(request.reading.first, prompt_len)
-        self.prompt_len = prompt_len
-        self.committed = prompt_len
-        """Position of the next token that `commit` will see. In the answer, where commits change
-        nothing, it is not kept up."""
-        self.steps_sent = 0
-        """Steps that the client's process has."""
-        self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
-        self._keys = array("q")
-        """Cache keys of the first concepts of the trace; computed when they are needed."""
-        self._first = prompt_len if self.reading is None else self.trace.start or 0
-        """The first position that may have a cache key."""
-        self._named = self._first
-        """Positions below it carry their final key in SGLang's fill ids."""
-        self._abandoned_prompt: Sequence[int] | None = None
-        """Set by `abandon`."""
+
+    def _take(self, given: Given) -> None:
+        """Go on from a trace."""
+        trace = self.trace
+        if given.prompt_steps is not None:
+            trace.prompt_start = given.prompt_steps.start
+            trace.prompt_steps = Steps.of(given.prompt_steps, given.prompt_steps.k)
+        if given.steps is None:
+            return
+        k = max(self.k, given.steps.k)
+        trace.steps = Steps.of(given.steps, k, given.weight_bits)
+        trace.steps.use_extra("states", len(self.method.state))
+        trace.start = given.steps.start
+        trace.thinking_finish_reason = given.thinking_finish_reason
+        trace.low_entropy_steps = given.low_entropy_steps
+        if len(given.method_state) == len(trace.method_state):
+            trace.method_state = np.asarray(given.method_state, np.float32)
+        trace.delimiter_match = given.delimiter_match
+        trace.tail_step, trace.tail_reason = given.tail_step, given.tail_reason
+        own = {name: getattr(trace, name) for name in ("method", "params", "seed")}
+        if len(trace.steps) and not same_segment(given.segments[-1], own):
+            trace.segments = [*given.segments, {"step": len(trace.steps), **own}]
+        elif len(given.segments) > 1:
+            trace.segments = list(given.segments)
 
     @property
     def k(self) -> int:
@@ -132,11 +174,11 @@ class SoftRequest:
     @property
     def state(self) -> ThinkingState:
         state = ThinkingState.of(self.trace)
-        return state if self.reading is None else state._replace(phase=Phase.ANSWER)
+        return state._replace(phase=Phase.ANSWER) if self.request.only_answers else state
 
     @property
     def phase(self) -> Phase:
-        if self._abandoned_prompt is not None or self.reading is not None:
+        if self._abandoned_prompt is not None or self.request.only_answers:
             return Phase.ANSWER
         if self.trace.start is None:
             return Phase.WAIT
@@ -166,18 +208,24 @@ class SoftRequest:
         if kind in (StepKind.CONCEPT, StepKind.CLOSING):
             k = self.k
             offset = offset if kind == StepKind.CONCEPT else b""
-            trace.steps.append(ids[:k], weights[:k], entropy, offset)
+            trace.steps.append(ids[:k], weights[:k], entropy, offset, self._extra(state))
             trace.delimiter_match = self._match(self.request.think_end, token)
             assert trace.delimiter_match < len(self.request.think_end), "a whole think-end goes on"
             trace.tail_step = tail % KIND_SHIFT
             trace.tail_reason = THINK_END_REASONS[StepKind(tail // KIND_SHIFT)] if tail else None
         else:  # the last token of think-end is fed as itself
-            trace.steps.append(np.array([token], np.int32), _ONE, entropy)
+            one = np.array([token], np.int32)
+            trace.steps.append(one, _ONE, entropy, extra=self._extra(state))
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
             trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy
         if len(trace.method_state):
             trace.method_state = state[: len(trace.method_state)].copy()
+
+    def _extra(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Values of the trace's extra columns. state: [>= S]"""
+        size = len(self.trace.method_state)
+        return {"states": state[:size]} if size else {}
 
     def _match(self, sequence: tuple[int, ...], token: int) -> int:
         """Tokens of `sequence` that the output ends with after `token`."""
@@ -220,10 +268,8 @@ class SoftRequest:
         consumed. If that may be a concept token, it gets a key that nothing can match.
         """
         stop = len(fill_ids)
-        positions = self.trace.concept_positions(self._named, stop)
-        if positions:
-            rows = self.trace.step_slice(positions)
-            fill_ids[positions.start : positions.stop] = self._keys_until(rows.stop)[rows]
+        for positions, steps, rows in self.trace.fed(self._named, stop):
+            fill_ids[positions.start : positions.stop] = self._keys_until(steps, rows.stop)[rows]
         if self.phase == Phase.THINK:
             for position in range(self.committed, stop):
                 fill_ids[position] = unmatchable_cache_key(rid, position)
@@ -233,15 +279,16 @@ class SoftRequest:
         """SGLang built its fill ids anew: every key has to be written again."""
         self._named = self._first
 
-    def _keys_until(self, stop: int) -> array:
-        trace = self.trace
-        first = len(self._keys)
+    def _keys_until(self, steps: Steps, stop: int) -> array:
+        keys = self._keys.setdefault(id(steps), array("q"))
+        first = len(keys)
         new = slice(first, stop)
-        ids, weights = trace.steps.ids_of(new), trace.steps.weights_of(new)
+        ids, weights, offsets = steps.ids_of(new), steps.weights_of(new), steps.offsets[new]
+        has_offset = np.any(offsets, axis=1).tolist()
         for at, size in enumerate(np.count_nonzero(weights, axis=1).tolist()):
-            offset = trace.steps.offsets[first + at].tobytes()
-            self._keys.append(cache_key(ids[at, :size], weights[at, :size], offset))
-        return self._keys
+            offset = offsets[at].tobytes() if has_offset[at] else b""
+            keys.append(cache_key(ids[at, :size], weights[at, :size], offset))
+        return keys
 
     # What the client reads
 
@@ -257,8 +304,9 @@ class SoftRequest:
         trace = self.trace
         if self._abandoned_prompt is not None:
             prompt_ids, output_ids = self._abandoned_prompt, ()
-        trace.prompt_ids = np.asarray(prompt_ids, np.int32)
-        trace.output_ids = np.asarray(output_ids, np.int32)
+        first = len(prompt_ids) - self.given_tokens
+        trace.prompt_ids = np.asarray(prompt_ids[:first], np.int32)
+        trace.output_ids = np.asarray([*prompt_ids[first:], *output_ids], np.int32)
         if trace.start is not None and not trace.ended_by_think_end:
             trace.thinking_finish_reason = reason if reason in FINISH_REASONS else "stop"
 
@@ -277,17 +325,22 @@ class SoftRequest:
             "thinking_finish_reason": trace.thinking_finish_reason,
             "mean_concept_size": float(sizes.mean()) if len(sizes) else None,
             "mixed_share": float((sizes > 1).mean()) if len(sizes) else None,
+            **({} if self.request.given is None else {"given": self._given()}),
             "retractions": {name: trace.retractions.get(name, 0) for name in _PHASE_NAMES},
             "mean_entropy": float(entropy.mean(dtype=np.float64)) if steps else None,
             "final_entropy": float(entropy[-1]) if steps else None,
         }
+
+    def _given(self) -> dict[str, int]:
+        return {"steps": self.given_steps, "output_tokens": self.given_tokens}
 
     def check(self) -> None:
         """Assert that the parts agree with each other; called when the scheduler is idle."""
         trace = self.trace
         own = self._abandoned_prompt is None and self.reading is None
         if trace.start is not None and own:
-            assert self.prompt_len <= trace.start
-            if not trace.ended_by_think_end:
+            assert self.prompt_len - self.given_tokens <= trace.start
+            if not trace.ended_by_think_end and not self.request.only_answers:
                 assert self.committed == trace.start + len(trace.steps)
-        assert len(self._keys) <= len(trace.steps) and self.steps_sent <= len(trace.steps)
+        assert len(self._keys.get(id(trace.steps), ())) <= len(trace.steps)
+        assert self.steps_sent <= len(trace.steps)

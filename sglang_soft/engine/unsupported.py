@@ -5,7 +5,9 @@ server that was asked for Soft Thinking does not start then; any other one serve
 as if the plugin were not there, and answers a soft one with an error.
 """
 
+from sglang_soft.params import Given
 from sglang_soft.server.settings import get_settings
+from sglang_soft.trace.check import check_weights_of
 
 _reasons: list[str] = []
 _runners: list = []
@@ -32,3 +34,11 @@ def reason(lora_id: str | None = None) -> str | None:
         # SGLang adds what an adapter makes of the output token, not of the mixture.
         return "adapters of this server change the input embedding (LoRA on embed_tokens)"
     return None
+
+
+def check_model_of(given: Given | None) -> None:
+    """Raises ValueError: a trace was made with other weights. The front end does not know them."""
+    if given is None or given.embedding_rms is None:
+        return
+    for runner in _runners:
+        check_weights_of(given.embedding_rms, runner.soft.fingerprint["embedding_rms"])

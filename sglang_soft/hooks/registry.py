@@ -102,6 +102,13 @@ HOOKS: tuple[Hook, ...] = (
         "a per-token cache key separate from the token id",
     ),
     Hook(
+        f"{_SRT}.mem_cache.unified_radix_cache.UnifiedRadixCache.checkpoint_into_tree", "around",
+        "sglang_soft.hooks.radix_cache:checkpoint_into_tree",
+        ("self", "req"),
+        "split the leaf of a prompt with concept tokens by their cache keys",
+        "a per-token cache key separate from the token id",
+    ),
+    Hook(
         f"{_SRT}.managers.schedule_batch.Req.set_finish_with_abort", "around",
         "sglang_soft.hooks.req:set_finish_with_abort",
         ("self", "error_msg"),
@@ -314,7 +321,7 @@ HOOKS: tuple[Hook, ...] = (
         "sglang_soft.server.routes:add_to_http",
         (),
         "GET /soft_thinking: what this server offers; POST /soft_thinking/logits, for "
-        "`sglang-soft verify`",
+        "`sglang-soft verify`; /soft_thinking/traces: what it keeps",
         "routes of plugins",
     ),
     Hook(

@@ -32,6 +32,7 @@ def after_init(_result, self, *args, **kwargs) -> None:
             request = resolve.decode(value, get_settings().max_k, self.vocab_size)
             if reason := unsupported.reason(self.lora_id):
                 raise ValueError(reason)
+            unsupported.check_model_of(request.given)
             _reserve(self, request)
             self.soft = SoftRequest(request, len(self.origin_input_ids))
     except ValueError as error:

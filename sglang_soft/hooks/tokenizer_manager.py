@@ -2,6 +2,7 @@
 client reads."""
 
 import copy
+from functools import partial
 from typing import Any
 
 from sglang_soft import params
@@ -19,29 +20,32 @@ def after_init(_result, self, server_args, *args, **kwargs) -> None:
 def create_tokenized_object(original, self, obj, input_text, input_ids, *args, **kwargs):
     """Validate `custom_params["soft_thinking"]` and encode it; ValueError becomes HTTP 400."""
     tokenized = original(self, obj, input_text, input_ids, *args, **kwargs)
-    if self.soft.admit(obj, tokenized) and tokenized.sampling_params.n == 1:
-        _expect(self, tokenized.rid)
+    request = self.soft.admit(obj, tokenized)
+    if request is not None and tokenized.sampling_params.n == 1:
+        _expect(self, tokenized, request)
     return tokenized
 
 
 def before_send_one_request(self, tokenized_obj) -> None:
     """Give each of n > 1 parallel samples parameters of its own: SGLang sends copies of one object.
-    The first of them generates nothing and only fills the prefix cache: it is discrete."""
+    The first of them generates nothing and only fills the prefix cache."""
     sampling: Any = getattr(tokenized_obj, "sampling_params", None)
     samples = (getattr(sampling, "custom_params", None) or {}).get(params.KEY)
     if isinstance(samples, ParallelSamples):
         generates = sampling.max_new_tokens != 0
         sampling = tokenized_obj.sampling_params = copy.copy(sampling)
-        encoded = next(samples) if generates else False
+        encoded = next(samples) if generates else samples.prefill()
         sampling.custom_params = {**sampling.custom_params, params.KEY: encoded}
         if generates:
-            _expect(self, tokenized_obj.rid)
+            _expect(self, tokenized_obj, samples.request)
 
 
-def _expect(manager, rid: str) -> None:
+def _expect(manager, tokenized, request: params.RequestParams) -> None:
     """`state.soft`: what the client will read."""
-    if (state := manager.rid_to_state.get(rid)) is not None:
-        state.soft = ClientTrace(manager.soft.header)
+    if (state := manager.rid_to_state.get(tokenized.rid)) is not None:
+        tenant = tokenized.extra_key, tokenized.cache_salt
+        keep = partial(manager.soft.kept.put, tenant=tenant) if request.keep else None
+        state.soft = ClientTrace(manager.soft.header, request.params.return_concepts, keep)
 
 
 def update_request_meta_info(
@@ -51,8 +55,9 @@ def update_request_meta_info(
     request's state."""
     payloads = customized_info.get(params.KEY)
     others = {key: values for key, values in customized_info.items() if key != params.KEY}
-    if payloads and (payload := payloads[index]) is not None:
-        state.soft.add(payload)
+    collected: ClientTrace | None = getattr(state, "soft", None)  # None: it fills the prefix cache
+    if payloads and collected is not None and (payload := payloads[index]) is not None:
+        collected.add(payload)
     original(self, meta_info, state, others, index, finish_reason)
     if isinstance(finish_reason, dict):
         finish_reason.pop(FROM_END, None)

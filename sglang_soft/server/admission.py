@@ -17,14 +17,18 @@ from sglang_soft_kernels.layout import EOS_COLUMNS
 
 from sglang_soft import resolve
 from sglang_soft.params import KEY, RequestParams, Sampling
+from sglang_soft.server import given
 from sglang_soft.server.answer import front_end_header
 from sglang_soft.server.closing import closing_ids
+from sglang_soft.server.composing import compose
 from sglang_soft.server.endpoints import looks_like_key
 from sglang_soft.server.http import current_call
+from sglang_soft.server.kept import KeptTraces
 from sglang_soft.server.limits import unsupported_request, unsupported_server
 from sglang_soft.server.routes import add_to_http
-from sglang_soft.server.settings import from_env
+from sglang_soft.server.settings import MAX_K_LIMIT, from_env
 from sglang_soft.server.think_tokens import PromptEnd, parsed_think_end, resolve_think_tokens
+from sglang_soft.trace import Trace
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +42,19 @@ class ParallelSamples:
     """The encoded parameters of each of n > 1 samples of one request, in order."""
 
     def __init__(self, request: RequestParams) -> None:
-        self._request, self._index = request, itertools.count()
+        self.request, self._index = request, itertools.count()
 
     def encode(self, sample: int) -> str:
-        return msgspec.structs.replace(self._request, sample=sample).encode()
+        return msgspec.structs.replace(self.request, sample=sample).encode()
+
+    def prefill(self) -> str | bool:
+        """Of the request that generates nothing and fills the prefix cache for them: a discrete
+        one, unless a trace is fed."""
+        if self.request.given is None:
+            return False
+        return msgspec.structs.replace(
+            self.request, max_new_tokens=0, only_answers=True, keep=False
+        ).encode()
 
     def __next__(self) -> str:
         return self.encode(next(self._index))
@@ -62,6 +75,7 @@ class FrontEnd:
         self.manager = tokenizer_manager
         self._model = tokenizer_manager.model_config
         self.think_tokens = self._prompt_end = None
+        self.kept = KeptTraces(self.settings.keep_mb * 2**20, self.settings.keep_seconds)
         self._grammar_waits = False
         """SGLang's grammars begin behind the think-end token that ends a thought."""
         # The values in effect: those of `server_args` are what the operator passed, such as "auto".
@@ -89,11 +103,12 @@ class FrontEnd:
         """What the front end adds to every trace."""
         return front_end_header(self.manager.tokenizer, self.think_tokens, version("sglang"))
 
-    def admit(self, obj, tokenized) -> bool:
+    def admit(self, obj, tokenized) -> RequestParams | None:
         """Replace `custom_params["soft_thinking"]` of a tokenized request by its validated, encoded
-        form. Returns whether the request is soft. Raises ValueError, which becomes HTTP 400."""
+        form, and its prompt by that of a trace. Returns what a soft request asks for. Raises
+        ValueError, which becomes HTTP 400."""
         if not isinstance(obj, GenerateReqInput):
-            return False
+            return None
         call = current_call.get()
         try:
             return self._admit(obj, tokenized, {} if call is None else call.custom_params)
@@ -102,7 +117,7 @@ class FrontEnd:
                 call.refusal = error
             raise
 
-    def _admit(self, obj, tokenized, dropped: dict[str, Any]) -> bool:
+    def _admit(self, obj, tokenized, dropped: dict[str, Any]) -> RequestParams | None:
         """dropped: `custom_params` that SGLang's endpoint did not pass on."""
         sampling = tokenized.sampling_params
         custom = dropped | (sampling.custom_params or {})
@@ -111,19 +126,24 @@ class FrontEnd:
         if isinstance(raw, RequestParams):  # of our own endpoint: JSON cannot say so
             self._refuse_unsupported(obj, sampling)
             sampling.custom_params = custom | {KEY: raw.encode()}
-            return True
+            return raw
+        raw, wanted = given.split(raw)
+        trace, default = None, self.settings.default
+        self._refuse_keep(wanted)
+        if wanted.trace is not None:
+            trace = self._trace(wanted, tokenized)
+            default = given.defaults(trace, self.settings.max_k)
         # As the request gave them: SGLang's own form of a greedy request has lost its top_k.
-        given = (self.manager.preferred_sampling_params or {}) | (obj.sampling_params or {})
+        asked = (self.manager.preferred_sampling_params or {}) | (obj.sampling_params or {})
         own = Sampling(
             **_SGLANG_DEFAULTS
-            | {k: v for k, v in given.items() if k in _SAMPLING and v is not None}
+            | {k: v for k, v in asked.items() if k in _SAMPLING and v is not None}
         )
-        resolved = resolve.resolve(
-            raw, request=own, default=self.settings.default, max_k=self.settings.max_k
-        )
+        resolved = resolve.resolve(raw, request=own, default=default, max_k=self.settings.max_k)
+        request = None
         if resolved is not None:
             self._refuse_unsupported(obj, sampling)
-            request = self._request(resolved, tokenized)
+            request = self._request(resolved, tokenized, obj, trace, wanted)
             self._free_thought_of_grammar(request, tokenized)
             custom[KEY] = ParallelSamples(request) if sampling.n > 1 else request.encode()
             answer = resolved.answer
@@ -134,11 +154,39 @@ class FrontEnd:
             custom[KEY] = False  # the scheduler sees that the default was considered
         sampling.custom_params = custom or None
         self._refuse_min_p(sampling)
-        return resolved is not None
+        return request
 
-    def _request(self, resolved: resolve.Resolved, tokenized) -> RequestParams:
+    def _trace(self, wanted: given.Wanted, tokenized) -> Trace:
+        """What the request goes on from."""
+        tenant = tokenized.extra_key, tokenized.cache_salt
+        # A step may take no more than its slots, entropy, offset and extra columns.
+        model, slots = self._model, MAX_K_LIMIT
+        most = (self.manager.context_len + 64) * (16 * slots + 4 * model.hidden_size + 1024)
+        trace = given.read(wanted, self.kept, tenant, most)
+        given.check(trace, model, self.settings.max_k)
+        return trace
+
+    def _refuse_keep(self, wanted: given.Wanted) -> None:
+        workers = self._config.tokenizer_worker_num
+        if workers > 1 and (wanted.keep or isinstance(wanted.trace, str)):
+            raise ValueError(
+                f"{KEY}.keep and handles do not work with --tokenizer-worker-num={workers}: each "
+                "worker has a memory of its own. Ask for the trace (return_concepts) and send it "
+                "as an object."
+            )
+
+    def _request(
+        self, resolved: resolve.Resolved, tokenized, obj, trace: Trace | None, wanted: given.Wanted
+    ) -> RequestParams:
         sampling, tokens = tokenized.sampling_params, self.think_tokens
         assert tokens is not None and self._prompt_end is not None
+        params, start = resolved.params, resolved.params.thinking_start
+        think_start = () if start == "never" else tokens.start
+        closing = closing_ids(self.manager.tokenizer, params, tokens.end)
+        placed = None
+        if trace is not None:
+            placed = given.place(trace, wanted.at, think_start, tokens.end, closing)
+            placed = compose(self.manager, obj, tokenized, trace, placed)
         max_new_tokens = sampling.max_new_tokens
         if max_new_tokens is None:
             max_new_tokens = max(1, self.manager.context_len - len(tokenized.input_ids))
@@ -148,23 +196,29 @@ class FrontEnd:
                 f"sampling_seed of a {KEY} request is out of range (allowed: [-(2^53 - 1), "
                 f"2^53 - 1], which every JSON client can hold); got {seed}."
             )
-        start = resolved.params.thinking_start
-        thinks = start == "now" or (
-            start == "prompt" and self._prompt_end.is_open(tokenized.input_ids)
-        )
-        request = RequestParams(
-            params=resolved.method.complete(
-                resolved.params, self.manager.tokenizer, self._model.vocab_size
-            ),
-            thinking=resolved.thinking,
+        if seed is None:
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
-            seed=secrets.randbits(53) if seed is None else seed,
-            max_new_tokens=max_new_tokens,
-            think_start=() if start == "never" else tokens.start,
+            seed = trace.seed if trace and trace.seed is not None else secrets.randbits(53)
+        goes_on = placed is not None and wanted.at != "end"
+        thinks = placed is not None and placed.thinks
+        if not goes_on:
+            thinks = start == "now" or (
+                start == "prompt" and self._prompt_end.is_open(tokenized.input_ids)
+            )
+        request = RequestParams(
+            params=resolved.method.complete(params, self.manager.tokenizer, self._model.vocab_size),
+            thinking=resolved.thinking,
+            seed=seed,
+            # Of the whole, so that a method that looks at it goes on as it began.
+            max_new_tokens=max_new_tokens + (placed.outputs if placed else 0),
+            think_start=think_start,
             think_end=tokens.end,
-            closing=closing_ids(self.manager.tokenizer, resolved.params, tokens.end),
+            closing=closing,
             starts_thinking=thinks,
             eos_ids=self._eos_ids(resolved, sampling),
+            given=placed.given if placed else None,
+            only_answers=placed is not None and not goes_on and start == "never",
+            keep=wanted.keep,
         )
         return msgspec.structs.replace(request, host_bytes=self._host_bytes(resolved, request))
 
@@ -190,6 +244,9 @@ class FrontEnd:
         """A grammar binds the answer. /v1/chat/completions has SGLang do so; elsewhere we do."""
         sampling = tokenized.sampling_params
         grammar = next((name for name in _GRAMMARS if getattr(sampling, name, None)), None)
+        if request.given is not None and not request.starts_thinking:
+            tokenized.require_reasoning = False  # its output begins in the answer
+            return
         if grammar is None or not request.starts_thinking or tokenized.require_reasoning:
             return
         if not self._grammar_waits:

@@ -1,9 +1,10 @@
 """From the scheduler's trace to `meta_info.soft_thinking`, as the client reads it."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import sglang_soft
-from sglang_soft.trace import StepsDelta
+from sglang_soft.trace import StepsDelta, Trace
 from sglang_soft.trace.codec import header, steps_to_json
 
 
@@ -27,8 +28,10 @@ class Payload(NamedTuple):
         soft = req.soft
         if soft is None:
             return None
-        wants_trace = soft.params.return_concepts
-        delta = soft.take_delta() if wants_trace else None
+        returned = soft.params.return_concepts
+        wants_trace = returned or soft.request.keep
+        # A trace that is only kept is sent to the front end at once.
+        delta = soft.take_delta() if returned or (wants_trace and req.finished()) else None
         if not req.finished():
             return cls(delta, None, None) if delta and delta.steps else None
         soft.check()
@@ -56,10 +59,15 @@ def _why(req) -> str:
 class ClientTrace:
     """Collects payloads of one request; hands out every step once, the rest when it is there."""
 
-    def __init__(self, front_end: dict[str, Any]) -> None:
-        """front_end: what the front end adds to the trace's header."""
-        self._front_end = front_end
+    def __init__(
+        self, front_end: dict[str, Any], returned: bool = True,
+        keep: Callable[[Trace], dict[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
+        """front_end: what the front end adds to the trace's header. returned: the client gets the
+        trace. keep: what keeps it; returns what the client reads of that."""
+        self._front_end, self._returned, self._keep = front_end, returned, keep
         self._deltas: list[StepsDelta] = []
+        self._kept_deltas: list[StepsDelta] = []
         self._summary: dict[str, Any] | None = None
         self._header: dict[str, Any] | None = None
         self._read: dict[str, bytes] = {}
@@ -67,6 +75,8 @@ class ClientTrace:
     def add(self, payload: Payload) -> None:
         if payload.delta is not None:
             self._deltas.append(payload.delta)
+            if self._keep is not None:
+                self._kept_deltas.append(payload.delta)
         self._summary = payload.summary or self._summary
         self._header = payload.header or self._header
         if payload.logits:
@@ -77,12 +87,16 @@ class ClientTrace:
         deltas, self._deltas = self._deltas, []
         info = {**(self._summary or {}), **self._read}
         part: dict[str, Any] = {}
-        if deltas:
+        if deltas and self._returned:
             part = steps_to_json(joined(deltas))
-        if self._header is not None:
+        if self._header is not None and (self._returned or self._keep is None):
             part |= self._header | self._front_end
         if part:
             info["trace"] = part
+        if self._header is not None and self._keep is not None:
+            head = self._header | self._front_end
+            info["kept"] = self._keep(Trace.of(joined(self._kept_deltas), head))
+            self._keep = None
         return info
 
 

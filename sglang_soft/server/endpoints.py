@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from sglang_soft.params import KEY
+from sglang_soft.server.next_turn import NextTurn
 
 Json = dict[str, Any]
 Answers = list[Json | None]
@@ -66,15 +67,17 @@ class Endpoint(NamedTuple):
     """SGLang passes `custom_params` on; else we do."""
     anthropic: bool = False
     """Errors as Anthropic's API has them."""
+    chat: bool = False
+    """OpenAI's chat: `messages`."""
 
 
 _TOP = ("custom_params",)
 _GENERATE = Endpoint(("sampling_params", "custom_params"), None)
-_CHAT = Endpoint(_TOP, _choices)
+_CHAT = Endpoint(_TOP, _choices, chat=True)
 ENDPOINTS: Mapping[str, Endpoint] = {
     "/generate": _GENERATE,
     "/v1/chat/completions": _CHAT,
-    "/v1/completions": _CHAT,
+    "/v1/completions": Endpoint(_TOP, _choices),
     "/v1/responses": Endpoint(_TOP, _response, carried=False),
     "/v1/messages": Endpoint(_TOP, _message, carried=False, anthropic=True),
     "/invocations": _CHAT,
@@ -128,6 +131,24 @@ def check_places(path: str, body: Any) -> Json:
                 f"{said}: the key of Soft Thinking belongs at {'.'.join((*place, KEY))}."
             )
     return found
+
+
+def complete_body(endpoint: Endpoint, body: Json, asked: Json) -> NextTurn | None:
+    """Make `body` what SGLang needs where a request goes on from a trace, in place. asked: its
+    `soft_thinking`.
+
+    Raises ValueError: this endpoint cannot do it.
+    """
+    end = asked.get("at") == "end"
+    if endpoint.chat:
+        if asked.get("at") == "answer":  # no think-end follows
+            body.setdefault("separate_reasoning", False)
+        return NextTurn(body) if end else None
+    if end and any(isinstance(body.get(key), list) and body[key] for key in ("messages", "input")):
+        raise ValueError(f"{KEY}.at=end needs /v1/chat/completions or /generate.")
+    if endpoint is _GENERATE and not any(key in body for key in ("text", "input_ids")):
+        body["text"] = ""  # the trace's own prompt
+    return None
 
 
 def _has_key(value: Any) -> bool:

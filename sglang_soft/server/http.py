@@ -11,14 +11,18 @@ from typing import Any
 
 import orjson
 
+from sglang_soft.params import KEY
 from sglang_soft.server.endpoints import (
     ENDPOINTS,
     OTHERS,
     Answers,
     Endpoint,
     check_places,
+    complete_body,
     mentions,
 )
+from sglang_soft.server.kept import UnknownTrace
+from sglang_soft.server.next_turn import NextTurn
 
 Message = dict[str, Any]
 Send = Callable[[Message], Awaitable[None]]
@@ -35,6 +39,8 @@ class HttpCall:
         self.whole = endpoint.put is not None
         """The answer has room for one summary, not for one with each chunk."""
         self.answers: Answers = []
+        self.turn: NextTurn | None = None
+        """A chat that keeps the thought of the turn before."""
         self.refusal: ValueError | None = None
         """What the front end found wrong. Not every endpoint makes an HTTP 400 of it."""
 
@@ -72,24 +78,58 @@ class SoftLayer:
         messages = await _whole_body(receive)
         body = b"".join(message.get("body", b"") for message in messages)
         custom_params: dict[str, Any] = {}
+        turn = None
         if mentions(body):
             try:
-                custom_params = check_places(path, parsed(body))
+                data = parsed(body)
+                custom_params = check_places(path, data)
+                if _has_trace(custom_params) and endpoint is not None:
+                    turn = complete_body(endpoint, data, custom_params[KEY])
+                    messages = [{"type": "http.request", "body": orjson.dumps(data)}]
             except ValueError as error:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
         token = current_call.set(call)
         answer = send
-        if call is not None and endpoint is not None and endpoint.put is not None:
-            answer = Editor(send, call, endpoint).send
+        if call is not None and endpoint is not None:
+            call.turn = turn
+            answer = NotFound(send, call, endpoint).send
+            if endpoint.put is not None:
+                answer = Editor(answer, call, endpoint).send
         try:
             return await self._app(scope, _replay(messages, receive), answer)
         except ValueError as error:
             if call is None or call.refusal is not error:
                 raise
-            return await _refuse(send, endpoint, str(error))
+            return await _refuse(send, endpoint, str(error), _status(error))
         finally:
             current_call.reset(token)
+
+
+def _has_trace(custom_params: dict[str, Any]) -> bool:
+    asked = custom_params.get(KEY)
+    return isinstance(asked, dict) and asked.get("trace") is not None
+
+
+class NotFound:
+    """Makes HTTP 404 of SGLang's 400 where a handle is unknown."""
+
+    def __init__(self, send: Send, call: HttpCall, endpoint: Endpoint) -> None:
+        self._send, self._call, self._endpoint = send, call, endpoint
+        self._refused = False
+
+    async def send(self, message: Message) -> None:
+        error = self._call.refusal
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            self._refused = isinstance(error, UnknownTrace)
+            if self._refused:
+                return await _refuse(self._send, self._endpoint, str(error), 404)
+        if not self._refused:
+            await self._send(message)
+
+
+def _status(error: ValueError) -> int:
+    return 404 if isinstance(error, UnknownTrace) else 400
 
 
 class Editor:
@@ -190,19 +230,20 @@ def _replay(messages: list[Message], receive: Receive) -> Receive:
     return again
 
 
-async def _refuse(send: Send, endpoint: Endpoint | None, text: str) -> None:
-    """HTTP 400 as the endpoint's own errors are."""
+async def _refuse(send: Send, endpoint: Endpoint | None, text: str, status: int = 400) -> None:
+    """HTTP 400 or 404 as the endpoint's own errors are."""
+    kinds = {
+        400: ("invalid_request_error", "BadRequestError"),
+        404: ("not_found_error", "NotFoundError"),
+    }
+    anthropic, openai = kinds[status]
     if endpoint is not None and endpoint.anthropic:
-        answer: dict[str, Any] = {
-            "type": "error",
-            "error": {"type": "invalid_request_error", "message": text},
-        }
+        answer: dict[str, Any] = {"type": "error", "error": {"type": anthropic, "message": text}}
     elif endpoint is not None and endpoint.put is None:
         answer = {"error": {"message": text}}
     else:
-        answer = {"object": "error", "message": text, "type": "BadRequestError", "param": None,
-                  "code": 400}  # fmt: skip
+        answer = {"object": "error", "message": text, "type": openai, "param": None, "code": status}
     body = orjson.dumps(answer)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

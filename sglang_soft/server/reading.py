@@ -18,7 +18,7 @@ from sglang.srt.managers.io_struct import GenerateReqInput
 
 from sglang_soft import methods, resolve
 from sglang_soft.methods.token_classes import ids_by_name
-from sglang_soft.params import KEY, Reading, RequestParams
+from sglang_soft.params import KEY, Given, RequestParams
 from sglang_soft.server.settings import Settings
 from sglang_soft.trace import Trace
 from sglang_soft.trace.check import check_model
@@ -60,16 +60,12 @@ def request(body: Any, model, settings: Settings) -> GenerateReqInput:
             f"the logits of {stop - first} steps are {size / 2**20:.1f} MiB; this server allows "
             f"{max_mb} MiB (--soft-max-vector-mb). Ask for fewer steps at once."
         )
-    delta = trace.steps.delta(0, trace.start)
-    wide = 4 * delta.k
-    fed = delta._replace(
-        steps=stop - 1, ids=delta.ids[: (stop - 1) * wide],
-        weights=delta.weights[: (stop - 1) * wide], entropy=delta.entropy[: (stop - 1) * 4],
-        offsets=delta.offsets[: (stop - 1) * trace.steps.offset_bytes],
-    )  # fmt: skip
+    fed = trace.steps.copy(slice(0, stop - 1)).delta(0, trace.start)
+    earlier = trace.prompt_delta()
     params = msgspec.structs.replace(
-        params, max_new_tokens=0, host_bytes=size, reading=Reading(fed, trace.start + first - 1)
-    )
+        params, max_new_tokens=0, host_bytes=size, only_answers=True,
+        given=Given(len(trace.prompt_ids), fed, earlier), reads_from=trace.start + first - 1,
+    )  # fmt: skip
     tokens = np.concatenate([trace.prompt_ids, trace.output_ids])[: trace.start + stop - 1]
     return GenerateReqInput(
         input_ids=tokens.tolist(),
@@ -87,13 +83,12 @@ def _whole(body: Mapping[str, Any], key: str, low: int, high: int) -> int:
 
 def _check_slots(trace: Trace, params: RequestParams, max_k: int) -> None:
     wanted = params.params.max_topk + methods.get(trace.method).extra_slots
+    wanted = max(wanted, *(s.k for s in (trace.steps, trace.prompt_steps) if s is not None))
     if wanted > max_k:
         raise ValueError(
             f"the trace's concept tokens have {wanted} slots; this server has {max_k} "
             "(--soft-max-k)."
         )
-    if trace.steps.k > wanted:
-        raise ValueError(f"the trace's k must be at most {wanted}; got {trace.steps.k}.")
 
 
 def _check_offsets(trace: Trace, model) -> None:

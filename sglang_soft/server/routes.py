@@ -1,13 +1,16 @@
 """What the plugin adds to SGLang's HTTP application: the layer of http.py,
 `GET /soft_thinking`, which says what this server offers, from the same tables as the command line
-and the docs, and `POST /soft_thinking/logits` (reading.py)."""
+and the docs, `POST /soft_thinking/logits` (reading.py), and
+`/soft_thinking/traces/HANDLE`, a kept trace (kept.py)."""
 
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
 from sglang_soft import presets, resolve
 from sglang_soft.params import KEY
 from sglang_soft.server import http
+from sglang_soft.server.kept import UnknownTrace
 
 if TYPE_CHECKING:
     from sglang_soft.server.admission import FrontEnd
@@ -46,6 +49,7 @@ def add_to_http(front_end: "FrontEnd") -> None:
 
     app.add_api_route(PATH, soft_thinking, methods=["GET"])
     _add_reading(app, front_end)
+    _add_traces(app, front_end)
 
 
 def _add_reading(app, front_end: "FrontEnd") -> None:
@@ -70,3 +74,46 @@ def _add_reading(app, front_end: "FrontEnd") -> None:
         return Response(content, media_type="application/octet-stream")
 
     app.add_api_route(reading.PATH, logits, methods=["POST"])
+
+
+def _add_traces(app, front_end: "FrontEnd") -> None:
+    from fastapi import Response
+    from fastapi.responses import JSONResponse
+
+    path = PATH + "/traces/{handle}"
+
+    def of(handle: str, extra_key: str | None, cache_salt: str | None, drop: bool) -> Response:
+        tenant = extra_key or None, cache_salt or None
+        try:
+            trace = front_end.kept.get(handle, tenant)
+        except UnknownTrace as error:
+            return JSONResponse({"error": {"message": str(error)}}, 404)
+        if drop:
+            front_end.kept.drop(handle, tenant)
+            return JSONResponse({"dropped": handle})
+        return JSONResponse(trace.to_json())
+
+    async def get(
+        handle: str, format: str = "json", extra_key: str | None = None,
+        cache_salt: str | None = None,
+    ) -> Response:  # fmt: skip
+        """A kept trace, as JSON or with `?format=npz` as a file."""
+        if format not in ("json", "npz"):
+            return JSONResponse(
+                {"error": {"message": f"format must be json or npz; got {format!r}."}}, 400
+            )
+        answer = of(handle, extra_key, cache_salt, drop=False)
+        if format == "json" or answer.status_code != 200:
+            return answer
+        file = io.BytesIO()
+        front_end.kept.get(handle, (extra_key or None, cache_salt or None)).save(file)
+        return Response(file.getvalue(), media_type="application/octet-stream")
+
+    async def drop(
+        handle: str, extra_key: str | None = None, cache_salt: str | None = None
+    ) -> Response:
+        """Forget it."""
+        return of(handle, extra_key, cache_salt, drop=True)
+
+    app.add_api_route(path, get, methods=["GET"], response_model=None)
+    app.add_api_route(path, drop, methods=["DELETE"], response_model=None)

@@ -93,6 +93,15 @@ SETTINGS: tuple[Setting, ...] = (
         "HTTP 503",
     ),
     Setting(
+        "keep_mb", "MIB", 512, _whole_number(0, None),
+        "host memory for traces that requests ask to keep (`keep`); when it is full, the one that "
+        "was used longest ago goes",
+    ),
+    Setting(
+        "keep_seconds", "SECONDS", 3600, _whole_number(1, None),
+        "how long such a trace is kept after its last use",
+    ),
+    Setting(
         "methods", "MODULES", None, _text,
         "modules that register thinking methods of your own, separated by commas",
     ),
@@ -118,6 +127,8 @@ class Settings:
     max_k: int = 32
     max_vector_mb: int = 256
     max_vector_mb_total: int = 8192
+    keep_mb: int = 512
+    keep_seconds: int = 3600
     methods: str | None = None
     think_start: str | None = None
     think_end: str | None = None

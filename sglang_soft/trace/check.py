@@ -7,11 +7,13 @@ import numpy as np
 from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
 from sglang_soft.trace.reasons import FINISH_REASONS, THINK_END_REASONS
+from sglang_soft.trace.steps import Steps, decode_offset
 
 if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
 
 _SUM_TOLERANCE = 1e-3
+_SEED = (int, type(None))
 
 
 def validate(trace: "Trace") -> None:
@@ -50,6 +52,8 @@ def validate(trace: "Trace") -> None:
         raise ValueError(f"thinking_finish_reason is {reason!r}, but there is no step.")
     _check_ids(trace, "ids", trace.ids)
     _check_weights(trace)
+    _check_prompt_steps(trace)
+    _check_segments(trace)
     bad = np.flatnonzero(~np.isfinite(trace.entropy) | (trace.entropy < 0))
     if len(bad):
         step = int(bad[0])
@@ -68,13 +72,57 @@ def check_model(trace: "Trace", facts: Mapping[str, Any]) -> None:
                 f"the trace is of another model: its {name} is {theirs}, this one's is {ours}."
             )
     theirs, ours = trace.model.get("embedding_rms"), facts.get("embedding_rms")
-    if theirs is not None and ours is not None and abs(theirs - ours) > 1e-3 * ours:
+    if theirs is not None and (isinstance(theirs, bool) or not isinstance(theirs, int | float)):
+        raise ValueError(f"model.embedding_rms must be a number; got {theirs!r}.")
+    if theirs is not None and ours is not None:
+        check_weights_of(theirs, ours)
+    for name in ("prompt_ids", "output_ids", "ids"):
+        _check_ids(trace, name, getattr(trace, name), facts.get("vocab_size"))
+    if trace.prompt_steps is not None:
+        ids = trace.prompt_steps.ids
+        _check_ids(trace, "prompt_concepts.ids", ids, facts.get("vocab_size"))
+
+
+def check_weights_of(theirs: float, ours: float) -> None:
+    """Raises ValueError: the trace was made with other weights. theirs, ours: `embedding_rms`."""
+    if not abs(theirs - ours) <= 1e-3 * ours:
         raise ValueError(
             f"the trace is of a model with other weights: its embedding_rms is {theirs:.6g}, this "
             f"one's is {ours:.6g}."
         )
-    for name in ("prompt_ids", "output_ids", "ids"):
-        _check_ids(trace, name, getattr(trace, name), facts.get("vocab_size"))
+
+
+def _check_prompt_steps(trace: "Trace") -> None:
+    steps, start = trace.prompt_steps, trace.prompt_start
+    if steps is None and start is None:
+        return
+    most = len(trace.prompt_ids) - (0 if steps is None else len(steps))
+    if steps is None or type(start) is not int or not 0 < start <= most:
+        raise ValueError(
+            f"prompt_concepts.start must be a position in [1, {most}]: its steps are tokens of the "
+            f"prompt; got {start!r}."
+        )
+    _check_ids(trace, "prompt_concepts.ids", steps.ids)
+    _check_columns(steps, "prompt_concepts.")
+
+
+def _check_segments(trace: "Trace") -> None:
+    last = -1
+    for at, segment in enumerate(trace.segments):
+        step = segment.get("step")
+        if type(step) is not int or not last < step <= len(trace.steps):
+            raise ValueError(
+                f"segments[{at}].step must be a whole number in [{last + 1}, {len(trace.steps)}]; "
+                f"got {step!r}."
+            )
+        method, params, seed = (segment.get(name) for name in ("method", "params", "seed"))
+        made = isinstance(method, str) and isinstance(params, dict) and type(seed) in _SEED
+        if not segment.get("edited") and not made:
+            raise ValueError(
+                f"segments[{at}] needs method (text), params (an object) and seed (a number or "
+                "null), or edited."
+            )
+        last = step
 
 
 def _check_ids(trace: "Trace", name: str, ids: np.ndarray, size: int | None = None) -> None:
@@ -88,23 +136,33 @@ def _check_ids(trace: "Trace", name: str, ids: np.ndarray, size: int | None = No
 
 
 def _check_weights(trace: "Trace") -> None:
-    weights, k = trace.weights, trace.steps.k
+    k = trace.steps.k
     most = trace.params.get("max_topk", k)
     if type(most) is not int:
         raise ValueError(f"params.max_topk must be a whole number; got {most!r}.")
-    if k > (limit := most + 1):
+    if k > (limit := most + 1) and not trace.segments:  # else another request may have had more
         raise ValueError(f"ids has {k} slots; max_topk allows at most {limit}.")
+    _check_columns(trace.steps)
+
+
+def _check_columns(steps: Steps, prefix: str = "") -> None:
+    weights = steps.weights
     bad = np.argwhere(~np.isfinite(weights))
     if len(bad):
         step, slot = (int(i) for i in bad[0])
-        raise ValueError(f"weights[{step}][{slot}] must be finite; got {weights[step, slot]}.")
+        value = weights[step, slot]
+        raise ValueError(f"{prefix}weights[{step}][{slot}] must be finite; got {value}.")
     used = weights != 0
     gaps = np.flatnonzero((used[:, 1:] & ~used[:, :-1]).any(1))
     if len(gaps):
-        raise ValueError(f"weights[{int(gaps[0])}]: used slots must come first.")
+        raise ValueError(f"{prefix}weights[{int(gaps[0])}]: used slots must come first.")
     sums = weights.sum(1, dtype=np.float64)
-    empty = ~used.any(1) if trace.steps.offset_bytes else np.zeros(len(sums), bool)
+    empty = ~used.any(1) if steps.offset_bytes else np.zeros(len(sums), bool)
     bad = np.flatnonzero((np.abs(sums - 1) > _SUM_TOLERANCE) & ~empty)
     if len(bad):
         step = int(bad[0])
-        raise ValueError(f"weights[{step}] must sum to 1; they sum to {sums[step]:.6g}.")
+        raise ValueError(f"{prefix}weights[{step}] must sum to 1; they sum to {sums[step]:.6g}.")
+    if steps.offset_bytes:
+        bad = np.flatnonzero(~np.isfinite(decode_offset(steps.offsets, steps.offset_dtype)).all(1))
+        if len(bad):
+            raise ValueError(f"{prefix}embedding_offsets[{int(bad[0])}] must be finite.")

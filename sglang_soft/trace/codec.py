@@ -2,6 +2,7 @@
 
 import base64
 import io
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,12 +38,29 @@ def header(trace: "Trace") -> dict[str, Any]:
         "thinking_finish_reason": trace.thinking_finish_reason,
         "low_entropy_steps": trace.low_entropy_steps,
         "method_state": trace.method_state.tolist(),
-        **{name: value for name in _OPEN if (value := getattr(trace, name))},
+        **{name: value for name in (*_OPEN, "segments") if (value := getattr(trace, name))},
+        **_prompt_concepts(trace),
         "retractions": trace.retractions,
         "model": trace.model,
         "tokenizer": trace.tokenizer,
         "versions": trace.versions,
     }
+
+
+def _prompt_concepts(trace: "Trace") -> dict[str, Any]:
+    if trace.prompt_steps is None:
+        return {}
+    return {"prompt_concepts": steps_to_json(trace.prompt_steps.delta(0, trace.prompt_start))}
+
+
+def joined(cls: type["Trace"], delta: StepsDelta, head: Mapping[str, Any]) -> "Trace":
+    """See `Trace.of`."""
+    trace = cls(
+        method=head["method"], start=delta.start,
+        steps=Steps.of(delta, head["k"], _weight_bits(head)),
+    )  # fmt: skip
+    _read_header(trace, head)
+    return trace
 
 
 def from_json(
@@ -65,19 +83,42 @@ def from_json(
 
 
 def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
+    if not isinstance(trace.method, str):
+        raise ValueError(f"method must be text; got {trace.method!r}.")
+    trace.start = _whole(trace.start, "start", None, 2**31)
     trace.prompt_ids = _array(head, "prompt_ids", np.int32)
     trace.output_ids = _array(head, "output_ids", np.int32)
     trace.method_state = _array(head, "method_state", np.float32)
-    trace.seed = None if head.get("seed") is None else int(head["seed"])
-    trace.low_entropy_steps = int(head.get("low_entropy_steps", 0))
-    trace.thinking_finish_reason = head.get("thinking_finish_reason")
-    trace.delimiter_match = int(head.get("delimiter_match", 0))
-    trace.tail_step, trace.tail_reason = int(head.get("tail_step", 0)), head.get("tail_reason")
+    trace.seed = _whole(head.get("seed"), "seed", None, 2**63)
+    for name in ("low_entropy_steps", "delimiter_match", "tail_step"):
+        setattr(trace, name, _whole(head.get(name), name, 0, 2**31))
+    for name in ("thinking_finish_reason", "tail_reason"):
+        if not isinstance(head.get(name), str | None):
+            raise ValueError(f"{name} must be text or null; got {head[name]!r}.")
+        setattr(trace, name, head.get(name))
     for name in ("params", "retractions", "model", "tokenizer", "versions"):
         value = head.get(name) or {}
         if not isinstance(value, Mapping):
             raise ValueError(f"{name} must be an object; got {value!r}.")
         setattr(trace, name, dict(value))
+    segments = head.get("segments") or []
+    if not isinstance(segments, list) or not all(isinstance(s, Mapping) for s in segments):
+        raise ValueError(f"segments must be a list of objects; got {repr(segments)[:100]}.")
+    trace.segments = [dict(segment) for segment in segments]
+    if (part := head.get("prompt_concepts")) is not None:
+        if not isinstance(part, Mapping):
+            raise ValueError(f"prompt_concepts must be an object; got {repr(part)[:100]}.")
+        trace.prompt_start = _whole(part.get("start"), "prompt_concepts.start", None, 2**31)
+        trace.prompt_steps = _steps_from_json([part])
+
+
+def _whole(value: Any, name: str, default: int | None, limit: int) -> Any:
+    """A whole number in (-limit, limit), or `default` in place of null."""
+    if value is None:
+        return default
+    if type(value) is not int or not -limit < value < limit:
+        raise ValueError(f"{name} must be a whole number; got {repr(value)[:100]}.")
+    return value
 
 
 def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
@@ -91,12 +132,15 @@ def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
     np.savez(file, **columns)
 
 
-def load(cls: type["Trace"], file: str | Path | io.IOBase) -> "Trace":
+def load(cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None = None) -> "Trace":
     """See `Trace.load`."""
     try:
+        if max_bytes is not None:
+            _check_size(file, max_bytes)
         with np.load(file, allow_pickle=False) as columns:
             data = {name: columns[name] for name in columns.files}
         head = orjson.loads(data["header"].tobytes())
+        _check_columns(data)
         ids, weights, offsets = data["ids"], data["weights"], data["offsets"]
         extra = {name: data[name] for name in EXTRA if name in data}
         steps = Steps(
@@ -105,15 +149,48 @@ def load(cls: type["Trace"], file: str | Path | io.IOBase) -> "Trace":
             extra={name: rows.shape[1] for name, rows in extra.items()},
         )  # fmt: skip
         steps.extend(ids, weights, data["entropy"], offsets, extra)
+        _check_format(head)
+        trace = cls(method=head["method"], steps=steps, start=head["start"])
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{file} is not a trace file: {error}") from error
-    _check_format(head)
-    trace = cls(method=head["method"], steps=steps, start=head["start"])
+        what = "this" if isinstance(file, io.IOBase) else file
+        raise ValueError(f"{what} is not a trace file: {error}") from error
     _read_header(trace, head)
     trace.validate()
     return trace
+
+
+def _check_size(file: Any, max_bytes: int) -> None:
+    """An archive may be a thousand times as large as its file."""
+    with zipfile.ZipFile(file) as archive:
+        size = sum(info.file_size for info in archive.infolist())
+    if size > max_bytes:
+        raise ValueError(f"its arrays have {size} bytes; at most {max_bytes} are allowed.")
+
+
+def _check_columns(data: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError: a column has another dtype or shape than `save` gives it."""
+    count = len(data["entropy"])
+    wanted: dict[str, tuple[type, int]] = {
+        "ids": (np.int32, 2),
+        "weights": (np.float32, 2),
+        "entropy": (np.float32, 1),
+    }
+    wanted |= {"offsets": (np.uint8, 2)} | {n: (t, 2) for n, t in EXTRA.items() if n in data}
+    for name, (dtype, dimensions) in wanted.items():
+        column = data[name]
+        if column.dtype != dtype or column.ndim != dimensions or len(column) != count:
+            kind = np.dtype(dtype).name
+            raise ValueError(
+                f"{name} must be {kind} of {dimensions} dimensions and {count} steps; got "
+                f"{column.dtype} of shape {column.shape}."
+            )
+    if data["ids"].shape != data["weights"].shape or not 0 < data["ids"].shape[1] <= MAX_K:
+        raise ValueError(
+            f"ids and weights must be [n, k] alike, k in [1, {MAX_K}]; got {data['ids'].shape} and "
+            f"{data['weights'].shape}."
+        )
 
 
 def _check_format(head: Mapping[str, Any]) -> None:
@@ -136,9 +213,7 @@ def steps_to_json(delta: StepsDelta) -> dict[str, Any]:
     if delta.offsets:
         data = base64.b64encode(delta.offsets).decode()
         part["embedding_offsets"] = {"dtype": delta.offset_dtype, "data": data}
-    for name, column in delta.extra.items():
-        part[name] = np.frombuffer(column, EXTRA[name]).reshape(delta.steps, -1).tolist()
-    return part
+    return part | {name: rows.tolist() for name, rows in delta.rows().items()}
 
 
 def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
@@ -178,7 +253,11 @@ def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
     found = {}
     for name, dtype in EXTRA.items():
         if name in part:
-            rows = _rows(part, name, dtype)
+            given = part[name]
+            if isinstance(given, list):  # JSON has no NaN
+                given = [[np.nan if v is None else v for v in row] if isinstance(row, list) else row
+                         for row in given]  # fmt: skip
+            rows = _rows({name: given}, name, dtype)
             if len(rows) != count or len({len(row) for row in rows}) != 1:
                 raise ValueError(f"{name} must have {count} rows of one length; got {len(rows)}.")
             if len(rows[0]) > MAX_K:
@@ -188,11 +267,12 @@ def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
 
 
 def _weight_bits(head: Mapping[str, Any]) -> int:
+    """How weights are kept: those of several requests may be on different grids."""
     params = head.get("params")
     bits = (params.get("weight_bits") if isinstance(params, Mapping) else None) or 0
-    if not isinstance(bits, int) or not 0 <= bits <= 16:
+    if type(bits) is not int or not 0 <= bits <= 16:
         raise ValueError(f"params.weight_bits must be null or in [1, 16]; got {bits!r}.")
-    return bits
+    return 0 if head.get("segments") else bits
 
 
 def _offsets(part: Mapping[str, Any], steps: Steps, count: int) -> np.ndarray:
@@ -226,9 +306,23 @@ def _rows(part: Mapping[str, Any], name: str, dtype: type) -> list[np.ndarray]:
 
 def _array(values: Mapping[str, Any], name: str, dtype: type) -> np.ndarray:
     try:
-        array = np.asarray(values.get(name, ()), dtype=dtype)
+        array = np.asarray(values.get(name, ()))
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} must be a list of numbers; {error}.") from error
+    whole = np.issubdtype(dtype, np.integer)
     if array.ndim != 1:
         raise ValueError(f"{name} must be a flat list; it has {array.ndim} dimensions.")
-    return array
+    if array.size and array.dtype.kind not in ("iu" if whole else "iuf"):
+        kind = "whole numbers" if whole else "numbers"
+        bad = next((v for v in values[name] if not _is_number(v, whole)), values[name])
+        raise ValueError(f"{name} must be a list of {kind}; got {repr(bad)[:100]}.")
+    if whole and array.size:
+        limits = np.iinfo(dtype)
+        bad = np.flatnonzero((array < limits.min) | (array > limits.max))
+        if len(bad):
+            raise ValueError(f"{name}[{bad[0]}] must fit in 32 bits; got {array[bad[0]]}.")
+    return array.astype(dtype)
+
+
+def _is_number(value: Any, whole: bool) -> bool:
+    return type(value) is int or (type(value) is float and not whole)

@@ -44,6 +44,15 @@ class StepsDelta(NamedTuple):
     extra: dict[str, bytes] = {}
     """Columns of EXTRA."""
 
+    def rows(self) -> dict[str, np.ndarray]:
+        """`extra` as [steps, width] each; nothing where there is no step."""
+        if not self.steps:
+            return {}
+        return {
+            name: np.frombuffer(data, EXTRA[name]).reshape(self.steps, -1)
+            for name, data in self.extra.items()
+        }
+
 
 class Steps:
     """Columns of thinking steps; append-only.
@@ -78,16 +87,14 @@ class Steps:
         }
 
     @classmethod
-    def of(cls, delta: StepsDelta, k: int) -> "Steps":
+    def of(cls, delta: StepsDelta, k: int, weight_bits: int = 0) -> "Steps":
         """The steps of a slice, k slots each."""
         n = delta.steps
         offsets = np.frombuffer(delta.offsets, np.uint8).reshape(n, len(delta.offsets) // max(n, 1))
-        extra = {
-            name: np.frombuffer(data, EXTRA[name]).reshape(n, -1)
-            for name, data in delta.extra.items() if data
-        }  # fmt: skip
+        extra = delta.rows()
         made = cls(
-            k, offset_bytes=offsets.shape[1], offset_dtype=delta.offset_dtype,
+            k, weight_bits=weight_bits,
+            offset_bytes=offsets.shape[1], offset_dtype=delta.offset_dtype,
             extra={name: rows.shape[1] for name, rows in extra.items()},
         )  # fmt: skip
         made.extend(
@@ -228,10 +235,9 @@ class Steps:
         return units
 
     def use_offsets(self, nbytes: int, dtype: str) -> None:
-        """From here on steps may have embedding offsets of `nbytes` bytes. Before the first step,
-        or again with the same size."""
+        """From here on steps may have embedding offsets of `nbytes` bytes; those before have 0."""
         if self.offset_bytes != nbytes:
-            assert not self._len and not self.offset_bytes, "offsets come before the first step"
+            assert not self.offset_bytes, "offsets of two sizes"
             self.offset_bytes, self.offset_dtype = nbytes, dtype
             self._offsets = np.zeros((len(self._entropy), nbytes), np.uint8)
 
@@ -271,7 +277,7 @@ def _empty(name: str, rows: int, width: int) -> np.ndarray:
 
 
 def decode_offset(raw: np.ndarray, dtype: str) -> np.ndarray:
-    """An embedding offset, [bytes] uint8 in `dtype`, as [H] float32."""
+    """Embedding offsets, [..., bytes] uint8 in `dtype`, as [..., H] float32."""
     if dtype == "bfloat16":  # the upper half of a float32
         return (raw.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
     return raw.view(dtype).astype(np.float32)

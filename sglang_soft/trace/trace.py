@@ -1,17 +1,18 @@
 """`Trace`: what one request was fed and emitted, and where a continuation would start."""
 
+import base64
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from sglang_soft_kernels.layout import StepKind
 
-from sglang_soft.trace import check, codec
+from sglang_soft.trace import check, codec, cutting
 from sglang_soft.trace.reasons import THINK_END_REASONS
-from sglang_soft.trace.steps import Steps, decode_offset
+from sglang_soft.trace.steps import Steps, StepsDelta, decode_offset
 
 
 class Concept(NamedTuple):
@@ -25,6 +26,15 @@ class Concept(NamedTuple):
     """nats, over the whole vocabulary"""
     offset: np.ndarray | None
     """[H] float32; None: the method feeds none"""
+
+
+class Stretch(NamedTuple):
+    """Consecutive positions whose input embeddings are those of concept tokens."""
+
+    positions: range
+    steps: Steps
+    rows: slice
+    """Of `steps`, at these positions."""
 
 
 @dataclass(kw_only=True)
@@ -65,6 +75,15 @@ class Trace:
     tokenizer: dict[str, Any] = field(default_factory=dict)
     """Fingerprint of the tokenizer, and the think tokens."""
     versions: dict[str, str] = field(default_factory=dict)
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    """Where several requests made the thought: `step`, the first one, `method`, `params` and `seed`
+    of each; where a step was edited, `step` and `edited`. Empty: one request made all of it, that
+    of the fields of these names."""
+    prompt_start: int | None = None
+    """Position of the first concept token in the prompt; None: there is none."""
+    prompt_steps: Steps | None = None
+    """What the prompt has been fed from there on, up to the end of its last thought: thoughts of
+    earlier requests, and each plain token between them as one id of weight 1."""
 
     @property
     def ended_by_think_end(self) -> bool:
@@ -101,16 +120,28 @@ class Trace:
         return kinds
 
     def concept_positions(self, start: int, stop: int) -> range:
-        """Positions in [start, stop) whose input embedding is that of a concept token."""
+        """Positions in [start, stop) whose input embedding is that of a concept token of the
+        thought."""
         if self.start is None:
             return range(0)
         return range(max(start, self.start), min(stop, self.start + self.thinking_tokens))
 
-    def step_slice(self, positions: range) -> slice:
-        """Rows of the step columns at positions of `concept_positions`."""
-        if not positions or self.start is None:
-            return slice(0, 0)
-        return slice(positions.start - self.start, positions.stop - self.start)
+    def fed(self, start: int, stop: int) -> list[Stretch]:
+        """All positions in [start, stop) whose input embedding is that of a concept token: of the
+        prompt's earlier thoughts, then of this one."""
+        found = []
+        if self.prompt_steps is not None and self.prompt_start is not None:
+            last = self.prompt_start + len(self.prompt_steps)
+            positions = range(max(start, self.prompt_start), min(stop, last))
+            found.append(_stretch(positions, self.prompt_start, self.prompt_steps))
+        if self.start is not None:
+            found.append(_stretch(self.concept_positions(start, stop), self.start, self.steps))
+        return [stretch for stretch in found if stretch.positions]
+
+    def prompt_delta(self) -> StepsDelta | None:
+        """`prompt_steps` as bytes."""
+        steps = self.prompt_steps
+        return None if steps is None else steps.delta(0, self.prompt_start)
 
     def concept(self, step: int) -> Concept:
         """One thinking step, unused slots left out."""
@@ -141,6 +172,50 @@ class Trace:
         """
         return codec.from_json(cls, chunks)
 
+    def cut(self, steps: int) -> "Trace":
+        """The trace as it was after that many of its steps: the thought is open, and what came
+        later is gone. `retractions` are those of the whole.
+
+        Raises:
+            ValueError: there are not so many steps.
+        """
+        return cutting.cut(self, steps)
+
+    def to_base64(self) -> str:
+        """`save`, as text."""
+        file = io.BytesIO()
+        self.save(file)
+        return base64.b64encode(file.getvalue()).decode()
+
+    @classmethod
+    def from_base64(cls, text: str, max_bytes: int | None = None) -> "Trace":
+        """Read `to_base64`. max_bytes: its columns may take no more.
+
+        Raises:
+            ValueError: not such a text, or a wrong value in it.
+        """
+        try:
+            data = base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise ValueError(f"not base64 ({error}); got {text[:40]!r}.") from None
+        return codec.load(cls, io.BytesIO(data), max_bytes)
+
+    @classmethod
+    def of(cls, delta: StepsDelta, head: Mapping[str, Any]) -> "Trace":
+        """From the parts that the engine sends: steps, and what `codec.header` says."""
+        return codec.joined(cls, delta, head)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its arrays occupy."""
+        arrays = (self.prompt_ids, self.output_ids, self.method_state)
+        steps = [s.nbytes for s in (self.steps, self.prompt_steps) if s is not None]
+        return sum(steps) + sum(array.nbytes for array in arrays)
+
+    def copy(self, **changes: Any) -> "Trace":
+        """With some fields changed; arrays are shared."""
+        return replace(self, **changes)
+
     def save(self, file: str | Path | io.IOBase) -> None:
         """Write the trace as npz, which `load` reads."""
         codec.save(self, file)
@@ -149,3 +224,7 @@ class Trace:
     def load(cls, file: str | Path | io.IOBase) -> "Trace":
         """Read `save`. Raises ValueError: not such a file, or a wrong value in it."""
         return codec.load(cls, file)
+
+
+def _stretch(positions: range, start: int, steps: Steps) -> Stretch:
+    return Stretch(positions, steps, slice(positions.start - start, positions.stop - start))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sglang_soft.trace import Trace
+from sglang_soft.trace.steps import decode_offset
 from sglang_soft.verify.steps import Logits
 
 CHUNK = 128
@@ -77,15 +78,13 @@ class HuggingFace:
         last = trace.start + len(trace.steps) - 1
         ids = torch.from_numpy(tokens[:last].astype(np.int64)).to(device)
         fed = embedding(ids).float()
-        positions = trace.concept_positions(0, last)
-        if positions:
-            steps = trace.step_slice(positions)
-            chosen = torch.from_numpy(trace.steps.ids_of(steps).astype(np.int64)).to(device)
-            weights = torch.from_numpy(trace.steps.weights_of(steps).copy()).to(device)
+        for positions, steps, rows in trace.fed(0, last):
+            chosen = torch.from_numpy(steps.ids_of(rows).astype(np.int64)).to(device)
+            weights = torch.from_numpy(steps.weights_of(rows).copy()).to(device)
             mixed = (embedding(chosen).float() * weights[..., None]).sum(1)
-            if trace.steps.offset_bytes:
+            if steps.offset_bytes:
                 scale = float(getattr(embedding, "embed_scale", 1.0))
-                offsets = [trace.concept(step).offset for step in range(steps.start, steps.stop)]
-                mixed += torch.from_numpy(np.stack(offsets)).to(device) * scale
+                offsets = decode_offset(steps.offsets[rows], steps.offset_dtype)
+                mixed += torch.from_numpy(offsets.copy()).to(device) * scale
             fed[positions.start : positions.stop] = mixed
         return fed.to(dtype)

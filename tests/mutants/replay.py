@@ -77,13 +77,15 @@ def steps_off_by_one() -> None:
     from sglang_soft.trace import Trace
 
     def make(original):
-        def step_slice(self, positions):
-            rows = original(self, positions)
-            return slice(max(rows.start - 1, 0), max(rows.stop - 1, 0))
+        def fed(self, start, stop):
+            return [
+                s._replace(rows=slice(max(s.rows.start - 1, 0), max(s.rows.stop - 1, 0)))
+                for s in original(self, start, stop)
+            ]
 
-        return step_slice
+        return fed
 
-    replace(Trace, "step_slice", make)
+    replace(Trace, "fed", make)
 
 
 @mutant("a discrete request in a soft request's row is decoded plainly",

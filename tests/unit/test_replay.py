@@ -13,7 +13,7 @@ from sglang_soft.engine.inputs import prepare
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.replay import Span, readings, replay
 from sglang_soft.engine.request import SoftRequest
-from sglang_soft.params import Reading
+from sglang_soft.params import Given
 from tests.unit.soft_request import PROMPT, request_params, soft_request
 
 HIDDEN = 4
@@ -99,7 +99,11 @@ def test_a_reader_of_a_trace_is_fed_it_and_gets_its_logits(pool, method, cuts):
     """Positions 3 to 6 of a prompt that ends with 5 concept tokens, in one prefill or in chunks."""
     trace = thought(pool, method).trace
     encoded = request_params(
-        method, max_topk=3, reading=Reading(trace.steps.delta(0, trace.start), 3)
+        method,
+        max_topk=3,
+        only_answers=True,
+        reads_from=3,
+        given=Given(PROMPT, trace.steps.delta(0, trace.start)),
     ).encode()
     request = SoftRequest(resolve.decode(encoded, max_k=32, vocab_size=100), PROMPT + 5)
     pool.start([2], [request])

@@ -127,8 +127,9 @@ def test_kinds_and_positions():
     trace = make(5)
     assert trace.kinds.tolist() == [0, 0, 1, 1, 1, 1, StepKind.STOP_TOKEN, 0, 0]
     assert list(trace.concept_positions(0, 100)) == [5, 6, 7, 8]
-    assert trace.step_slice(trace.concept_positions(6, 8)) == slice(1, 3)
-    assert trace.step_slice(trace.concept_positions(90, 99)) == slice(0, 0)
+    (fed,) = trace.fed(6, 8)
+    assert (fed.positions, fed.rows, fed.steps) == (range(6, 8), slice(1, 3), trace.steps)
+    assert trace.fed(90, 99) == []
     assert make(5, reason="length").thinking_tokens == 5
     concept = trace.concept(2)
     assert len(concept.ids) == len(concept.weights) == 3 and concept.offset is None
