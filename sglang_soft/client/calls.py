@@ -1,6 +1,5 @@
 """Requests as values: what each method of a client sends, and what reads the answer. No I/O."""
 
-import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -199,7 +198,5 @@ def _sent(thought: Thought) -> str:
     """A handle, or a trace in base64."""
     found = held(thought)
     if isinstance(found, Trace):
-        file = io.BytesIO()
-        found.save(file)
-        return base64.b64encode(file.getvalue()).decode()
+        return found.to_base64()
     return found.id if isinstance(found, Kept) else found
