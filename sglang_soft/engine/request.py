@@ -161,7 +161,9 @@ class SoftRequest:
         trace.delimiter_match = given.delimiter_match
         trace.tail_step, trace.tail_reason = given.tail_step, given.tail_reason
         own = {name: getattr(trace, name) for name in ("method", "params", "seed")}
-        if len(trace.steps) and not same_segment(given.segments[-1], own):
+        if not given.segments or not len(trace.steps):
+            return
+        if not same_segment(given.segments[-1], own):
             trace.segments = [*given.segments, {"step": len(trace.steps), **own}]
         elif len(given.segments) > 1:
             trace.segments = list(given.segments)

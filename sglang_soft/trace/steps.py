@@ -255,7 +255,7 @@ class Steps:
     def use_extra(self, name: str, width: int) -> None:
         """From here on steps may have this column of EXTRA; those before have none."""
         old = self._extra.get(name)
-        if old is None or old.shape[1] < width:
+        if width > (0 if old is None else old.shape[1]):
             self._extra[name] = _empty(name, len(self._entropy), width)
             if old is not None:
                 self._extra[name][:, : old.shape[1]] = old

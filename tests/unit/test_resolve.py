@@ -90,7 +90,7 @@ def test_default_k_respects_a_smaller_server_bound():
         ({"weight_bits": 17}, ["weight_bits", "17", "[1, 16]"]),
         ({"weight_bits": 2.5}, ["weight_bits", "2.5", "int"]),
         ({"closing_text": 5}, ["closing_text", "5", "64 tokens"]),
-        ({"max_answer_tokens": 0}, ["max_answer_tokens", "0", ">= 1"]),
+        ({"max_answer_tokens": -1}, ["max_answer_tokens", "-1", ">= 0"]),
         ({"method": "swireasoning", "swi_window": 1.5}, ["swi_window", "1.5", "int"]),
     ],
 )
@@ -133,9 +133,9 @@ def test_tables_have_every_parameter_once():
     keys += [row["key"] for method in resolving.methods_table() for row in method["parameters"]]
     assert len(set(keys)) == len(keys)
     assert {"method", "max_topk", "gumbel_temperature"} <= set(keys)
-    assert [row["key"] for row in resolving.table()][2:] == [
-        p.name for p in parameters(ThinkingParams)
-    ]
+    assert [row["key"] for row in resolving.table()] == [
+        "method", "preset", *(p.name for p in parameters(ThinkingParams)), *resolving.TRACE_KEYS
+    ]  # fmt: skip
 
 
 def test_json_schema_is_a_union_over_the_method():
