@@ -254,6 +254,11 @@ class SoftRequest:
             return None
         return outputs - (trace.start - self.prompt_len) - len(trace.steps)
 
+    def ends_thought(self, token: int) -> bool:
+        """Whether `token`, which is committed next, completes think-end."""
+        end = self.request.think_end
+        return self.phase == Phase.THINK and self._match(end, token) == len(end)
+
     def stop_window(self, outputs: int) -> int | None:
         """How many of the last output tokens stop strings may match; None: any."""
         if self.params.thinking_stop == "everywhere" or self.phase == Phase.WAIT:

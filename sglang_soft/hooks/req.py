@@ -146,7 +146,9 @@ def after_update_finish_state(_result, self, *args, **kwargs) -> None:
     soft: SoftRequest | None = self.soft
     if soft is None or soft.params.max_answer_tokens is None or self.finished():
         return
-    answered = soft.answer_tokens(len(self.output_ids))
+    # The last token is not committed yet: the one that ends the thought is still one of it.
+    begins = soft.ends_thought(self.output_ids[-1])
+    answered = 0 if begins else soft.answer_tokens(len(self.output_ids))
     if answered is not None and answered >= soft.params.max_answer_tokens:
         self.finished_reason = FINISH_LENGTH(length=len(self.output_ids))
         self.finished_len = len(self.output_ids)

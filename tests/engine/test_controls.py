@@ -158,6 +158,7 @@ BUDGETS = (
     Case("budget that is not reached", "long", LIMIT | {"max_answer_tokens": 100}),
     Case("budget, never thinks", "plain", SOFT | {"max_answer_tokens": 5}),
     Case("budget, opens its own block", "opens", LIMIT | {"max_answer_tokens": 40}, 80),
+    Case("no answer", "sum", LIMIT | {"max_answer_tokens": 0}),
 )
 
 
@@ -167,6 +168,7 @@ def test_the_answer_has_a_budget(engine):
     outs = compare_all(engine, BUDGETS)
     lengths = [out["meta_info"]["soft_thinking"]["answer_tokens"] for out in outs]
     assert lengths[:2] == [3, 1] and lengths[3] > 5, "without a thought nothing is bounded"
+    assert lengths[-1] == 0, "the request ends with think-end"
     assert {out["meta_info"]["finish_reason"]["type"] for out in outs} == {"length"}
 
 
@@ -245,7 +247,7 @@ def test_what_does_not_fit_is_refused(engine):
         ({"closing_text": "x" * 65}, "at most 64 tokens; got 65"),
         ({"closing_text": "a</think>"}, "must not contain think-end"),
         ({"closing_text": "abc", "max_thinking_tokens": 2}, "max_thinking_tokens is out of range"),
-        ({"max_answer_tokens": 0}, "max_answer_tokens is out of range"),
+        ({"max_answer_tokens": -1}, "max_answer_tokens is out of range"),
     ):
         params = {"max_new_tokens": 4, "custom_params": {"soft_thinking": soft}}
         error = engine.run(inside.error_of, input_ids=prompt, sampling_params=params)
