@@ -22,8 +22,8 @@ class Chunk:
     thinking: str = ""
     """New text of the thought, where the server separates it."""
     concepts: tuple[Concept, ...] = ()
-    """New thinking steps. With a raw prompt or a thought they come as they are made; with a
-    question all of them come at the end."""
+    """New thinking steps, as they are made; over the chat endpoint all of them at the end. The
+    first chunk has those of a given thought as well."""
     answer: Answer | None = None
     """The whole answer; in the last chunk only."""
 

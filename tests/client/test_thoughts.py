@@ -75,27 +75,35 @@ def test_an_open_thought_is_closed_for_its_answer(client, thought):
 
 
 def test_the_next_turn_reads_the_thought(client):
+    """The same over the chat endpoint and as the raw text that the template makes of the turn."""
+    sampling = {"temperature": 0.6, "top_p": 1.0, "soft": GREEDY, "at": "end"}
     answer = client.ask(QUESTION, soft=GREEDY, temperature=0.6, keep=True)
     turns = [{"role": "user", "content": QUESTION},
              {"role": "assistant", "content": answer.text},
              {"role": "user", "content": "What is 12*11?"}]  # fmt: skip
-    later = client.resume(answer, messages=turns, at="end", soft=GREEDY, temperature=0.6)
-    assert "132" in later.text and later.thinking
+    later = client.resume(answer, messages=turns, **sampling)
     assert later.tokens.prompt > answer.tokens.prompt + answer.tokens.completion
-    tail = (
-        "<|im_end|>\n<|im_start|>user\nWhat is 12*11?<|im_end|>\n<|im_start|>assistant\n<think>\n"
-    )
-    raw = client.resume(answer, prompt=tail, at="end", soft=GREEDY, temperature=0.6)
-    assert "132" in raw.text.split("</think>")[-1]
+    assert later.summary.thinking_tokens > 0 and later.text.startswith("\nAnswer: ")
+    earlier = later.trace.prompt_steps
+    steps = len(answer.trace.steps)
+    assert earlier.weights[:steps].tobytes() == answer.trace.weights.tobytes()
+    assert earlier.ids[:steps].tobytes() == answer.trace.ids.tobytes()
+    tail = "<|im_end|>\n<|im_start|>user\nWhat is 12*11?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    tail = tail if answer.trace.output_ids[-1] != 2 else tail.removeprefix("<|im_end|>")
+    raw = client.resume(answer, prompt=tail, **sampling)
+    assert raw.text == f"{later.thinking}</think>{later.text}"
 
 
 def test_a_stream_goes_on(client, thought):
     *chunks, last = client.stream(thought=thought, cut=9, at="next", soft=GREEDY)
     assert "".join(chunk.text for chunk in chunks) == last.answer.text
     assert last.answer.text.endswith("Answer: 1462")
-    new = [concept for chunk in (*chunks, last) for concept in chunk.concepts]
-    assert len(new) == len(last.answer.trace.steps) - 9, "only new steps"
-    assert np.array_equal(new[0].ids, last.answer.trace.concept(9).ids)
+    assert chunks[0].concepts and len(chunks) > 10
+    steps = [concept for chunk in (*chunks, last) for concept in chunk.concepts]
+    assert len(steps) == len(last.answer.trace.steps) and last.answer.summary.given["steps"] == 9
+    assert len(chunks[0].concepts) >= 9, "the given ones come first"
+    for i, step in enumerate(steps):
+        assert np.array_equal(step.ids, last.answer.trace.concept(i).ids)
 
 
 def test_a_trace_that_is_not_kept(client):
