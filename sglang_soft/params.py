@@ -158,6 +158,9 @@ class Given(NamedTuple):
     """Of the open or ended thought; None: the thought is part of the prompt."""
     prompt_steps: StepsDelta | None = None
     """Concept tokens in the trace's prompt, and plain tokens between them."""
+    keys: bytes = b""
+    prompt_keys: bytes = b""
+    """Cache keys of the first `steps` and `prompt_steps`, int64; the engine computes others."""
     thinking_finish_reason: str | None = None
     low_entropy_steps: int = 0
     method_state: tuple[float, ...] = ()

@@ -14,7 +14,7 @@ from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
 from sglang_soft_kernels.sequences import advance, failure
 
 from sglang_soft import methods
-from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
+from sglang_soft.engine.cache_keys import cache_keys, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
 from sglang_soft.params import Given, RequestParams
 from sglang_soft.trace import FINISH_REASONS, THINK_END_REASONS, Steps, StepsDelta, Trace
@@ -88,6 +88,9 @@ class SoftRequest:
         self.args = self.method.args(request.params)
         """The method's own parameters as numbers."""
         self.noise_seed = sample_seed(request.seed, request.sample)
+        self._keys: dict[int, array] = {}
+        """Cache keys of the first concepts of each column of steps, by its `id`; computed when they
+        are needed."""
         self.trace = self._first_trace(prompt_len)
         self.given_steps, self.given_tokens = 0, 0
         """Steps and output tokens that came with a trace."""
@@ -109,9 +112,6 @@ class SoftRequest:
         self.steps_sent = 0
         """Steps that the client's process has."""
         self._borders = {s: failure(s) for s in (request.think_start, request.think_end)}
-        self._keys: dict[int, array] = {}
-        """Cache keys of the first concepts of each column of steps, by its `id`; computed when they
-        are needed."""
         starts = (self.trace.prompt_start, self.trace.start, prompt_len)
         self._first = min(start for start in starts if start is not None)
         """The first position that may have a cache key."""
@@ -148,10 +148,12 @@ class SoftRequest:
         if given.prompt_steps is not None:
             trace.prompt_start = given.prompt_steps.start
             trace.prompt_steps = Steps.of(given.prompt_steps, given.prompt_steps.k)
+            self._keys[id(trace.prompt_steps)] = array("q", given.prompt_keys)
         if given.steps is None:
             return
         k = max(self.k, given.steps.k)
         trace.steps = Steps.of(given.steps, k, given.weight_bits)
+        self._keys[id(trace.steps)] = array("q", given.keys)
         trace.steps.use_extra("states", len(self.method.state))
         trace.start = given.steps.start
         trace.thinking_finish_reason = given.thinking_finish_reason
@@ -288,13 +290,7 @@ class SoftRequest:
 
     def _keys_until(self, steps: Steps, stop: int) -> array:
         keys = self._keys.setdefault(id(steps), array("q"))
-        first = len(keys)
-        new = slice(first, stop)
-        ids, weights, offsets = steps.ids_of(new), steps.weights_of(new), steps.offsets[new]
-        has_offset = np.any(offsets, axis=1).tolist()
-        for at, size in enumerate(np.count_nonzero(weights, axis=1).tolist()):
-            offset = offsets[at].tobytes() if has_offset[at] else b""
-            keys.append(cache_key(ids[at, :size], weights[at, :size], offset))
+        keys.extend(cache_keys(steps, len(keys), stop))
         return keys
 
     # What the client reads

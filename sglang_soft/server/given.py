@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sglang_soft import methods, resolve
+from sglang_soft.engine.cache_keys import cache_keys
 from sglang_soft.params import KEY, Given
 from sglang_soft.server.kept import PREFIX, KeptTraces, Tenant
 from sglang_soft.trace import Steps, Trace
@@ -197,6 +198,8 @@ def place(
         prompt_len=len(trace.prompt_ids),
         steps=trace.steps.delta(0, trace.start),
         prompt_steps=trace.prompt_delta(),
+        keys=_keys(trace.steps, trace.thinking_tokens),
+        prompt_keys=_keys(trace.prompt_steps),
         thinking_finish_reason=trace.thinking_finish_reason if ended else None,
         low_entropy_steps=min(trace.low_entropy_steps, count),
         method_state=tuple(trace.method_state.tolist()),
@@ -207,6 +210,10 @@ def place(
         embedding_rms=trace.model.get("embedding_rms"),
     )  # fmt: skip
     return Placed(_tokens(trace), given, not waits and not ended, False, len(trace.output_ids))
+
+
+def _keys(steps: Steps | None, stop: int | None = None) -> bytes:
+    return b"" if steps is None else cache_keys(steps, 0, stop).tobytes()
 
 
 def _tokens(trace: Trace) -> np.ndarray:
@@ -267,6 +274,7 @@ def _after_all(trace: Trace) -> Placed:
     given = Given(
         prompt_len=0, steps=None,
         prompt_steps=None if block is None else block.delta(0, start),
+        prompt_keys=_keys(block),
         embedding_rms=trace.model.get("embedding_rms"),
     )  # fmt: skip
     return Placed(tokens, given, thinks=False, ends=True, outputs=0)

@@ -4,6 +4,7 @@ import base64
 import io
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -217,35 +218,49 @@ def steps_to_json(delta: StepsDelta) -> dict[str, Any]:
 
 
 def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
-    every = [_rows(part, "weights", np.float32) for part in parts]
-    largest = max((len(row) for rows in every for row in rows), default=0)
+    every = [_ragged(part, "weights", np.float32) for part in parts]
+    largest = max((int(sizes.max(initial=0)) for sizes, _ in every), default=0)
     k = parts[-1].get("k", largest)
-    if not isinstance(k, int) or not largest <= k <= MAX_K:
+    if type(k) is not int or not largest <= k <= MAX_K:
         raise ValueError(f"k must be a whole number in [{largest}, {MAX_K}]; got {k!r}.")
     steps = Steps(k, weight_bits=_weight_bits(parts[-1]))
-    for part, weights_of in zip(parts, every, strict=True):
-        entropy = _array(part, "entropy", np.float32)
+    for part, weights in zip(parts, every, strict=True):
+        entropy, ids = _array(part, "entropy", np.float32), _ragged(part, "ids", np.int32)
         count, first = len(entropy), part.get("step", len(steps))
         if first != len(steps):
             raise ValueError(
                 f"step is {first!r}, not {len(steps)}: chunks are missing or mixed up."
             )
-        all_ids: np.ndarray = np.zeros((count, k), np.int32)
-        all_weights: np.ndarray = np.zeros((count, k), np.float32)
-        rows = _rows(part, "ids", np.int32), weights_of
-        for name, found in zip(("ids", "weights"), rows, strict=True):
-            if len(found) != count:
-                raise ValueError(f"{name} has {len(found)} steps, entropy {count}.")
-        for at, (ids, weights) in enumerate(zip(*rows, strict=True)):
-            if len(ids) != len(weights):
-                raise ValueError(f"ids[{at}] and weights[{at}] differ in length.")
-            all_ids[at, : len(ids)], all_weights[at, : len(ids)] = ids, weights
+        for name, (sizes, _) in (("ids", ids), ("weights", weights)):
+            if len(sizes) != count:
+                raise ValueError(f"{name} has {len(sizes)} steps, entropy {count}.")
+        if len(at := np.flatnonzero(ids[0] != weights[0])):
+            raise ValueError(f"ids[{at[0]}] and weights[{at[0]}] differ in length.")
         if count:
             extra = _extra(part, count)
             for name, column in extra.items():
                 steps.use_extra(name, column.shape[1])
-            steps.extend(all_ids, all_weights, entropy, _offsets(part, steps, count), extra)
+            offsets = _offsets(part, steps, count)
+            steps.extend(_padded(*ids, k), _padded(*weights, k), entropy, offsets, extra)
     return steps
+
+
+def _ragged(part: Mapping[str, Any], name: str, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    """A list of lists as their lengths [n] and their values, one after another."""
+    rows = part.get(name, [])
+    try:
+        sizes = np.fromiter(map(len, rows), np.int64, len(rows))
+        return sizes, _array({name: list(chain.from_iterable(rows))}, name, dtype)
+    except (TypeError, ValueError):
+        _rows(part, name, dtype)  # says which row is wrong
+        raise ValueError(f"{name} must be a list of lists of numbers.") from None
+
+
+def _padded(sizes: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """[n, k]: rows of these lengths, then zeros."""
+    columns: np.ndarray = np.zeros((len(sizes), k), values.dtype)
+    columns[np.arange(k) < sizes[:, None]] = values
+    return columns
 
 
 def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
