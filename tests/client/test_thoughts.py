@@ -88,7 +88,9 @@ def test_the_next_turn_reads_the_thought(client):
     steps = len(answer.trace.steps)
     assert earlier.weights[:steps].tobytes() == answer.trace.weights.tobytes()
     assert earlier.ids[:steps].tobytes() == answer.trace.ids.tobytes()
-    tail = "<|im_end|>\n<|im_start|>user\nWhat is 12*11?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    tail = (
+        "<|im_end|>\n<|im_start|>user\nWhat is 12*11?<|im_end|>\n<|im_start|>assistant\n<think>\n"
+    )
     tail = tail if answer.trace.output_ids[-1] != 2 else tail.removeprefix("<|im_end|>")
     raw = client.resume(answer, prompt=tail, **sampling)
     assert raw.text == f"{later.thinking}</think>{later.text}"
