@@ -175,6 +175,11 @@ class Given(NamedTuple):
     embedding_rms: float | None = None
     """Of the model that made it."""
 
+    @property
+    def has_ended(self) -> bool:
+        """The thought, by think-end."""
+        return self.thinking_finish_reason is not None
+
 
 class RequestParams(msgspec.Struct, kw_only=True, frozen=True):
     """A soft request with nothing left to default; `encode` is what crosses the processes."""

@@ -23,7 +23,7 @@ from sglang_soft.server.closing import closing_ids
 from sglang_soft.server.composing import compose
 from sglang_soft.server.endpoints import looks_like_key
 from sglang_soft.server.http import current_call
-from sglang_soft.server.kept import KeptTraces
+from sglang_soft.server.kept import PREFIX, KeptTraces
 from sglang_soft.server.limits import unsupported_request, unsupported_server
 from sglang_soft.server.routes import add_to_http
 from sglang_soft.server.settings import MAX_K_LIMIT, from_env
@@ -168,7 +168,8 @@ class FrontEnd:
 
     def _refuse_keep(self, wanted: given.Wanted) -> None:
         workers = self._config.tokenizer_worker_num
-        if workers > 1 and (wanted.keep or isinstance(wanted.trace, str)):
+        handle = isinstance(wanted.trace, str) and wanted.trace.startswith(PREFIX)
+        if workers > 1 and (wanted.keep or handle):
             raise ValueError(
                 f"{KEY}.keep and handles do not work with --tokenizer-worker-num={workers}: each "
                 "worker has a memory of its own. Ask for the trace (return_concepts) and send it "
@@ -196,10 +197,12 @@ class FrontEnd:
                 f"sampling_seed of a {KEY} request is out of range (allowed: [-(2^53 - 1), "
                 f"2^53 - 1], which every JSON client can hold); got {seed}."
             )
+        goes_on = placed is not None and not placed.ends
+        if seed is None and placed is not None and goes_on and not placed.given.has_ended:
+            seed = trace.seed if trace else None
         if seed is None:
             # 53 bits: a seed is sent to the client, and JavaScript's numbers hold no more.
-            seed = trace.seed if trace and trace.seed is not None else secrets.randbits(53)
-        goes_on = placed is not None and wanted.at != "end"
+            seed = secrets.randbits(53)
         thinks = placed is not None and placed.thinks
         if not goes_on:
             thinks = start == "now" or (

@@ -91,6 +91,28 @@ def ask(engine: EngineUnderTest, cases: list[Case], prompt: Callable) -> list[di
     return engine.generate(prompts, [sampling_params(case) for case in cases])
 
 
+def continued(engine: EngineUnderTest, cases: list[Case], outs: list[dict]) -> list[dict]:
+    """Each thought is cut at a place of its own and goes on; the whole, as if it had not stopped.
+    Discrete answers stay as they are."""
+    requests = {}
+    for at, (case, out) in enumerate(zip(cases, outs, strict=True)):
+        trace = out["meta_info"].get("soft_thinking", {}).get("trace")
+        if trace and trace["ids"]:
+            steps = (at + 1) * len(trace["ids"]) // (len(cases) + 1)
+            place = {"trace": trace, "at": "next", "cut": steps}
+            params = sampling_params(case, **place)
+            done = trace["start"] - len(trace["prompt_ids"]) + steps
+            requests[at] = params | {"max_new_tokens": case.max_new_tokens - done}
+    answers = engine.generate([[] for _ in requests], list(requests.values()))
+    found = list(outs)
+    for at, out in zip(requests, answers, strict=True):
+        soft = out["meta_info"]["soft_thinking"]
+        assert soft["given"]["steps"] < len(soft["trace"]["ids"])
+        found[at] = out | {"output_ids": soft["trace"]["output_ids"]}
+    assert len(requests) > len(cases) // 2
+    return found
+
+
 def check(
     engines, family: str, cases: list[Case], alone: list[Case], prompt=prompt_ids,
     env: dict | None = None, **args,
@@ -111,8 +133,12 @@ def check(
     rounds["cut and retracted"] = ask(hard, cases, prompt)
     retracted = [out["meta_info"]["num_retractions"] for out in rounds["cut and retracted"]]
     assert sum(retracted), "nothing was retracted"
+    hard.flush()
+    rounds["continued"] = continued(hard, cases, rounds["in a batch"])
+    assert any(out["meta_info"]["num_retractions"] for out in rounds["continued"])
     late = engines(family, ON | args | {"disable_overlap_schedule": True}, env)
     rounds["without overlap"] = ask(late, cases[: len(cases) // 2], prompt)
+    rounds["continued, cached"] = continued(late, cases, rounds["in a batch"])
     different = []
     for name, outs in rounds.items():
         for case, out in zip(cases, outs, strict=False):

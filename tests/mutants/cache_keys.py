@@ -30,9 +30,9 @@ def last_step_under_its_output_id() -> None:
 
 @mutant("equal mixtures with other offsets do not share KV", "tests/unit/test_request.py")
 def offset_not_in_the_key() -> None:
-    from sglang_soft.engine import request
+    from sglang_soft.engine import cache_keys
 
     def make(original):
         return lambda ids, weights, offset=b"": original(ids, weights)
 
-    replace(request, "cache_key", make)
+    replace(cache_keys, "cache_key", make)
