@@ -89,7 +89,7 @@ def ask(
     if "json_schema" in options:
         schema = {"name": "answer", "schema": options["json_schema"]}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return Call("POST", "/v1/chat/completions", body | _extra(options), read_chosen)
+    return Call("POST", "/v1/chat/completions", body | dict(options.get("extra", {})), read_chosen)
 
 
 def think(question: str | None, options: Options) -> Call[list[Answer]]:
@@ -150,7 +150,7 @@ def _sampling(options: Options) -> Json:
     sampling |= {_GENERATE.get(key, key): value for key, value in _given(options).items()}
     if "json_schema" in options:
         sampling["json_schema"] = orjson.dumps(options["json_schema"]).decode()
-    return sampling | _extra(options)
+    return sampling | dict(options.get("extra", {}))
 
 
 def _given(options: Options) -> Json:
@@ -159,10 +159,6 @@ def _given(options: Options) -> Json:
     if unknown := sorted(options.keys() - known):
         raise TypeError(f"unknown option {', '.join(unknown)}; known: {', '.join(known)}.")
     return {key: value for key, value in options.items() if key not in _ELSEWHERE}
-
-
-def _extra(options: Options) -> Json:
-    return dict(options.get("extra", {}))
 
 
 def _keys(options: Options) -> Mapping[str, Any]:
@@ -179,9 +175,9 @@ def _soft(options: Options) -> Json | Literal[False]:
     if options.get("soft") is False and thought is None and not keep:
         return False
     soft = {"return_concepts": options.get("concepts", True), **_keys(options)}
-    soft |= {"keep": True} if keep else {}
-    soft |= {} if thought is None else {"trace": _sent(thought)}
-    return soft | {key: options[key] for key in ("at", "cut") if key in options}
+    found: Json = {"keep": keep or None, "trace": None if thought is None else _sent(thought)}
+    found |= {"at": options.get("at"), "cut": options.get("cut")}
+    return soft | {key: value for key, value in found.items() if value is not None}
 
 
 def held(thought: Thought, *, prefer: type[Kept] | type[Trace] = Kept) -> Trace | Kept | str:

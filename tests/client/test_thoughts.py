@@ -85,9 +85,9 @@ def test_the_next_turn_reads_the_thought(client):
     assert later.tokens.prompt > answer.tokens.prompt + answer.tokens.completion
     assert later.summary.thinking_tokens > 0 and later.text.startswith("\nAnswer: ")
     earlier, first = later.trace.prompt_steps, answer.trace.steps
-    size = min(earlier.k, first.k)  # the others are unused slots
-    assert np.array_equal(earlier.weights[: len(first), :size], first.weights[:, :size])
-    assert not earlier.weights[: len(first), size:].any() and not first.weights[:, size:].any()
+    count, size = answer.trace.thinking_tokens, min(earlier.k, first.k)
+    assert np.array_equal(earlier.weights[:count, :size], first.weights[:count, :size])
+    assert not earlier.weights[:, size:].any() and not first.weights[:, size:].any(), "unused slots"
     tail = (
         "<|im_end|>\n<|im_start|>user\nWhat is 12*11?<|im_end|>\n<|im_start|>assistant\n<think>\n"
     )
