@@ -12,6 +12,8 @@ from tests.engine.setups import SETUPS
 
 ROOT = Path(__file__).parents[1]
 SERVER = {
+    "tests/client/test_server.py",
+    "tests/client/test_thoughts.py",
     "tests/docs/test_blocks.py",
     "tests/engine/test_bad_traces.py",
     "tests/engine/test_endpoints.py",

@@ -26,9 +26,9 @@ from launch import real_model
 from launch.bench.hardware import machine
 from launch.exact.questions import questions
 from sglang_soft import methods
+from sglang_soft.client import Client
 from sglang_soft.server.markdown import table
 from sglang_soft.server.process import Server
-from sglang_soft.verify.client import Client
 
 DRAWN = "discrete drawn"
 CONFIGURATIONS: dict[str, dict[str, Any] | None] = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from sglang_soft.client import Client
 from sglang_soft.trace import Trace
-from sglang_soft.verify.client import Client
 from sglang_soft.verify.reference_hf import HuggingFace
 from sglang_soft.verify.reference_server import ServerReference
 from sglang_soft.verify.report import TOLERANCE
@@ -86,7 +86,10 @@ def _run(args: argparse.Namespace):
             raise ValueError(f"--params must be a JSON object; got {args.params!r}.") from error
         if not isinstance(params, dict):
             raise ValueError(f"--params must be a JSON object; got {args.params!r}.")
-        trace = trace_in(client.ask(args.ask, params, args.max_tokens), "the server's answer")
+        soft = params | {"return_concepts": True}
+        answer = client.ask(args.ask, soft=soft, max_tokens=args.max_tokens)
+        assert answer.trace is not None, "it was asked for"
+        trace = answer.trace
     if args.save:
         trace.save(args.save)
     made_in = trace.model.get("dtype")

@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 import torch
 
+from sglang_soft.client import Client
 from sglang_soft.trace import Trace
-from sglang_soft.verify.client import Client
 from sglang_soft.verify.steps import Logits
 
 PATH = "/soft_thinking/logits"

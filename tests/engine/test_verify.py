@@ -13,10 +13,10 @@ import pytest
 import requests
 
 from sglang_soft import methods
+from sglang_soft.client import Client
 from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.trace import Trace
 from sglang_soft.verify import command, verify
-from sglang_soft.verify.client import Client
 from sglang_soft.verify.reference_hf import HuggingFace
 from sglang_soft.verify.reference_server import PATH, ServerReference
 from tests.conftest import on
