@@ -152,7 +152,9 @@ class SoftRequest:
         if given.steps is None:
             return
         k = max(self.k, given.steps.k)
-        trace.steps = Steps.of(given.steps, k, given.weight_bits)
+        own_bits = self.params.weight_bits or 0
+        bits = own_bits if own_bits == given.weight_bits else 0  # two grids: as float32
+        trace.steps = Steps.of(given.steps, k, bits)
         self._keys[id(trace.steps)] = array("q", given.keys)
         trace.steps.use_extra("states", len(self.method.state))
         trace.start = given.steps.start
