@@ -17,7 +17,7 @@ from sglang_soft.params import KEY, Given
 from sglang_soft.server.kept import PREFIX, KeptTraces, Tenant, UnknownTrace
 from sglang_soft.trace import Steps, Trace
 from sglang_soft.trace.check import check_model
-from sglang_soft.trace.cutting import match
+from sglang_soft.trace.cutting import match, segments
 from sglang_soft.trace.reasons import REQUEST, THINK_END_REASONS
 from sglang_soft.trace.steps import decode_offset
 
@@ -236,7 +236,7 @@ def place(
         tail_step=tail[0], tail_reason=tail[1],
         weight_bits=trace.steps.weight_bits,
         end_weights=trace.end_weights.astype(np.float32).tobytes() if ended else b"",
-        segments=tuple(trace.segments or [_segment(trace)]),
+        segments=tuple(segments(trace)),
         embedding_rms=trace.model.get("embedding_rms"),
     )  # fmt: skip
     return Placed(_tokens(trace), given, not waits and not ended, False, len(trace.output_ids))
@@ -248,11 +248,6 @@ def _keys(steps: Steps | None, stop: int | None = None) -> bytes:
 
 def _tokens(trace: Trace) -> np.ndarray:
     return np.concatenate([trace.prompt_ids, trace.output_ids])
-
-
-def _segment(trace: Trace) -> dict[str, Any]:
-    made = {name: getattr(trace, name) for name in ("method", "params", "seed")}
-    return {"step": 0, **made}
 
 
 def _closed(trace: Trace, think_end: Sequence[int], closing: Sequence[int]) -> Trace:
@@ -294,13 +289,7 @@ def _after_all(trace: Trace) -> Placed:
         else:
             block = earlier.copy(k=max(earlier.k, thought.k), weight_bits=0)
             _add_plain(block, tokens[trace.prompt_start + len(earlier) : trace.start])
-            if thought.offset_bytes:
-                block.use_offsets(thought.offset_bytes, thought.offset_dtype)
-            for name, rows in thought.extra.items():
-                block.use_extra(name, rows.shape[1])
-            block.extend(
-                thought.ids, thought.weights, thought.entropy, thought.offsets, thought.extra
-            )
+            block.add(thought)
     given = Given(
         prompt_len=0, steps=None,
         prompt_steps=None if block is None else block.delta(0, start),

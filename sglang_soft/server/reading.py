@@ -22,6 +22,7 @@ from sglang_soft.params import KEY, Given, RequestParams
 from sglang_soft.server import given
 from sglang_soft.server.settings import Settings
 from sglang_soft.trace import Trace
+from sglang_soft.trace.cutting import segments
 
 PATH = "/soft_thinking/logits"
 
@@ -86,19 +87,23 @@ def _check_slots(trace: Trace, params: RequestParams, max_k: int) -> None:
 
 
 def _check_offsets(trace: Trace, model) -> None:
-    made_in, ours = trace.steps.offset_dtype, str(model.dtype).removeprefix("torch.")
-    feeds = methods.get(trace.method).feeds_offset
-    size = model.hidden_size * model.dtype.itemsize * feeds
-    if trace.steps.offset_bytes != size and (made_in == ours or not feeds):
-        raise ValueError(
-            f"embedding offsets of method {trace.method} must have {size} bytes a step; got "
-            f"{trace.steps.offset_bytes}."
-        )
-    if trace.steps.offset_bytes and made_in != ours:
-        raise ValueError(
-            f"the trace has embedding offsets in {made_in}, which a server in {ours} does not "
-            f"feed; start the reference with --dtype {made_in}."
-        )
+    ours, size = str(model.dtype).removeprefix("torch."), model.hidden_size * model.dtype.itemsize
+    known = methods.registry()
+    made_by = [known[m] for s in segments(trace) if (m := s.get("method")) in known]
+    feeding = [m.name for m in made_by if m.feeds_offset]
+    for steps in (trace.steps, trace.prompt_steps):
+        if steps is None:
+            continue
+        made_in, got = steps.offset_dtype, steps.offset_bytes
+        needed = bool(feeding) and steps is trace.steps
+        if (got not in (0, size) and made_in == ours) or (needed and not got):
+            of = f" of method {', '.join(feeding)}" if needed else ""
+            raise ValueError(f"embedding offsets{of} must have {size} bytes a step; got {got}.")
+        if got and made_in != ours:
+            raise ValueError(
+                f"the trace has embedding offsets in {made_in}, which a server in {ours} does not "
+                f"feed; start the reference with --dtype {made_in}."
+            )
 
 
 def answer(info: Mapping[str, Any], tokenizer) -> bytes:

@@ -26,7 +26,7 @@ def cut(trace: "Trace", steps: int) -> "Trace":
     if trace.start is None or steps == len(trace.steps):
         return trace.copy(thinking_finish_reason=None)
     outputs = trace.output_ids[: trace.start - len(trace.prompt_ids) + steps]
-    tail_step, tail_reason = _tail(trace, steps)
+    tail_step, tail_reason = tail(trace, steps)
     left = [s for s in trace.segments if s["step"] < max(steps, 1)]
     own = made_by(trace, steps)
     return trace.copy(
@@ -34,14 +34,20 @@ def cut(trace: "Trace", steps: int) -> "Trace":
         output_ids=outputs,
         thinking_finish_reason=None,
         end_weights=np.zeros(0, np.float32),
-        low_entropy_steps=_low_entropy_steps(trace, own["params"], steps),
-        method_state=_method_state(trace, steps),
+        low_entropy_steps=low_entropy_steps(trace, own["params"], steps),
+        method_state=method_state(trace, steps),
         delimiter_match=match(think_end(trace), outputs[len(outputs) - steps :]),
         tail_step=tail_step,
         tail_reason=tail_reason,
         segments=left if len(left) > 1 or any(s.get("edited") for s in left) else [],
         method=own["method"], params=own["params"], seed=own["seed"],
     )  # fmt: skip
+
+
+def segments(trace: "Trace") -> list[dict[str, Any]]:
+    """`Trace.segments`, also where one request made all of it."""
+    whole = {name: getattr(trace, name) for name in ("method", "params", "seed")}
+    return trace.segments or [{"step": 0, **whole}]
 
 
 def made_by(trace: "Trace", steps: int) -> dict[str, Any]:
@@ -55,6 +61,8 @@ _NOT_OF_THE_STEPS = {"return_concepts", "return_rollout", "max_new_tokens", "max
                      "thinking_start", "thinking_stop", "eos_ids", "answer_temperature",
                      "answer_top_p", "answer_top_k", "answer_min_p"}  # fmt: skip
 """Parameters of a request that do not say how its thinking steps are made."""
+_READ_LENGTH = ("swireasoning",)
+"""Methods whose steps depend on `max_new_tokens` as well."""
 
 
 def same_segment(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -62,7 +70,8 @@ def same_segment(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
     def of_steps(made: dict[str, Any]) -> tuple[Any, ...]:
         params = {k: v for k, v in made["params"].items() if k not in _NOT_OF_THE_STEPS}
-        return made["method"], made["seed"], params
+        length = made["params"].get("max_new_tokens") if made["method"] in _READ_LENGTH else None
+        return made["method"], made["seed"], length, params
 
     edited = one.get("edited") or other.get("edited")
     return not edited and of_steps(one) == of_steps(other)
@@ -84,14 +93,14 @@ def match(sequence: tuple[int, ...], output: np.ndarray) -> int:
     return matched
 
 
-def _low_entropy_steps(trace: "Trace", params: dict[str, Any], steps: int) -> int:
+def low_entropy_steps(trace: "Trace", params: dict[str, Any], steps: int) -> int:
     """Cold Stop's count: the last steps whose entropy is below its threshold."""
     threshold = np.float32(params.get("cold_stop_entropy") or 0.0)
     high = np.flatnonzero(~(trace.entropy[:steps] < threshold))
     return steps - (int(high[-1]) + 1 if len(high) else 0)
 
 
-def _method_state(trace: "Trace", steps: int) -> np.ndarray:
+def method_state(trace: "Trace", steps: int) -> np.ndarray:
     """[S] float32; empty where the method's first state is to be used."""
     states = trace.steps.extra.get("states")
     if states is None or not steps:
@@ -100,23 +109,23 @@ def _method_state(trace: "Trace", steps: int) -> np.ndarray:
     return state.copy() if np.isfinite(state).all() else np.zeros(0, np.float32)
 
 
-def _tail(trace: "Trace", steps: int) -> tuple[int, str | None]:
+def tail(trace: "Trace", steps: int) -> tuple[int, str | None]:
     """`tail_step` and `tail_reason`: where a forced end stood. It began with the first of the last
     steps that feed its tokens, each with weight 1: it may begin within think-end."""
     end, reason = trace.tail_step, trace.tail_reason
-    tail = (*(trace.params.get("closing_ids") or ()), *think_end(trace))
+    tokens = (*(trace.params.get("closing_ids") or ()), *think_end(trace))
     if trace.thinking_finish_reason in FORCED:
-        end, reason = len(tail), trace.thinking_finish_reason
-    if end > len(tail):
+        end, reason = len(tokens), trace.thinking_finish_reason
+    if end > len(tokens):
         raise ValueError(
-            f"tail_step must be in [0, {len(tail)}], the tokens of closing_ids and think-end; got "
-            f"{end}."
+            f"tail_step must be in [0, {len(tokens)}], the tokens of closing_ids and think-end; "
+            f"got {end}."
         )
     count = len(trace.steps)
     for left in range(1, min(end, count) + 1):
         if count - left < steps:
             return end - left + 1, reason
         fed = trace.concept(count - left)
-        if fed.ids.tolist() != [tail[end - left]] or fed.weights[0] != 1:
+        if fed.ids.tolist() != [tokens[end - left]] or fed.weights[0] != 1:
             break
     return 0, None

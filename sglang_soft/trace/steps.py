@@ -217,6 +217,15 @@ class Steps:
             self._extra[name][start:stop, : rows.shape[1]] = rows
         self._len = stop
 
+    def add(self, more: "Steps") -> None:
+        """Add the steps of other columns, of k up to this one's. Their offsets, if there are any in
+        both, have the same dtype and size."""
+        if more.offset_bytes:
+            self.use_offsets(more.offset_bytes, more.offset_dtype)
+        for name, rows in more.extra.items():
+            self.use_extra(name, rows.shape[1])
+        self.extend(more.ids, more.weights, more.entropy, more.offsets, more.extra)
+
     def _put(self, steps: slice, ids: np.ndarray, weights: np.ndarray) -> None:
         size = weights.shape[1]
         if self.weight_bits:

@@ -11,6 +11,7 @@ import numpy as np
 from sglang_soft_kernels.layout import StepKind
 
 from sglang_soft.trace import check, codec, cutting
+from sglang_soft.trace.editing import Editor
 from sglang_soft.trace.reasons import THINK_END_REASONS
 from sglang_soft.trace.steps import Steps, StepsDelta, decode_offset
 
@@ -186,6 +187,12 @@ class Trace:
             ValueError: there are not so many steps.
         """
         return cutting.cut(self, steps)
+
+    @property
+    def edit(self) -> Editor:
+        """Edits of the trace: `remove`, `sharpen`, `replace`, `insert`, `cut`, `splice`. Each gives
+        a new trace."""
+        return Editor(self)
 
     def to_base64(self) -> str:
         """`save`, as text."""

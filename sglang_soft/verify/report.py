@@ -53,6 +53,7 @@ class Report:
     """Of a trace. `sound`: no step deviates by more than the tolerance."""
 
     method: str
+    """Where several requests made it, the methods of all."""
     dtype: str
     """That made the trace."""
     reference: str
@@ -60,6 +61,9 @@ class Report:
     reference_dtype: str
     tolerance: float
     steps: list[Step] = field(default_factory=list)
+    """Those that were compared."""
+    edited: int = 0
+    """Steps that no model made and that were not compared."""
 
     @property
     def first_bad(self) -> Step | None:
@@ -84,6 +88,7 @@ class Report:
             "reference_dtype": self.reference_dtype,
             "tolerance": self.tolerance,
             "steps": len(self.steps),
+            "edited_steps": self.edited,
             "sound": self.sound,
             "margin": min(map(self.margin, self.steps), default=self.tolerance),
             "first_bad_step": None if bad is None else vars(bad) | {"margin": self.margin(bad)},
@@ -105,6 +110,8 @@ class Report:
             f"{facts['largest_deviation_of_entropy']:.3g} nats, logits "
             + ("not told by these weights" if logits is None else f"{logits:.3g}"),
         ]
+        if self.edited:
+            lines.append(f"{self.edited} further steps were edited or put there, and not compared")
         if decided := facts["steps_decided_by_rounding"]:
             lines.append(f"rounding decided {decided} of the steps (a draw, a threshold, a tie)")
         if bad is None:

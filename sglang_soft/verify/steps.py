@@ -1,19 +1,22 @@
 """Each step of a trace, and what it should have been by the reference's logits."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from sglang_soft_kernels.layout import StepKind
 
-from sglang_soft.resolve import request_of
+from sglang_soft import methods
 from sglang_soft.trace import Trace
 from sglang_soft.trace.check import check_model
+from sglang_soft.verify.pieces import Piece, pieces, start
 from sglang_soft.verify.report import NOISE, TOLERANCE, Report, Step
 
 if TYPE_CHECKING:
+    from sglang_soft.engine.inputs import StepInputs
     from sglang_soft.engine.step import StepOutput
 
 TRIES = 64
@@ -45,7 +48,8 @@ class Reference(Protocol):
 
 
 def verify(trace: Trace, reference: Reference, *, tolerance: float | None = None) -> Report:
-    """Compare every step of a trace with what a reference says.
+    """Compare every step of a trace with what a reference says. Steps that were edited are read as
+    they are, and not compared.
 
     Args:
         trace: a whole one, as `return_concepts` gives it. Penalties, biases, grammars and
@@ -62,7 +66,9 @@ def verify(trace: Trace, reference: Reference, *, tolerance: float | None = None
     trace.validate()
     if trace.start is None or not len(trace.steps):
         raise ValueError("the trace has no thinking step.")
-    request = request_of(trace)
+    parts = pieces(trace)
+    if not any(part.request for part in parts):
+        raise ValueError("the trace has no thinking step that a model made.")
     facts = reference.load(trace)
     check_model(trace, facts)
     made_in = trace.model.get("dtype", facts["dtype"])
@@ -70,43 +76,58 @@ def verify(trace: Trace, reference: Reference, *, tolerance: float | None = None
         if dtype not in TOLERANCE:
             raise ValueError(f"dtype must be one of {', '.join(TOLERANCE)}; got {dtype!r}.")
     limit = max(TOLERANCE[made_in], TOLERANCE[facts["dtype"]]) if tolerance is None else tolerance
-    report = Report(trace.method, made_in, reference.name, facts["dtype"], limit)
+    names = dict.fromkeys(part.request.method for part in parts if part.request)
+    report = Report(", ".join(names), made_in, reference.name, facts["dtype"], limit)
+    report.edited = sum(len(part.steps) for part in parts if part.request is None)
     with torch.inference_mode():
         noise = max(NOISE[made_in], NOISE[facts["dtype"]])
-        report.steps.extend(_steps(trace, request, reference, facts, noise, limit))
+        report.steps.extend(_steps(trace, parts, reference, facts, noise, limit))
     return report
 
 
 def _steps(
-    trace: Trace, params, reference: Reference, facts: Mapping[str, Any], noise: float, limit: float
-) -> Iterator[Step]:
-    """noise: of the logits, in nats; limit: what a step may deviate."""
-    from sglang_soft.engine.inputs import prepare
+    trace: Trace, parts: Sequence[Piece], reference: Reference, facts: Mapping[str, Any],
+    noise: float, limit: float,
+) -> Iterator[Step]:  # fmt: skip
+    """All steps that a model made. noise: of the logits, in nats; limit: what one may deviate."""
     from sglang_soft.engine.pool import ConceptPool
-    from sglang_soft.engine.request import SoftRequest
-    from sglang_soft.engine.step import concept_step
 
-    request = SoftRequest(params, len(trace.prompt_ids))
     pool = ConceptPool(
         2, 64, "cpu", hidden_size=facts["hidden_size"], embedding_rms=facts["embedding_rms"],
         token_ids=reference.token_ids(),
     )  # fmt: skip
-    pool.start([1], [request])
-    inputs = prepare(pool, torch.tensor([1]), [request])
-    assert trace.start is not None
-    outputs = torch.from_numpy(
-        trace.output_ids[trace.start - len(trace.prompt_ids) :].astype("int64")
+    reads_hidden = any(
+        methods.get(part.request.method).reads_hidden for part in parts if part.request
     )
-    temperature = None if trace.params.get("weight_bits") else params.thinking.temperature
-    for step, (logits, hidden) in enumerate(reference.logits(trace, inputs.reads_hidden)):
+    logits = reference.logits(trace, reads_hidden)
+    for part in parts:
+        own = islice(logits, len(part.steps))
+        if part.request is None:
+            deque(own, maxlen=0)  # passed over
+        else:
+            yield from _steps_of(part, start(pool, part), trace, own, noise, limit)
 
-        def computed(logits: torch.Tensor, hidden=hidden, step=step) -> "tuple[StepOutput, Step]":
-            output = concept_step(inputs, logits, hidden)
-            return output, _compared(trace, step, output, logits, temperature)
 
-        output, found = computed(logits)
+def _steps_of(
+    part: Piece, inputs: "StepInputs", trace: Trace, logits: Logits, noise: float, limit: float
+) -> Iterator[Step]:
+    """Those of one request. logits: of its steps."""
+    from sglang_soft.engine.step import concept_step
+
+    assert trace.start is not None and part.request is not None
+    first = trace.start - len(trace.prompt_ids)
+    outputs = torch.from_numpy(trace.output_ids[first:].astype("int64"))
+    exact = part.trace.params.get("weight_bits") is None
+    temperature = part.request.thinking.temperature if exact else None
+    for step, (row, hidden) in zip(part.steps, logits, strict=True):
+
+        def computed(row: torch.Tensor, hidden=hidden, step=step) -> "tuple[StepOutput, Step]":
+            output = concept_step(inputs, row, hidden)
+            return output, _compared(trace, step, output, row, temperature)
+
+        output, found = computed(row)
         if found.worst > limit:
-            output, found = _rounded(computed, logits, noise, limit) or (output, found)
+            output, found = _rounded(computed, row, noise, limit) or (output, found)
         output.update_pool(outputs[step : step + 1])
         yield found
 

@@ -38,10 +38,11 @@ def traces(engine) -> list[Trace]:
     return found
 
 
-def with_a_changed_weight(trace: Trace) -> tuple[dict, int]:
-    """One weight moved by 1/256, and its step."""
+def with_a_changed_weight(trace: Trace, first: int = 0) -> tuple[dict, int]:
+    """One weight moved by 1/256, at a step from `first` on, and its step."""
     second = trace.weights[:, 1] if trace.steps.k > 1 else np.zeros(len(trace.steps))
     (steps,) = np.nonzero((second > 0) & (trace.weights[:, 0] > 0.1))
+    steps = steps[steps >= first]
     step = int(steps[len(steps) // 2])
     changed = trace.to_json()
     changed["weights"][step][0] -= 1 / 256
@@ -106,10 +107,68 @@ def test_a_changed_weight_and_other_models_are_found(engine, traces, tmp_path, m
     assert status(*rough, "--tolerance", 1e-5) == 1
 
 
-def generated(server: str, **soft) -> Trace:
+def of_several_requests(engine, traces: list[Trace]) -> dict[str, Trace]:
+    """Thoughts that another request went on with, was edited in, or was asked to answer."""
+    soft, swi = (next(t for t in traces if t.method == m and len(t.steps) > 20)
+                 for m in ("soft", "swireasoning"))  # fmt: skip
+    coconut = next(t for t in traces if t.method == "coconut_tf" and len(t.steps) > 20)
+    ids = soft.concept(9).ids
+    wanted: dict[str, tuple[Trace, str, dict]] = {
+        "same": (soft.cut(9), "next", {}),
+        "other": (soft.cut(9), "next", {"method": "soft_gumbel", "temperature": 0.9}),
+        "offsets": (coconut.cut(7), "next", {"method": "soft", "weight_bits": 8}),
+        "state": (swi.cut(11), "next", {}),
+        "edited": (soft.edit.remove(9, int(ids[0])), "next", {}),
+        "inserted": (soft.edit.insert(5, [40, 41], [0.5, 0.5]), "next", {"method": "cot"}),
+        "answer": (swi.cut(6), "answer", {"closing_text": "So 43"}),
+        "grid": (soft.edit.sharpen(4, 0.5), "next", {"weight_bits": 6}),
+    }
+    params = [
+        {"temperature": 0.0, "ignore_eos": True, "max_new_tokens": 12, "sampling_seed": 3,
+         "custom_params": {"soft_thinking": more | {"trace": trace, "at": at,
+                                                    "return_concepts": True}}}
+        for trace, at, more in wanted.values()
+    ]  # fmt: skip
+    prompts = [trace.prompt_ids.tolist() for trace, _, _ in wanted.values()]
+    outs = engine.generate(prompts, params)
+    return {
+        name: Trace.from_json(out["meta_info"]["soft_thinking"]["trace"])
+        for name, out in zip(wanted, outs, strict=True)
+    }
+
+
+@on("default")
+def test_thoughts_of_several_requests_are_sound_but_for_what_was_edited(engine, traces):
+    reference = HuggingFace(engine.path)
+    several = of_several_requests(engine, traces)
+    edited = {"edited": 1, "inserted": 1, "grid": 1}
+    for name, trace in several.items():
+        report = verify(trace, reference)
+        assert report.sound, f"{name}: {report}"
+        put = report.edited
+        assert len(report.steps) + put == len(trace.steps)
+        assert put == edited.get(name, put if name == "answer" else 0), name
+        assert report.to_json()["largest_deviation_of_weights"] < 1e-4, name
+    answer = verify(several["answer"], reference)
+    assert len(answer.steps) == 6 and answer.edited > 1, "closing text and think-end"
+    assert "further steps were edited" in str(answer)
+    assert "soft, soft_gumbel" in str(verify(several["other"], reference))
+    for name in ("other", "edited"):
+        changed, step = with_a_changed_weight(several[name], first=10)
+        report = verify(Trace.from_json(changed), reference)
+        assert report.first_bad and report.first_bad.step == step >= 10
+    # A piece that is judged as another request's is not sound.
+    wrong = several["other"].copy(segments=[])
+    assert not verify(wrong, reference).sound
+    kept = traces[0].edit.replace(9, [40], keep_rest=True)
+    report = verify(kept, reference)
+    assert report.edited == 1 and report.first_bad and report.first_bad.step == 10
+
+
+def generated(server: str, text: str = PROMPT, **soft) -> Trace:
     sampling = {"temperature": 0.8, "max_new_tokens": 24, "sampling_seed": 5,
                 "custom_params": {"soft_thinking": {"return_concepts": True, **soft}}}  # fmt: skip
-    body = {"text": PROMPT, "sampling_params": sampling}
+    body = {"text": text, "sampling_params": sampling}
     answer = requests.post(f"{server}/generate", json=body, timeout=120).json()
     return Trace.from_json(answer["meta_info"]["soft_thinking"]["trace"])
 
@@ -161,6 +220,23 @@ def test_a_server_is_asked_and_compared(server, tmp_path: Path, capsys):
     assert "runs in float32; expected bfloat16" in capsys.readouterr().err
     assert status(*asked, "--params", '{"max_topk": 0}') == 2
     assert "max_topk" in capsys.readouterr().err
+
+
+def test_a_server_reads_thoughts_of_several_requests(server):
+    """Over HTTP; earlier thoughts are in the prompt of the last one."""
+    first = generated(server, method="coconut_tf")
+    edited = first.edit.replace(6, [40, 41], [0.5, 0.5])
+    second = generated(server, "", trace=edited.to_base64(), at="next", method="soft")
+    third = generated(server, PROMPT, trace=second.to_base64(), at="end", thinking_start="now")
+    assert [s["step"] for s in second.segments] == [0, 6, 7]
+    assert third.prompt_steps is not None and third.start and third.start > len(second.output_ids)
+    for trace, edits in ((second, 1), (third, 0)):
+        for reference in (ServerReference(Client(server)), HuggingFace(BUNDLED_MODEL)):
+            report = verify(trace, reference)
+            assert report.sound and report.edited == edits, report
+            assert len(report.steps) == len(trace.steps) - edits > 10
+    without = third.copy(prompt_steps=None, prompt_start=None)
+    assert not verify(without, HuggingFace(BUNDLED_MODEL)).sound, "they were fed"
 
 
 def test_a_part_of_a_trace_that_a_server_cannot_read_is_refused(server):

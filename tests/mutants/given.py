@@ -20,14 +20,14 @@ def continued_thought_counts_from_0() -> None:
 def cut_thought_has_the_last_state() -> None:
     from sglang_soft.trace import cutting
 
-    replace(cutting, "_method_state", lambda _: lambda trace, steps: trace.method_state)
+    replace(cutting, "method_state", lambda _: lambda trace, steps: trace.method_state)
 
 
 @mutant("a cut thought has Cold Stop's count of its step", CUT)
 def cut_thought_has_no_count() -> None:
     from sglang_soft.trace import cutting
 
-    replace(cutting, "_low_entropy_steps", lambda _: lambda trace, params, steps: 0)
+    replace(cutting, "low_entropy_steps", lambda _: lambda trace, params, steps: 0)
 
 
 @mutant("an earlier thought in the prompt is fed", AFTER)

@@ -8,8 +8,9 @@ from sglang_soft_kernels.layout import Phase, StepKind, tail_state
 
 from sglang_soft.engine.cache_keys import cache_key, unmatchable_cache_key
 from sglang_soft.engine.request import SoftRequest, ThinkingState
+from sglang_soft.params import Given
 from sglang_soft.trace import Trace
-from tests.unit.soft_request import PROMPT, soft_request
+from tests.unit.soft_request import PROMPT, request_params, soft_request
 
 NO_STATE = np.zeros(0, np.float32)
 
@@ -208,3 +209,12 @@ def test_a_delta_holds_what_is_new():
     think(soft, (9,), (1.0,))
     think(soft, (4,), (1.0,))
     assert (soft.take_delta().step, soft.take_delta().steps) == (1, 0)
+
+
+def test_a_trace_on_a_grid_goes_on_with_a_finer_one():
+    first = soft_request(weight_bits=2)
+    think(first, weights=(0.75, 0.25))
+    given = Given(PROMPT, first.trace.steps.delta(0, PROMPT), weight_bits=2)
+    request = SoftRequest(request_params(weight_bits=8, given=given), PROMPT + 1)
+    think(request, weights=(129 / 256, 127 / 256))
+    assert request.trace.weights[:, :2].tolist() == [[0.75, 0.25], [129 / 256, 127 / 256]]
