@@ -83,8 +83,8 @@ def test_no_option_is_dropped():
         lambda options: calls.ask(None, {"prompt": "?"} | options),
         lambda options: calls.fork("trace-1", [{}, options], {}),
     ):
-        with pytest.raises(TypeError, match="unknown option temprature; known: messages, prompt"):
-            call({"temprature": 0.6})
+        with pytest.raises(TypeError, match="unknown option warmth; known: messages, prompt"):
+            call({"warmth": 0.6})
 
 
 @pytest.mark.parametrize(
