@@ -91,7 +91,7 @@ def test_one_batch_whose_answers_differ_in_everything(engine: EngineUnderTest):
     said = greedy_answer(engine, trace, [], TOKENS)
     at = next(i for i in range(2, TOKENS) if said[i] not in said[:i])
     own: list[dict] = [
-        {}, {"max_new_tokens": 3}, {"stop_token_ids": [said[at]]},
+        {}, {"max_new_tokens": 3}, {"stop_token_ids": [said[at]], "ignore_eos": False},
         {"regex": "[0-9]{4}"}, {"json_schema": '{"type": "boolean"}'},
         *({"temperature": 1.0, "sampling_seed": seed} for seed in range(11)),
     ]  # fmt: skip
@@ -134,12 +134,13 @@ def test_thoughts_of_others_wait_for_nothing(engine: EngineUnderTest):
     another's."""
     first, second = think(engine), think(engine, NOISY)
     engine.flush()
-    requests = [
-        {"input_ids": prompt_ids(engine, case), "sampling_params": answer(case, trace)}
-        for case, trace in [(SURE, first), (NOISY, second)] * 3
-    ]
-    requests += [requests[0] | {"extra_key": "another"}] * 2
-    outs = [chunks[-1] for chunks in engine.run(inside.streams, requests)]
+    order = [(SURE, first), (NOISY, second)] * 3 + [(SURE, first)] * 2
+    outs = engine.run(
+        inside.generate_request,
+        input_ids=[prompt_ids(engine, case) for case, _ in order],
+        sampling_params=[answer(case, trace) for case, trace in order],
+        extra_key=[None] * 6 + ["another"] * 2,
+    )
     for case, trace, part in ((SURE, first, outs[:6:2]), (NOISY, second, outs[1:6:2])):
         said = greedy_answer(engine, trace, [], TOKENS)
         assert [out["output_ids"] for out in part] == [said] * 3, case.name
