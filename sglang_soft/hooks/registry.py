@@ -166,9 +166,9 @@ HOOKS: tuple[Hook, ...] = (
         missing_in=("0.5.22",),
     ),
     Hook(
-        f"{_SRT}.managers.scheduler.Scheduler.get_new_batch_prefill", "around",
-        "sglang_soft.hooks.scheduler:get_new_batch_prefill",
-        ("self", "running_batch"),
+        f"{_SRT}.managers.schedule_policy.PrefillAdder.add_one_req", "around",
+        "sglang_soft.hooks.prefill_adder:add_one_req",
+        ("self", "req"),
         "compute the thought of several requests once, also where they arrive together",
         "a prefill that waits for a prefix which another request is computing",
     ),

@@ -1,10 +1,9 @@
-"""Scheduler: answer aborts, compute a shared thought once, and check the concept pool while nothing
-runs (SGLANG_SOFT_CHECK=1, for tests)."""
+"""Scheduler: answer aborts, and check the concept pool while nothing runs (SGLANG_SOFT_CHECK=1, for
+tests)."""
 
 from sglang.srt.disaggregation.utils import prepare_abort
 from sglang.srt.managers.schedule_batch import FINISH_ABORT
 
-from sglang_soft.engine import sharing
 from sglang_soft.server.settings import get_settings
 
 
@@ -23,25 +22,6 @@ def send_abort_output(original, self, abort_req, req) -> None:
         req.finished_reason = FINISH_ABORT(message, status, kind)
     self.output_streamer.stream_output([req], req.return_logprob)
     return None
-
-
-def get_new_batch_prefill(original, self, running_batch, *args, **kwargs):
-    """Requests that need the KV which another one is about to compute stay in the queue."""
-    if self.enable_priority_scheduling or getattr(self.tree_cache, "disable", True):
-        return original(self, running_batch, *args, **kwargs)
-    running = [*running_batch.reqs, *filter(None, [self.chunked_req])]
-    before = self.waiting_queue
-    wait = set(sharing.waiting_for_another(before, running))
-    if not wait:
-        return original(self, running_batch, *args, **kwargs)
-    self.waiting_queue = [req for req in before if req not in wait]
-    known = set(before)
-    try:
-        return original(self, running_batch, *args, **kwargs)
-    finally:
-        left = set(self.waiting_queue) | wait
-        new = [req for req in self.waiting_queue if req not in known]
-        self.waiting_queue = [*(req for req in before if req in left), *new]
 
 
 def after_weight_update(_result, self, recv_req) -> None:

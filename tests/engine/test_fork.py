@@ -139,7 +139,7 @@ def test_thoughts_of_others_wait_for_nothing(engine: EngineUnderTest):
         inside.generate_request,
         input_ids=[prompt_ids(engine, case) for case, _ in order],
         sampling_params=[answer(case, trace) for case, trace in order],
-        extra_key=[None] * 6 + ["another"] * 2,
+        extra_key=["one"] * 6 + ["another"] * 2,
     )
     for case, trace, part in ((SURE, first, outs[:6:2]), (NOISY, second, outs[1:6:2])):
         said = greedy_answer(engine, trace, [], TOKENS)
