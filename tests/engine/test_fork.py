@@ -129,9 +129,8 @@ def test_separate_requests_one_after_another_and_at_once(engine: EngineUnderTest
 
 
 @on("default", "no-overlap")
-def test_thoughts_of_others_wait_for_nothing(engine: EngineUnderTest):
-    """Two thoughts and a plain prompt in one batch: each is computed once, and no tenant's KV is
-    another's."""
+def test_other_thoughts_and_tenants_compute_their_own(engine: EngineUnderTest):
+    """Two thoughts in one batch: each is computed once, and by every tenant."""
     first, second = think(engine), think(engine, NOISY)
     engine.flush()
     order = [(SURE, first), (NOISY, second)] * 3 + [(SURE, first)] * 2
