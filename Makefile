@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real compat clean
+.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -41,6 +41,9 @@ bench: $(READY)  ## CPU: tokens per second, soft / discrete / discrete without t
 
 bench-real: $(READY)  ## CPU: every method, deterministic inference and a plain loop, on the pretrained model of 135M
 	$(BIN)/python -m launch.bench.real $(ARGS)
+
+bench-fork: $(READY)  ## CPU: one thought and 16 answers in four ways, prefill and decode tokens, time; ARGS="--model smollm2"
+	$(BIN)/python -m launch.bench.fork $(ARGS)
 
 bench-gpu: $(READY)  ## CUDA: soft / discrete / no plugin at the shapes of Qwen3-8B and QwQ-32B; ARGS=--dry-run shows it
 	$(BIN)/python -m launch.bench.gpu $(ARGS)

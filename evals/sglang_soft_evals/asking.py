@@ -1,15 +1,16 @@
-"""From a task to a graded record: ask the server, then the grader, then the judge."""
+"""From a task to graded records: ask the server, then the grader, then the judge."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from sglang_soft_evals import benchmarks
+from sglang_soft_evals import benchmarks, forking
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import RunConfig
 from sglang_soft_evals.grading import GraderProcess
 from sglang_soft_evals.judge import JudgeClient
-from sglang_soft_evals.sample import UNKNOWN, Task, body, failed, other_method, outcome
+from sglang_soft_evals.sample import UNKNOWN, Answer, Task, body, failed, other_method, outcome
 
 
 class Asker:
@@ -23,6 +24,7 @@ class Asker:
         self._benchmark = benchmarks.get(config.benchmark)
         self._judge = None if config.judge is None else JudgeClient(config.judge)
         self._grader = GraderProcess(config.graded_by)
+        self._in_flight = asyncio.Semaphore(config.concurrency)
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
         self.served: Mapping[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
@@ -35,25 +37,48 @@ class Asker:
         if self._judge is not None:
             await self._judge.close()
 
-    async def record(self, task: Task) -> dict[str, Any]:
-        """A line of `samples.jsonl`. Raises ServerGoneError."""
-        return await self._grade(await self._ask(task))
+    async def records(self, task: Task) -> list[dict[str, Any]]:
+        """Lines of `samples.jsonl`: one, or one for each answer of a thought. Raises
+        ServerGoneError."""
+        return [await self._grade(row) for row in await self._ask(task)]
 
-    async def _ask(self, task: Task) -> dict[str, Any]:
-        config, started = self._config, time.monotonic()
-        prompt = config.prompt or self._benchmark.prompt
+    async def _ask(self, task: Task) -> list[dict[str, Any]]:
+        prompt = self._config.prompt or self._benchmark.prompt
         text = benchmarks.render(prompt, task.question.question)
-        completion = await self.client.patient_chat(body(config, task, text))
+        request = body(self._config, task, text)
+        completion, found = await self._chat(request)
+        if not task.answers:
+            return [self._row(task, Answer(task.sample, task.seed), text, found)]
+        if (handle := forking.handle_of(completion)) is None:
+            outcomes = forking.without_answers(found, len(task.answers))
+        else:
+            spent = found["completion_tokens"]
+            bodies = [forking.answer(request, handle, a.seed, spent) for a in task.answers]
+            answers = await asyncio.gather(*map(self._chat, bodies))
+            outcomes = forking.joined(found, [outcome for _, outcome in answers])
+        pairs = zip(task.answers, outcomes, strict=True)
+        return [self._row(task, one, text, outcome) for one, outcome in pairs]
+
+    async def _chat(self, request: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A completion, and what it says."""
+        async with self._in_flight:
+            started = time.monotonic()
+            completion = await self.client.patient_chat(request)
+            seconds = round(time.monotonic() - started, 4)
+        return completion, outcome(completion, self.think) | {"latency_s": seconds}
+
+    def _row(
+        self, task: Task, one: Answer, prompt: str, found: Mapping[str, Any]
+    ) -> dict[str, Any]:
         row = {
-            "benchmark": config.benchmark,
+            "benchmark": self._config.benchmark,
             "method": task.method.name,
             "question": task.question.id,
-            "sample": task.sample,
-            "seed": task.seed,
-            **outcome(completion, self.think),
+            "sample": one.sample,
+            "seed": one.seed,
+            **found,
             "gold": task.question.answer,
-            "prompt": text,
-            "latency_s": round(time.monotonic() - started, 4),
+            "prompt": prompt,
         }
         asked = self.served[task.method.name]
         wrong = None if row["error"] else other_method(asked, row["thinking_method"])

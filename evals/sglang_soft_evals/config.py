@@ -115,11 +115,17 @@ class Method:
     """In the report."""
     soft_thinking: Mapping[str, Any] | None = None
     """Sent as `custom_params.soft_thinking`, which the server checks; None: discrete decoding."""
+    answers_per_thought: int = 1
+    """So many samples go on from one thought (`forking`)."""
 
     def __post_init__(self) -> None:
         check_fields(self, "methods.", name=TEXT)
         table = optional(Rule("a table", lambda v: isinstance(v, Mapping)))
-        check_fields(self, f"methods.{self.name}.", soft_thinking=table)
+        prefix, forks = f"methods.{self.name}.", self.answers_per_thought
+        check_fields(self, prefix, soft_thinking=table, answers_per_thought=integer(1))
+        plain = '1 without soft_thinking (plain thoughts: method = "cot")'
+        check(self.soft_thinking is not None or forks == 1, f"{prefix}answers_per_thought", plain,
+              forks)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +184,9 @@ class RunConfig:
         names = [method.name for method in self.methods]
         for name in names:
             check(names.count(name) == 1, "methods.name", "different for each method", name)
+        for method in self.methods:
+            key, forks = f"methods.{method.name}.answers_per_thought", method.answers_per_thought
+            check(self.samples % forks == 0, key, f"a divisor of samples = {self.samples}", forks)
 
     @property
     def graded_by(self) -> str:
@@ -185,4 +194,8 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """As a dictionary, without keys."""
-        return dataclasses.asdict(self) | {"server": self.server.shown()}
+        found = dataclasses.asdict(self) | {"server": self.server.shown()}
+        for method in found["methods"]:
+            if method["answers_per_thought"] == 1:
+                del method["answers_per_thought"]  # as in runs of older versions
+        return found

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sglang_soft_evals import benchmarks, facts, provenance, runfile
+from sglang_soft_evals import benchmarks, facts, forking, provenance, runfile
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.counting import ThinkTokens
@@ -69,6 +69,8 @@ async def check_methods(client: Client, config: RunConfig, questions: list[Quest
         completion = await client.chat(short)
         record = outcome(completion)
         problem = record["error"] or _problem(method, record["thinking_method"], client.base_url)
+        if problem is None and method.answers_per_thought > 1 and not forking.kept(completion):
+            problem = "the server keeps no trace (its plugin is older than these evals)"
         if completion.get("status") in (401, 403):
             problem = f"{problem} (give the key with --api-key or OPENAI_API_KEY)"
         if problem is None:
@@ -169,7 +171,12 @@ async def describe(
     """A new `run.json`."""
     info = await client.get_if_there("/server_info")
     methods = [
-        {"name": m.name, "params": m.soft_thinking, "thinking_method": found.served[m.name]}
+        {
+            "name": m.name,
+            "params": m.soft_thinking,
+            "thinking_method": found.served[m.name],
+            "answers_per_thought": m.answers_per_thought,
+        }
         for m in config.methods
     ]
     return {

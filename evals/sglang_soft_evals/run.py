@@ -10,7 +10,7 @@ from sglang_soft_evals.hub import Question
 from sglang_soft_evals.record import Key
 from sglang_soft_evals.records import Records
 from sglang_soft_evals.rundir import SAMPLES
-from sglang_soft_evals.sample import Task, seed_of
+from sglang_soft_evals.sample import Answer, Task, seed_of
 from sglang_soft_evals.server import running
 from sglang_soft_evals.session import Outcome, Session
 
@@ -53,11 +53,19 @@ def tasks(config: RunConfig, questions: list[Question], done: Container[Key]) ->
     """Every sample that has no record yet.
 
     Methods take turns within each question, so that load and noise of the machine are the same for
-    all of them.
+    all of them. Answers of one thought are one task.
     """
     for sample in range(config.samples):
         for question in questions:
-            seed = seed_of(config.seed, question.id, sample)
             for method in config.methods:
-                if Key(config.benchmark, method.name, question.id, sample) not in done:
-                    yield Task(method, question, sample, seed)
+                forks = method.answers_per_thought
+                if sample % forks:
+                    continue
+                wanted = tuple(
+                    Answer(one, seed_of(config.seed, question.id, one))
+                    for one in range(sample, sample + forks)
+                    if Key(config.benchmark, method.name, question.id, one) not in done
+                )
+                if wanted:
+                    seed = seed_of(config.seed, question.id, sample)
+                    yield Task(method, question, sample, seed, wanted if forks > 1 else ())

@@ -25,6 +25,8 @@ class Run:
     """run.json as it is."""
     methods: dict[str, dict[str, Any] | None]
     """Name to parameters (None: discrete decoding), in the order of the run file."""
+    answers_per_thought: dict[str, int]
+    """By method; 1: every answer has a thought of its own."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = field(default_factory=dict)
     """(benchmark, method) -> question -> its records by sample."""
     benchmarks: list[str] = field(default_factory=list)
@@ -67,7 +69,9 @@ def load(folder: Path) -> Run:
     """Read a run. Raises ValueError, with file and line, for a line that is not a record of it."""
     info = read_info(folder)
     methods = {method["name"]: method.get("params") for method in info["methods"]}
-    run, path = Run(folder=folder, info=info, methods=methods), folder / SAMPLES
+    forks = {method["name"]: method.get("answers_per_thought", 1) for method in info["methods"]}
+    run = Run(folder=folder, info=info, methods=methods, answers_per_thought=forks)
+    path = folder / SAMPLES
     records = list(read_records(path)) if path.exists() else []
     for record in sorted(records, key=lambda r: r.sample):
         if record.method not in methods:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sglang_soft.trace import THINK_END_REASONS
+from sglang_soft_evals import forking
 from sglang_soft_evals.config import Method, RunConfig
 from sglang_soft_evals.counting import ThinkTokens, of_discrete, of_plugin
 from sglang_soft_evals.hub import Question
@@ -30,13 +31,23 @@ _NO_ANSWER: dict[str, Any] = {
 }
 
 
+class Answer(NamedTuple):
+    """One answer of a thought."""
+
+    sample: int
+    seed: int
+
+
 class Task(NamedTuple):
-    """One sample to ask for."""
+    """One sample to ask for, or several answers of one thought."""
 
     method: Method
     question: Question
     sample: int
     seed: int
+    answers: tuple[Answer, ...] = ()
+    """The samples that go on from one thought, which is of `sample` and `seed`; empty: the sample
+    has a thought of its own."""
 
 
 def seed_of(run_seed: int, question: str, sample: int) -> int:
@@ -48,6 +59,8 @@ def seed_of(run_seed: int, question: str, sample: int) -> int:
 def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
     """The request. Everything but `custom_params` is the same for all methods."""
     params = task.method.soft_thinking
+    if params is not None and task.method.answers_per_thought > 1:
+        params = {**params, **forking.THOUGHT}
     return {
         "model": config.server.model if config.server.base_url else "default",
         "messages": [{"role": "user", "content": prompt}],

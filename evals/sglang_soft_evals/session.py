@@ -121,11 +121,12 @@ class Session:
             if self._stopped:
                 return
             try:
-                row = await self._asker.record(task)
+                rows = await self._asker.records(task)
             except ServerGoneError as error:
                 self._stopped = self._stopped or str(error)
                 return
-            self._progress.tick(self._records.append(row))
+            for row in rows:
+                self._progress.tick(self._records.append(row))
 
     async def _keep_saving(self) -> None:
         while True:

@@ -166,6 +166,13 @@ HOOKS: tuple[Hook, ...] = (
         missing_in=("0.5.22",),
     ),
     Hook(
+        f"{_SRT}.managers.schedule_policy.PrefillAdder.add_one_req", "around",
+        "sglang_soft.hooks.prefill_adder:add_one_req",
+        ("self", "req"),
+        "compute the thought of several requests once, also where they arrive together",
+        "a prefill that waits for a prefix which another request is computing",
+    ),
+    Hook(
         f"{_SRT}.managers.schedule_batch.ScheduleBatch.prepare_for_extend", "after",
         "sglang_soft.hooks.schedule_batch:after_prepare_for_extend",
         ("self",),

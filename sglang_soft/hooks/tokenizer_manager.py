@@ -7,9 +7,13 @@ from typing import Any
 
 from sglang_soft import params
 from sglang_soft.hooks.detokenizer_manager import FROM_END
+from sglang_soft.methods.noise import sample_seed
 from sglang_soft.server.admission import FrontEnd, ParallelSamples
 from sglang_soft.server.answer import ClientTrace
 from sglang_soft.server.http import current_call
+
+SGLANG_SEED = 42
+"""SGLang's seed of a request without one, in deterministic inference."""
 
 
 def after_init(_result, self, server_args, *args, **kwargs) -> None:
@@ -27,14 +31,18 @@ def create_tokenized_object(original, self, obj, input_text, input_ids, *args, *
 
 
 def before_send_one_request(self, tokenized_obj) -> None:
-    """Give each of n > 1 parallel samples parameters of its own: SGLang sends copies of one object.
-    The first of them generates nothing and only fills the prefix cache."""
+    """Give each of n > 1 parallel samples parameters and a seed of its own: SGLang sends copies of
+    one object. The first of them generates nothing and only fills the prefix cache."""
     sampling: Any = getattr(tokenized_obj, "sampling_params", None)
     samples = (getattr(sampling, "custom_params", None) or {}).get(params.KEY)
     if isinstance(samples, ParallelSamples):
         generates = sampling.max_new_tokens != 0
         sampling = tokenized_obj.sampling_params = copy.copy(sampling)
-        encoded = next(samples) if generates else samples.prefill()
+        encoded = samples.prefill()
+        if generates:
+            sample, encoded = next(samples)
+            seed = sampling.sampling_seed
+            sampling.sampling_seed = sample_seed(SGLANG_SEED if seed is None else seed, sample)
         sampling.custom_params = {**sampling.custom_params, params.KEY: encoded}
         if generates:
             _expect(self, tokenized_obj, samples.request)

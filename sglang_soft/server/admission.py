@@ -56,8 +56,10 @@ class ParallelSamples:
             self.request, max_new_tokens=0, only_answers=True, keep=False
         ).encode()
 
-    def __next__(self) -> str:
-        return self.encode(next(self._index))
+    def __next__(self) -> tuple[int, str]:
+        """The index of the next sample, and its parameters."""
+        sample = next(self._index)
+        return sample, self.encode(sample)
 
 
 class FrontEnd:

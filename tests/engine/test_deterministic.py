@@ -13,6 +13,7 @@ import pytest
 
 from launch import real_model
 from launch.exact.company import Answer, compare
+from sglang_soft.methods.noise import sample_seed
 from sglang_soft.trace import Trace
 from sglang_soft.verify import verify
 from sglang_soft.verify.reference_hf import HuggingFace
@@ -216,6 +217,25 @@ def test_sampled_tokens_do_not_depend_on_their_batch(engines):
     refused = engine.run(inside.error_of, **with_min_p)
     assert "min_p must be 0 with --enable-deterministic-inference" in refused
     assert bits(engine.generate([prompts[0]], [SAMPLED[0]])) == alone[:1]
+
+
+def test_answers_of_one_thought_have_seeds_of_their_own(engines):
+    """SGLang alone draws all n samples with one seed."""
+    engine = engines("qwen3", ON)
+    case = by_name("soft, limit")
+    prompt = prompt_ids(engine, case)
+    (out,) = engine.generate([prompt], [sampling_params(case, max_answer_tokens=0)])
+    soft = {"trace": out["meta_info"]["soft_thinking"]["trace"], "at": "answer"}
+    params = DRAWN | {"max_new_tokens": 12, "custom_params": {"soft_thinking": soft}}
+    for seed in (None, 7):
+        own = params | {"sampling_seed": seed, "n": 4}
+        outs = engine.generate([prompt], [own])
+        found = [tuple(o["output_ids"]) for o in outs]
+        assert len(set(found)) == 4
+        assert [tuple(o["output_ids"]) for o in engine.generate([prompt], [own])] == found
+    for sample, tokens in enumerate(found):
+        one = params | {"sampling_seed": sample_seed(7, sample)}
+        assert tuple(engine.generate([prompt], [one])[0]["output_ids"]) == tokens
 
 
 def test_a_model_that_is_not_covered_is_refused(engines):

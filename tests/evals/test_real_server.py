@@ -1,7 +1,7 @@
 """Runs against SGLang with the bundled model: what the fake server cannot show."""
 
 import pytest
-from sglang_soft_evals import run, sample
+from sglang_soft_evals import report, run, sample
 
 from tests.evals.runs import SAMPLING, info, samples, small
 from tests.issue_table import row
@@ -87,3 +87,28 @@ def test_a_length_above_the_context_is_refused_by_sglang(server, tmp_path):
     with pytest.raises(ValueError, match="maximum context length of 1024 tokens") as error:
         execute(server, tmp_path, sampling=GREEDY | {"max_tokens": 5000})
     assert str(error.value).count("methods.") == len(METHODS)
+
+
+def test_answers_of_one_thought_count_it_once(server, tmp_path):
+    """Greedy, both methods say the same, and the forked one thinks once for four answers."""
+    alone, soft = {"name": "alone", "soft_thinking": {"method": "cot"}}, {"max_topk": 10}
+    methods = [alone, alone | {"name": "forked", "answers_per_thought": 4}]
+    methods.append({"name": "soft", "soft_thinking": soft, "answers_per_thought": 4})
+    rows = execute(server, tmp_path, methods=methods, samples=4)
+    by_sample = {(r["method"], r["question"], r["sample"]): r for r in rows}
+    assert len(by_sample) == 3 * 3 * 4
+    for (method, question, index), one in by_sample.items():
+        other = by_sample["alone", question, index]
+        assert one["status"] == "ok" and one["thinking_finish_reason"] == "stop_token"
+        if method != "forked":
+            continue
+        assert (one["text"], one["answer"]) == (other["text"].strip(), other["answer"])
+        thought = other["thinking_tokens"] > CUT and other["thinking_tokens"]
+        assert one["answer_tokens"] == other["answer_tokens"]
+        assert one["thinking_tokens"] == (thought if index == 0 else 0)
+        assert one["completion_tokens"] == other["answer_tokens"] + (
+            thought + 1 if index == 0 else 0
+        )
+    assert {r["thinking_method"] for r in rows} == {"cot", "soft"}
+    page = report.write(tmp_path)[0].read_text()
+    assert "| soft | 1 x 4 |" in page and "| forked | 1 x 4 |" in page

@@ -154,3 +154,13 @@ def closed_connection_fails() -> None:
     from sglang_soft_evals import client
 
     replace(client, "CLOSED_TRIES", lambda _: 1)
+
+
+@mutant("the tokens of a thought count once", "tests/evals/test_forking.py -k asked_for_once")
+def every_answer_pays_for_its_thought() -> None:
+    from sglang_soft_evals import forking
+
+    def make(original):
+        return lambda thought, answers: [original(thought, [one])[0] for one in answers]
+
+    replace(forking, "joined", make)

@@ -65,3 +65,11 @@ def handle_of_somebody_else() -> None:
         return get
 
     replace(KeptTraces, "get", make)
+
+
+@mutant("answers that arrive together compute their thought once",
+        "tests/engine/test_fork.py -k 'batch and default'")  # fmt: skip
+def every_answer_computes_the_thought() -> None:
+    from sglang_soft.hooks import prefill_adder
+
+    replace(prefill_adder, "_computed_until", lambda _: lambda req: 0)

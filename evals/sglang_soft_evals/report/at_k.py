@@ -19,12 +19,13 @@ _REFUSED = "Not given if a question has fewer samples."
 def at_k(run: Run, benchmark: str, name: str) -> Table | None:
     """`pass`@k or `majority`@k for k = 1, 2, 4, ... up to the most samples of any method.
 
-    None if no question has two samples. A method of which every request failed is left out.
+    None if no question has two samples. A method of which every request failed is left out, and one
+    whose answers share thoughts: they are no independent samples (`forks`).
     """
     groups = {
         method: list(questions.values())
         for method in run.methods
-        if answered(questions := run.of(benchmark, method))
+        if answered(questions := run.of(benchmark, method)) and run.answers_per_thought[method] == 1
     }
     most = max((len(group) for questions in groups.values() for group in questions), default=0)
     if most < 2:

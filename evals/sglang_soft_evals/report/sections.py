@@ -6,6 +6,7 @@ from sglang_soft_evals.report import plot, published, tables
 from sglang_soft_evals.report.at_k import at_k
 from sglang_soft_evals.report.comparisons import Comparison, compare
 from sglang_soft_evals.report.document import Block, Cell, Fold, Paragraph, Section, Table
+from sglang_soft_evals.report.forks import forks
 from sglang_soft_evals.report.measures import Measures, measure
 from sglang_soft_evals.report.numbers import NONE, interval, number, p_value, points
 from sglang_soft_evals.report.per_question_changes import per_question_changes, table
@@ -28,6 +29,7 @@ def benchmark(
         blocks.append(tables.details(comparisons, measures, baseline))
     if graded:
         blocks += [t for kind in ("pass", "majority") if (t := at_k(run, name, kind))]
+        blocks += [t for t in [forks(run, name)] if t]
     if rows := published.published_for(name):
         model = str((run.info.get("provenance") or {}).get("model", "not stated"))
         blocks.append(tables.published(rows, measures, name, model, int(run.info["samples"])))

@@ -11,11 +11,13 @@ questions ("clustered"; Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00
 
 from sglang_soft_evals.statistics.accuracy import (
     Estimate,
+    fraction,
     majority_at_k,
     mean_estimate,
     pass_at_1,
     pass_at_k,
 )
+from sglang_soft_evals.statistics.forks import majority_of_forks
 from sglang_soft_evals.statistics.paired import (
     Matched,
     SignFlip,
@@ -31,8 +33,10 @@ __all__ = [
     "Matched",
     "SignFlip",
     "bootstrap_interval",
+    "fraction",
     "holm",
     "majority_at_k",
+    "majority_of_forks",
     "match_questions",
     "mean_estimate",
     "paired_power",

@@ -27,7 +27,7 @@ def pass_at_1(correct: ArrayLike, samples: ArrayLike, *, level: float = 0.95) ->
     the same, even if a partial run has more samples of one than of another.
     """
     correct, samples = _counts(correct, samples)
-    return _fraction(correct / samples, int(samples.sum()), level)
+    return fraction(correct / samples, int(samples.sum()), level)
 
 
 def pass_at_k(correct: ArrayLike, samples: ArrayLike, k: int, *, level: float = 0.95) -> Estimate:
@@ -39,7 +39,7 @@ def pass_at_k(correct: ArrayLike, samples: ArrayLike, k: int, *, level: float = 
     correct, samples = _counts(correct, samples)
     _enough("pass", k, samples)
     missed = [comb(int(n - c), k) / comb(int(n), k) for c, n in zip(correct, samples)]
-    return _fraction(1 - np.asarray(missed), int(samples.sum()), level)
+    return fraction(1 - np.asarray(missed), int(samples.sum()), level)
 
 
 def majority_at_k(
@@ -56,7 +56,7 @@ def majority_at_k(
     samples = np.asarray([len(question) for question in votes])
     _enough("majority", k, samples)
     values = np.asarray([_majority(question, k) for question in votes])
-    return _fraction(values, int(samples.sum()), level)
+    return fraction(values, int(samples.sum()), level)
 
 
 def mean_estimate(values: ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -93,7 +93,7 @@ def _majority(question: Sequence[tuple[str | None, bool]], k: int) -> float:
     return min(score, 1.0)
 
 
-def _fraction(values: np.ndarray, answers: int, level: float) -> Estimate:
+def fraction(values: np.ndarray, answers: int, level: float) -> Estimate:
     """Mean of [Q] values in [0, 1]; Wilson's interval at the effective number of independent
     answers.
 
