@@ -93,11 +93,11 @@ def main() -> None:
     ):
         for name, plan in plans.items():
             runs[name] = train(plan, server.url, Path(folder, name), _other(name))
-    text = report(plans, runs)
+            text = report(plans, runs)
+            if not args.no_page:  # as they come: a run that is cut short leaves its figures
+                draw(runs, DOCS / "img" / "training.png")
+                write_section(DOCS / "training.md", "trained", text)
     print(f"\n{text}")
-    if not args.no_page:
-        draw(runs, DOCS / "img" / "training.png")
-        write_section(DOCS / "training.md", "trained", text)
 
 
 if __name__ == "__main__":
