@@ -113,7 +113,11 @@ class FrontEnd:
             return None
         call = current_call.get()
         try:
-            return self._admit(obj, tokenized, {} if call is None else call.custom_params)
+            request = self._admit(obj, tokenized, {} if call is None else call.custom_params)
+            if tokenized.input_ids is not None and not len(tokenized.input_ids):
+                # SGLang's scheduler ends with an IndexError where a batch has such a request.
+                raise ValueError("the prompt has no tokens.")
+            return request
         except ValueError as error:
             if call is not None:
                 call.refusal = error
