@@ -66,7 +66,7 @@ mutants: $(READY)  ## break each promise on purpose; its test has to fail
 model: $(READY)  ## train the bundled model again
 	$(BIN)/python -m launch.toy_model
 
-train-soft: $(READY)  ## CPU, about ten minutes: policy gradient on soft thoughts, engine to trainer and back; ARGS="--steps 10 --no-page"
+train-soft: $(READY)  ## CPU, 20 minutes on two busy cores: policy gradient on soft thoughts, engine to trainer and back; ARGS="--steps 10 --no-page"
 	OMP_NUM_THREADS=1 $(BIN)/python -m launch.train_soft $(ARGS)
 
 kernels-check: $(READY)  ## compile every Triton kernel for sm_80, sm_90 and sm_100; spills fail
