@@ -36,15 +36,18 @@ def before_send_one_request(self, tokenized_obj) -> None:
     sampling: Any = getattr(tokenized_obj, "sampling_params", None)
     samples = (getattr(sampling, "custom_params", None) or {}).get(params.KEY)
     if isinstance(samples, ParallelSamples):
-        generates = sampling.max_new_tokens != 0
+        # With max_new_tokens 0 of their own, the samples look like the one before them.
+        fills = sampling.max_new_tokens == 0 and not samples.filled
+        samples.filled |= fills
         sampling = tokenized_obj.sampling_params = copy.copy(sampling)
-        encoded = samples.prefill()
-        if generates:
+        if fills:
+            encoded = samples.prefill()
+        else:
             sample, encoded = next(samples)
             seed = sampling.sampling_seed
             sampling.sampling_seed = sample_seed(SGLANG_SEED if seed is None else seed, sample)
         sampling.custom_params = {**sampling.custom_params, params.KEY: encoded}
-        if generates:
+        if not fills:
             _expect(self, tokenized_obj, samples.request)
 
 

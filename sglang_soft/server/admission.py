@@ -43,6 +43,8 @@ class ParallelSamples:
 
     def __init__(self, request: RequestParams) -> None:
         self.request, self._index = request, itertools.count()
+        self.filled = False
+        """The request that fills the prefix cache was sent, which is the first one."""
 
     def encode(self, sample: int) -> str:
         return msgspec.structs.replace(self.request, sample=sample).encode()

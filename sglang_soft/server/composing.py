@@ -65,8 +65,6 @@ def _check_prompt(obj, tokenized, trace: Trace) -> None:
 def _check_length(manager, tokenized, count: int) -> None:
     """SGLang has checked the request's own prompt only."""
     room, new = manager.context_len, tokenized.sampling_params.max_new_tokens
-    if not count:
-        raise ValueError(f"{KEY}.trace: it has no token, and nothing follows it.")
     if count >= room:
         raise ValueError(
             f"{KEY}.trace: the prompt with the trace is {count} tokens; the model's context is "

@@ -141,9 +141,10 @@ def complete_body(endpoint: Endpoint, body: Json, asked: Json) -> tuple[bool, Ne
     """
     end = asked.get("at") == "end"
     if endpoint.chat:
-        if asked.get("at") == "answer":  # no think-end follows
+        answers = asked.get("at") == "answer"
+        if answers:  # no think-end follows
             body.setdefault("separate_reasoning", False)
-        return True, NextTurn(body) if end else None
+        return end or answers, NextTurn(body) if end else None
     if end and any(isinstance(body.get(key), list) and body[key] for key in ("messages", "input")):
         raise ValueError(f"{KEY}.at=end needs /v1/chat/completions or /generate.")
     if endpoint is _GENERATE and not any(key in body for key in ("text", "input_ids")):

@@ -115,12 +115,14 @@ def check(trace: Trace, model, max_k: int) -> None:
         for steps in (trace.steps, trace.prompt_steps):
             if steps is not None:
                 _check_steps(steps, max_k, ours, model.hidden_size * size)
-        _check_last(trace)
+        _check_ends(trace)
 
 
-def _check_last(trace: Trace) -> None:
+def _check_ends(trace: Trace) -> None:
     """What a thought ends with is fed as a token, so its step has to be that token; an open one
-    ends with the trace."""
+    ends with the trace. No request has an empty prompt."""
+    if not len(trace.prompt_ids):
+        raise ValueError("prompt_ids must not be empty.")
     if trace.start is None:
         return
     count = len(trace.steps)

@@ -86,7 +86,7 @@ class SoftLayer:
                 if _has_trace(custom_params) and endpoint is not None:
                     changed, turn = complete_body(endpoint, data, custom_params[KEY])
                     if changed:
-                        messages = [{"type": "http.request", "body": orjson.dumps(data)}]
+                        messages = [{"type": "http.request", "body": _written(data)}]
             except ValueError as error:
                 return await _refuse(send, endpoint, str(error))
         call = None if endpoint is None else HttpCall(endpoint, custom_params)
@@ -212,6 +212,14 @@ def parsed(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+
+
+def _written(data: Any) -> bytes:
+    """Raises ValueError: a value has more levels than a body may have."""
+    try:
+        return orjson.dumps(data)
+    except TypeError as error:
+        raise ValueError(f"the body has a value that is nested too deeply: {error}.") from None
 
 
 async def _whole_body(receive: Receive) -> list[Message]:

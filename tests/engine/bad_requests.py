@@ -43,7 +43,7 @@ def at(place: str, **more: Any):
 
 TABLE: list[Bad] = [
     # of another model, method or version
-    field("model.vocab_size", 99, "another model", "vocab_size is 99"),
+    field("model.vocab_size", 999, "another model", "vocab_size is 999"),
     field("model.vocab_size", "many", "model.vocab_size"),
     field("model.hidden_size", 8, "another model", "hidden_size is 8"),
     field("model.layers", 99, "another model", "layers is 99"),
@@ -165,7 +165,7 @@ TABLE: list[Bad] = [
           of="offsets"),
     field("embedding_offsets", offsets(lambda raw, n: raw[:-1]), "embedding_offsets", of="offsets"),
     field("embedding_offsets", offsets(lambda raw, n: bytes(len(raw)), "bfloat16"),
-          "this server feeds", of="offsets"),
+          "of bfloat16", of="offsets"),
     # the request
     request("a number", lambda g: {"trace": 5}, "must be an object, base64"),
     request("true", lambda g: {"trace": True}, "must be an object, base64"),
@@ -198,11 +198,16 @@ TABLE: list[Bad] = [
     request("a few new tokens too many", lambda g: {"trace": g.open, "at": "next", "_": {
             "sampling_params": {"max_new_tokens": 1020}}}, "max_new_tokens must be at most"),
     request("what follows is too long", at("end", _={"text": "no " * 20_000}), "context"),
-    request("a seed of 2^70", at("next", _={"sampling_params": {"sampling_seed": 2**70}}), "seed"),
+    request("a seed of 2^70", at("next", _={"sampling_params": {"sampling_seed": 2**70}}),
+            "invalid type"),
+    request("a seed that JavaScript has not", at("next", _={
+        "sampling_params": {"sampling_seed": 2**60}}), "sampling_seed"),
     request("log-probabilities from beyond", at("next", _={
         "return_logprob": True, "logprob_start_len": 9000}), "logprob_start_len"),
     request("no token at all", lambda g: {"trace": g.plain | {"prompt_ids": [], "output_ids": []}},
-            "no token"),
+            "prompt_ids must not be empty"),
+    request("no prompt", lambda g: {"trace": g.open | {"prompt_ids": [], "start": 0}, "at": "end"},
+            "prompt_ids must not be empty"),
     *FILES,
 ]  # fmt: skip
 

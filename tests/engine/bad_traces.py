@@ -47,8 +47,9 @@ def field(name: str, value: Any, *words: str, of: str = "open") -> Bad:
         inner[last] = value(inner.get(last)) if callable(value) else value
         return {"trace": trace}
 
-    shown = value.__name__ if callable(value) else repr(value)
-    return Bad(f"{name} {shown:.40}", make, words or (name.split(".")[0],))
+    shown = getattr(value, "__name__", "") if callable(value) else repr(value)
+    said = words or (name.split(".")[0],)
+    return Bad(f"{name} {shown.strip('<>'):.40} {said[-1]:.20}", make, said)
 
 
 def step(name: str, row: list, *words: str) -> Bad:
@@ -61,7 +62,8 @@ def step(name: str, row: list, *words: str) -> Bad:
             trace["ids"][2] = list(range(20, 20 + len(row)))
         return {"trace": trace}
 
-    return Bad(f"{name}[2] {row!r:.40}", make, words or (f"{name}[2]",))
+    said = words or (f"{name}[2]",)
+    return Bad(f"{name}[2] {row!r:.40} {said[-1]:.20}", make, said)
 
 
 def request(name: str, make: Callable[[Good], Json], *words: str, status: int = 400) -> Bad:

@@ -40,7 +40,9 @@ START, END = "((((((((", "))))))))"
 SETUPS: dict[str, Setup] = {
     "default": Setup(),
     "no-overlap": Setup(args={"disable_overlap_schedule": True, "chunked_prefill_size": 8}),
-    "mixed-chunk": Setup(args={"chunked_prefill_size": 8, "enable_mixed_chunk": True}),
+    "mixed-chunk": Setup(
+        args={"chunked_prefill_size": 8, "enable_mixed_chunk": True, "schedule_policy": "lpm"}
+    ),
     "features": Setup(
         args={
             "reasoning_parser": "qwen3",

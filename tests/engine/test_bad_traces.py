@@ -64,13 +64,16 @@ def message(answer: requests.Response) -> str:
     if text.startswith("data: "):
         text = text.splitlines()[0].removeprefix("data: ")
     told = json.loads(text)
+    if "meta_info" in told:  # the scheduler's word, in a stream
+        return told["meta_info"]["finish_reason"]["message"]
     error = told.get("error", told)
     return error["message"] if isinstance(error, dict) else error
 
 
 def test_the_table_has_every_name_once():
     names = [bad.name for bad in TABLE]
-    assert len(TABLE) >= 100 and len(set(names)) == len(names)
+    assert len(TABLE) >= 100 and len(SOME) == 8
+    assert [name for name in names if names.count(name) > 1] == []
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.name)
@@ -83,10 +86,10 @@ def test_it_is_refused_by_name(server, good, before, bad: Bad):
     assert healthy(server) == before
 
 
-SOME = [bad for bad in TABLE if bad.name in (
+SOME = [bad for bad in TABLE if bad.name.startswith((
     "weights[2] [nan]", "weights[2] [1e+30, -1e+30, 1.0]", "unknown handle", "tail_reason 'request'",
-    "file: pickled objects", "cut beyond", "model.embedding_rms 9.0", "seed " + "[" * 40,
-)]  # fmt: skip
+    "file: pickled objects", "cut beyond", "model.embedding_rms 9.0", "seed [[[[",
+))]  # fmt: skip
 
 
 def in_chat(server: str, bad: Bad, good: Good, stream: bool) -> requests.Response:
@@ -125,12 +128,6 @@ def with_step(trace: dict, ids: list, weights: list) -> dict:
     return trace | {"ids": ids_, "weights": weights_, "k": max(trace["k"], len(ids))}
 
 
-def no_prompt(trace: dict) -> dict:
-    """All of it was emitted: the thought begins at position 0."""
-    first = trace["start"] - len(trace["prompt_ids"])
-    return trace | {"prompt_ids": [], "output_ids": trace["output_ids"][first:], "start": 0}
-
-
 def zero_offsets(trace: dict) -> dict:
     data = base64.b64decode(trace["embedding_offsets"]["data"])
     zeros = {"dtype": "float32", "data": base64.b64encode(bytes(len(data))).decode()}
@@ -154,7 +151,6 @@ ODD = {
         "trace": with_step(g.open, list(range(32)), [1 / 32] * 32) | {"params": {"max_topk": 32}},
         "max_topk": 3,
     },
-    "no prompt": lambda g: {"trace": no_prompt(g.open)},
     "nothing but zeros": lambda g: {"trace": zero_offsets(g.offsets)},
     "large offsets": lambda g: {"trace": far(g.offsets)},
     "offsets and another method": lambda g: {"trace": g.offsets, "method": "soft"},

@@ -10,6 +10,7 @@ import requests
 
 from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.server.process import Server
+from sglang_soft.trace import Trace
 from tests.issue_table import row
 
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -46,6 +47,21 @@ def test_every_worker_validates_and_answers(spawned):
         assert refused.status_code == 400 and "max_topk" in refused.text
     told = requests.get(f"{spawned.url}/soft_thinking", timeout=60).json()
     assert told["server"]["unsupported"] is None
+
+
+def test_what_one_worker_would_keep_the_others_do_not_have(spawned):
+    """A trace as an object or as a file needs no memory, and works."""
+    for _ in range(6):
+        for soft in ({"keep": True}, {"trace": "trace-" + "0" * 32, "at": "answer"}):
+            refused = generate(spawned.url, soft)
+            assert refused.status_code == 400 and "--tokenizer-worker-num=2" in refused.text
+    soft = SOFT | {"temperature": 0.6, "return_concepts": True}
+    trace = generate(spawned.url, soft).json()["meta_info"]["soft_thinking"]["trace"]
+    for form in (trace, Trace.from_json(trace).to_base64()):
+        for _ in range(4):
+            out = generate(spawned.url, SOFT | {"trace": form, "at": "answer"})
+            assert out.status_code == 200, out.text
+            assert out.json()["output_ids"] == trace["output_ids"][len(trace["ids"]) :]
 
 
 OUTSIDE = """
