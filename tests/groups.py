@@ -27,6 +27,7 @@ SERVER = {
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",
     "tests/launch/test_train_soft.py",
+    "tests/launch/test_bench_fork.py",
 }
 """Files with tests that ask the one HTTP server."""
 HEAVY = (

@@ -20,6 +20,7 @@ from time import perf_counter, sleep
 from typing import Any, NamedTuple
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from launch import real_model
 from launch.bench.hardware import machine
@@ -29,6 +30,8 @@ from sglang_soft.server.process import Server
 QUESTION = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n"
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "ignore_eos": True}
 THINK = {"thinking_start": "now"}
+LONGEST_END = 16
+"""Room for the tokens of think-end."""
 
 
 class Cost(NamedTuple):
@@ -56,8 +59,7 @@ class Ways:
         self._thinking = thinking
         self._session = requests.Session()
         self._session.trust_env = False  # http_proxy is not meant for the loopback interface
-        adapter = requests.adapters.HTTPAdapter(pool_maxsize=answers)
-        self._session.mount("http://", adapter)
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=answers))
         self._pool = ThreadPoolExecutor(answers)
         self.costs: dict[str, list[Cost]] = {}
         self.thinking_tokens = 0
@@ -108,7 +110,9 @@ class Ways:
         return [out for future in futures for out in future.result()]
 
     def _ask(self, text: str, soft: Any, **sampling: Any) -> list[dict]:
-        longest = self._tokens if soft is False or "trace" in soft else 1024
+        longest = self._tokens
+        if soft is not False and "trace" not in soft:
+            longest += self._thinking + LONGEST_END
         params = SAMPLING | {"max_new_tokens": longest} | sampling
         params["custom_params"] = {"soft_thinking": soft}
         body = {"text": text, "sampling_params": params}
