@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real compat clean
+.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real compat clean counterfactual
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -53,6 +53,9 @@ soak: $(READY)  ## requests of every kind, good and bad, against one server; ARG
 
 chaos: $(READY)  ## how an error of 1e-6 grows in a thought, by method: two tables, docs/img/chaos.png; ARGS="--model toy"
 	$(BIN)/python -W ignore -m launch.exact.chaos $(ARGS)
+
+counterfactual: $(READY)  ## which step of a thought decides 43*34: a table, docs/img/counterfactual.png
+	$(BIN)/python -W ignore -m launch.counterfactual $(ARGS)
 
 gpu-check: $(READY)  ## CUDA: tests, kernels and a short benchmark on this machine; writes GPU_REPORT.md
 	$(BIN)/python -m launch.offline.gpu_check $(ARGS)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
 
 _TOLERANCE = 1e-3
-"""Of a sum of weights; and the least sum that is scaled to 1."""
+"""Of a sum of weights. Also the least sum, relative to the sum of their sizes, that is scaled to 1:
+weights of both signs may cancel out."""
 _TINY = 1e-30
 """A lower temperature is this one: all but the largest weights are 0 then."""
 
@@ -54,10 +55,10 @@ class Editor:
                     f"{ids.tolist()}; got {token!r}."
                 )
             total = weights[kept].sum(dtype=np.float64)
-            if not total > _TOLERANCE:
+            if not total > _TOLERANCE * np.abs(weights[kept]).sum():
                 raise ValueError(
-                    f"edit.remove: the other candidates of step {step} must weigh more than "
-                    f"{_TOLERANCE:g}; they weigh {total:g}."
+                    f"edit.remove: step {step} must have other candidates, of a sum of weights "
+                    f"above 0; it is {total:g}."
                 )
             return ids[kept], (weights[kept] / total).astype(np.float32)
 

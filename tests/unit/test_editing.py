@@ -58,6 +58,11 @@ def test_a_candidate_is_removed_and_the_rest_follows_no_more():
     assert other.segments == [{"step": 0, **MADE}, {"step": 1, "edited": True}]
 
 
+def test_improbable_candidates_are_scaled_up():
+    trace = thought([[10, 11, 12]], [[1.0, 3e-12, 1e-12]])
+    assert step_of(trace.edit.remove(0, 10), 0) == pytest.approx({11: 0.75, 12: 0.25})
+
+
 def test_what_stays_with_keep_rest():
     edited = ENDED.edit.remove(1, 20, keep_rest=True)
     assert edited.output_ids.tolist() == [7, 10, 21, 30, END, 50, 51]
@@ -193,8 +198,8 @@ NEGATIVE = thought([[10, 11]], [[1.5, -0.5]])
         (lambda: THREE.edit.remove(-1, 10), "edit.remove: step must be"),
         (lambda: THREE.edit.remove(True, 10), "edit.remove: step must be"),
         (lambda: THREE.edit.remove(0, 13), r"token must be a candidate of step 0, one of \[10"),
-        (lambda: THREE.edit.remove(2, 30), "edit.remove: the other candidates of step 2"),
-        (lambda: NEGATIVE.edit.remove(0, 10), "they weigh -0.5"),
+        (lambda: THREE.edit.remove(2, 30), "edit.remove: step 2 must have other candidates"),
+        (lambda: NEGATIVE.edit.remove(0, 10), "above 0; it is -0.5"),
         (lambda: NEGATIVE.edit.sharpen(0, 0.5), "edit.sharpen: step 0 must have weights, none"),
         (lambda: THREE.edit.sharpen(0, -1), "edit.sharpen: temperature must be"),
         (lambda: THREE.edit.sharpen(0, float("nan")), "edit.sharpen: temperature must be"),
