@@ -28,6 +28,8 @@ from launch.bench.turns import markdown, paired_ratio, spread, take_turns
 from sglang_soft.server.process import Server
 
 QUESTION = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n"
+PROMPTS = {"bundled": f"{QUESTION}<think>\n", "smollm2": QUESTION}
+"""As the models' chat templates have it."""
 SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30, "ignore_eos": True}
 THINK = {"thinking_start": "now"}
 LONGEST_END = 16
@@ -46,15 +48,16 @@ class Cost(NamedTuple):
 class Ways:
     """The ways on one server."""
 
-    def __init__(self, url: str, answers: int, thinking: int, tokens: int) -> None:
+    def __init__(self, url: str, prompt: str, answers: int, thinking: int, tokens: int) -> None:
         """
         Args:
             url: of the server.
+            prompt: the question.
             answers: number of answers.
             thinking: at most so many tokens of a thought.
             tokens: of an answer.
         """
-        self._url, self._answers, self._tokens = url, answers, tokens
+        self._url, self._prompt, self._answers, self._tokens = url, prompt, answers, tokens
         self._think = THINK | {"max_thinking_tokens": thinking, "max_answer_tokens": tokens}
         self._thinking = thinking
         self._session = requests.Session()
@@ -76,11 +79,11 @@ class Ways:
         return [first, *self._at_once("", self._from(handle))]
 
     def independent(self) -> list[dict]:
-        return self._at_once(QUESTION, self._think)
+        return self._at_once(self._prompt, self._think)
 
     def as_text(self) -> list[dict]:
         first = self._thought()
-        return [first, *self._at_once(QUESTION + first["text"], False)]
+        return [first, *self._at_once(self._prompt + first["text"], False)]
 
     def seconds(self, name: str, way: Callable[[], list[dict]]) -> float:
         """Measures a way, and keeps its cost."""
@@ -98,7 +101,7 @@ class Ways:
 
     def _thought(self) -> dict:
         only = self._think | {"max_answer_tokens": 0, "keep": True}
-        (out,) = self._ask(QUESTION, only, skip_special_tokens=False)
+        (out,) = self._ask(self._prompt, only, skip_special_tokens=False)
         self.thinking_tokens = out["meta_info"]["soft_thinking"]["thinking_tokens"]
         return out
 
@@ -133,7 +136,7 @@ class Ways:
 
 def measure(url: str, args: argparse.Namespace) -> str:
     """The table."""
-    ways = Ways(url, args.answers, args.thinking, args.tokens)
+    ways = Ways(url, PROMPTS[args.model], args.answers, args.thinking, args.tokens)
     n = args.answers
     runs = {
         f"1 thought, one request with n = {n}": ways.one_request,

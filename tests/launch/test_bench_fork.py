@@ -12,10 +12,12 @@ ANSWERS, THINKING, TOKENS = 3, 8, 2
 
 
 def test_the_four_ways(server):
-    args = Namespace(answers=ANSWERS, thinking=THINKING, tokens=TOKENS, rounds=2, load=1.0)
+    args = Namespace(
+        model="bundled", answers=ANSWERS, thinking=THINKING, tokens=TOKENS, rounds=2, load=1.0
+    )
     text = fork.measure(server, args)
     assert f"The last thought had {THINKING} tokens" in text and "2 rounds" in text
-    body = {"prompt": fork.QUESTION, "add_special_tokens": False}
+    body = {"prompt": fork.PROMPTS["bundled"], "add_special_tokens": False}
     question = requests.post(f"{server}/tokenize", json=body, timeout=60).json()["count"]
     table = [
         rows(text, name)[0]
