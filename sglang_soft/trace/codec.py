@@ -1,14 +1,10 @@
-"""JSON and npz forms of a trace. Plain values; nothing is pickled."""
+"""JSON form of a trace: plain values. The npz form (files.py) has the same header."""
 
 import base64
-import io
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from sglang_soft.trace.numbers import check_lengths, numbers, table, whole
 from sglang_soft.trace.steps import EXTRA, OFFSET_DTYPES, Steps, StepsDelta
@@ -59,9 +55,9 @@ def joined(cls: type["Trace"], delta: StepsDelta, head: Mapping[str, Any]) -> "T
     """See `Trace.of`."""
     trace = cls(
         method=head["method"], start=delta.start,
-        steps=Steps.of(delta, head["k"], _weight_bits(head)),
+        steps=Steps.of(delta, head["k"], weight_bits_of(head)),
     )  # fmt: skip
-    _read_header(trace, head)
+    read_header(trace, head)
     return trace
 
 
@@ -79,15 +75,15 @@ def from_json(
     missing = [key for key in ("format", "method", "output_ids") if key not in head]
     if missing:
         raise ValueError(f"the last part of the trace lacks {', '.join(missing)}.")
-    _check_format(head)
+    check_format(head)
     trace = cls(method=head["method"], steps=_steps_from_json(parts))
     trace.start = next((p["start"] for p in parts if p.get("start") is not None), None)
-    _read_header(trace, head)
+    read_header(trace, head)
     trace.validate()
     return trace
 
 
-def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
+def read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
     if not isinstance(trace.method, str):
         raise ValueError(f"method must be text; got {repr(trace.method)[:100]}.")
     trace.start = whole(trace.start, "start", None, 2**31)
@@ -121,92 +117,7 @@ def _read_header(trace: "Trace", head: Mapping[str, Any]) -> None:
             raise ValueError(f"prompt_concepts: {error}") from None
 
 
-def save(trace: "Trace", file: str | Path | io.IOBase) -> None:
-    """See `Trace.save`."""
-    steps = trace.steps
-    head = header(trace) | {"start": trace.start, "offset_dtype": steps.offset_dtype}
-    columns: dict[str, Any] = steps.extra | {
-        "ids": steps.ids, "weights": steps.weights, "entropy": steps.entropy,
-        "offsets": steps.offsets, "header": np.frombuffer(orjson.dumps(head), np.uint8),
-    }  # fmt: skip
-    np.savez(file, **columns)
-
-
-def load(
-    cls: type["Trace"], file: str | Path | io.IOBase, max_bytes: int | None = None,
-    max_tokens: int | None = None,
-) -> "Trace":  # fmt: skip
-    """See `Trace.load` and `Trace.from_base64`."""
-    try:
-        _check_members(file, max_bytes)
-        with np.load(file, allow_pickle=False) as columns:
-            data = {name: columns[name] for name in columns.files}
-        head = orjson.loads(data["header"].tobytes())
-        if not isinstance(head, dict):
-            raise ValueError("its header is no object.")
-        _check_columns(data)
-        ids, weights, offsets = data["ids"], data["weights"], data["offsets"]
-        extra = {name: data[name] for name in EXTRA if name in data}
-        steps = Steps(
-            ids.shape[1], weight_bits=_weight_bits(head), offset_bytes=offsets.shape[1],
-            offset_dtype=head["offset_dtype"],
-            extra={name: rows.shape[1] for name, rows in extra.items()},
-        )  # fmt: skip
-        steps.extend(ids, weights, data["entropy"], offsets, extra)
-        _check_format(head)
-        if max_tokens is not None:
-            check_lengths([head | {"entropy": data["entropy"]}], max_tokens)
-        trace = cls(method=head["method"], steps=steps, start=head["start"])
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        what = "this" if isinstance(file, io.IOBase) else file
-        raise ValueError(f"{what} is not a trace file: {error}") from error
-    _read_header(trace, head)
-    trace.validate()
-    return trace
-
-
-_MEMBERS = {"ids", "weights", "entropy", "offsets", "header", *EXTRA}
-
-
-def _check_members(file: Any, max_bytes: int | None) -> None:
-    """Before anything is unpacked: an archive may be a thousand times as large as its file."""
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-    names = [member.filename.removesuffix(".npy") for member in members]
-    if not set(names) <= _MEMBERS or len(set(names)) < len(names):
-        raise ValueError(f"its arrays must be of {', '.join(sorted(_MEMBERS))}, each once.")
-    size = sum(member.file_size for member in members)
-    if max_bytes is not None and size > max_bytes:
-        raise ValueError(f"its arrays have {size} bytes; at most {max_bytes} are allowed.")
-
-
-def _check_columns(data: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError: a column has another dtype or shape than `save` gives it."""
-    count = len(data["entropy"])
-    wanted: dict[str, tuple[type, int]] = {
-        "ids": (np.int32, 2),
-        "weights": (np.float32, 2),
-        "entropy": (np.float32, 1),
-    }
-    wanted |= {"offsets": (np.uint8, 2)} | {n: (t, 2) for n, t in EXTRA.items() if n in data}
-    for name, (dtype, dimensions) in wanted.items():
-        column = data[name]
-        if column.dtype != dtype or column.ndim != dimensions or len(column) != count:
-            kind = np.dtype(dtype).name
-            raise ValueError(
-                f"{name} must be {kind} of {dimensions} dimensions and {count} steps; got "
-                f"{column.dtype} of shape {column.shape}."
-            )
-    if data["ids"].shape != data["weights"].shape or not 0 < data["ids"].shape[1] <= MAX_K:
-        raise ValueError(
-            f"ids and weights must be [n, k] alike, k in [1, {MAX_K}]; got {data['ids'].shape} and "
-            f"{data['weights'].shape}."
-        )
-
-
-def _check_format(head: Mapping[str, Any]) -> None:
+def check_format(head: Mapping[str, Any]) -> None:
     if head["format"] != FORMAT or type(head["format"]) is not int:
         raise ValueError(f"format must be {FORMAT}; got {head['format']!r}.")
 
@@ -235,7 +146,7 @@ def _steps_from_json(parts: Sequence[Mapping[str, Any]]) -> Steps:
     k = parts[-1].get("k", largest)
     if type(k) is not int or not largest <= k <= MAX_K:
         raise ValueError(f"k must be a whole number in [{largest}, {MAX_K}]; got {repr(k)[:100]}.")
-    steps = Steps(k, weight_bits=_weight_bits(parts[-1]))
+    steps = Steps(k, weight_bits=weight_bits_of(parts[-1]))
     for part, (sizes, weights) in zip(parts, every, strict=True):
         entropy = numbers(part.get("entropy", []), "entropy", np.float32)
         count, first = len(entropy), part.get("step", len(steps))
@@ -286,7 +197,7 @@ def _extra(part: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
     return found
 
 
-def _weight_bits(head: Mapping[str, Any]) -> int:
+def weight_bits_of(head: Mapping[str, Any]) -> int:
     """How weights are kept: those of several requests may be on different grids."""
     params = head.get("params")
     bits = (params.get("weight_bits") if isinstance(params, Mapping) else None) or 0

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sglang_soft_kernels.layout import StepKind
 
-from sglang_soft.trace import check, codec, cutting
+from sglang_soft.trace import check, codec, cutting, files
 from sglang_soft.trace.editing import Editor
 from sglang_soft.trace.reasons import THINK_END_REASONS
 from sglang_soft.trace.steps import Steps, StepsDelta, decode_offset
@@ -213,7 +213,7 @@ class Trace:
             data = base64.b64decode(text, validate=True)
         except ValueError as error:
             raise ValueError(f"not base64 ({error}); got {text[:40]!r}.") from None
-        return codec.load(cls, io.BytesIO(data), max_bytes, max_tokens)
+        return files.load(cls, io.BytesIO(data), max_bytes, max_tokens)
 
     @classmethod
     def of(cls, delta: StepsDelta, head: Mapping[str, Any]) -> "Trace":
@@ -233,12 +233,12 @@ class Trace:
 
     def save(self, file: str | Path | io.IOBase) -> None:
         """Write the trace as npz, which `load` reads."""
-        codec.save(self, file)
+        files.save(self, file)
 
     @classmethod
     def load(cls, file: str | Path | io.IOBase) -> "Trace":
         """Read `save`. Raises ValueError: not such a file, or a wrong value in it."""
-        return codec.load(cls, file)
+        return files.load(cls, file)
 
 
 def _stretch(positions: range, start: int, steps: Steps) -> Stretch:
