@@ -55,7 +55,7 @@ def main() -> int:
         batches = args.requests // BATCH
         for batch in range(batches):
             told = ask(server.url, batch * BATCH, keep=True)
-            state = requests.get(f"{server.url}/soft_thinking", timeout=60).json()["server"]["kept"]
+            state = requests.get(f"{server.url}/soft_thinking", timeout=60).json()["kept"]
             grown = resident_mb(server.process.pid) - begin
             if state["bytes"] > args.keep_mb * 2**20:
                 problems.append(f"batch {batch}: {state['bytes']} bytes are kept")

@@ -37,12 +37,12 @@ def add_to_http(front_end: "FrontEnd") -> None:
             "parameters": resolve.table(),
             "presets": presets.table(),
             "schema": resolve.json_schema(),
+            "kept": front_end.kept.state(),
             "server": {
                 "max_k": settings.max_k,
                 "max_vector_mb": settings.max_vector_mb,
                 "max_vector_mb_total": settings.max_vector_mb_total,
                 "default": settings.default,
-                "kept": front_end.kept.state(),
                 **(think_tokens.to_json() if think_tokens else _NO_THINK_TOKENS),
                 "unsupported": front_end.unsupported,
             },

@@ -305,7 +305,7 @@ def test_other_endpoints_have_no_next_turn(server, first):
 
 def test_the_server_says_how_much_it_keeps(server):
     def told() -> dict:
-        return requests.get(f"{server}/soft_thinking", timeout=60).json()["server"]["kept"]
+        return requests.get(f"{server}/soft_thinking", timeout=60).json()["kept"]
 
     before = told()
     assert before["max_bytes"] == 512 * 2**20 and before["seconds"] == 3600
@@ -319,7 +319,7 @@ def test_the_server_says_how_much_it_keeps(server):
 
 def test_what_a_client_does_not_wait_for_is_not_kept(server):
     def count() -> int:
-        told = requests.get(f"{server}/soft_thinking", timeout=60).json()["server"]["kept"]
+        told = requests.get(f"{server}/soft_thinking", timeout=60).json()["kept"]
         return told["traces"]
 
     before = count()

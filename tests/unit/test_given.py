@@ -359,6 +359,7 @@ def test_weights_of_another_grid(theirs, own):
     """A step of the finer grid does not fit into the columns of the coarser one: it would end the
     scheduler."""
     request = going_on(open_thought(bits=theirs), max_topk=3, weight_bits=own)
+    assert request.trace.steps.weight_bits == (theirs if theirs == own else 0)
     unit = 2.0 ** -(own or 20)
     step(request, [1 - unit, unit] if own != 1 else [0.5, 0.5])
     request.finish([1, 2, 3, 4, 5, *range(20, 28)], [30], "length")
@@ -366,7 +367,6 @@ def test_weights_of_another_grid(theirs, own):
     assert whole.weights[:8].tolist() == open_thought(bits=theirs).weights.tolist()
     assert whole.weights[8].max() == (1 - unit if own != 1 else 0.5)
     assert len(whole.segments) == 2
-    assert request.trace.steps.weight_bits == (theirs if theirs == own else 0)
 
 
 def test_a_thought_that_was_cut_at_its_first_step_is_all_its_own():

@@ -133,6 +133,7 @@ def test_the_bound_holds_over_many():
         told = kept.put(trace(int(rng.integers(1, 200))))
         if at % 7 == 0:
             kept.drop(told["id"])
+        assert sum(entry.trace.nbytes for entry in kept._kept.values()) <= kept.nbytes
         assert kept.nbytes <= kept.max_bytes
         assert kept.nbytes == sum(entry.nbytes for entry in kept._kept.values())
     assert len(kept) > 10
