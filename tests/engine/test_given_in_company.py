@@ -115,7 +115,7 @@ def test_retracted_then_aborted(engine, trace, at):
     out = engine.run(inside.abort_retracted, 12, **request)
     assert out["meta_info"]["num_retractions"] == 1
     info = out["meta_info"]["soft_thinking"]  # of the last chunk of a stream
-    assert info["thinking_finish_reason"] == "abort" and info["retractions"]["thinking"] == 1
+    assert info["thinking_finish_reason"] == "abort"
     assert info["thinking_tokens"] == {"next": 20, "end": 0}[at] + len(out["output_ids"])
     nobody_noticed(engine)
 
