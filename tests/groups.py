@@ -26,6 +26,7 @@ SERVER = {
     "tests/evals/test_clients.py",
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",
+    "tests/launch/test_counterfactual.py",
     "tests/launch/test_train_soft.py",
     "tests/launch/test_bench_fork.py",
 }

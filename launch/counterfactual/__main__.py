@@ -32,7 +32,9 @@ N = 16
 
 
 def shown(token: str) -> str:
-    return "`" + token.replace("\n", "\\n").replace(" ", "\u2423") + "`"
+    """In a cell of a table."""
+    text = token.replace("\n", "\\n").replace(" ", "\u2423").replace("|", "\\|")
+    return f"`{text}`"
 
 
 def table(found: Found) -> str:
