@@ -64,3 +64,17 @@ def test_a_choice_between_near_ties(tokens, dtype, decided, first_bad):
     assert report.to_json()["steps_decided_by_rounding"] == decided
     assert (report.first_bad and report.first_bad.step) == first_bad
     assert report.sound == (first_bad is None)
+
+
+def test_an_edited_step_is_passed_over():
+    """Whatever it is; what follows is judged, and so is a trace that does not say so."""
+    trace = trace_of([2, 2, 2]).edit.replace(1, [4], keep_rest=True)
+    report = verify(trace, Known("float32"))
+    assert report.sound and report.edited == 1 and [s.step for s in report.steps] == [0, 2]
+    report = verify(trace.copy(segments=[]), Known("float32"))
+    assert report.first_bad and report.first_bad.step == 1
+    wrong = trace_of([2, 2, 4]).edit.replace(1, [4], keep_rest=True)
+    report = verify(wrong, Known("float32"))
+    assert report.first_bad and report.first_bad.step == 2
+    with pytest.raises(ValueError, match="no thinking step that a model made"):
+        verify(trace_of([2, 2, 2]).edit.replace(0, [4]), Known("float32"))
