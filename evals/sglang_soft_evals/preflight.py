@@ -175,8 +175,8 @@ async def describe(
             "name": m.name,
             "params": m.soft_thinking,
             "thinking_method": found.served[m.name],
-            "answers_per_thought": m.answers_per_thought,
         }
+        | ({"answers_per_thought": m.answers_per_thought} if m.answers_per_thought > 1 else {})
         for m in config.methods
     ]
     return {

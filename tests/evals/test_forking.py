@@ -69,7 +69,7 @@ def test_a_thought_is_asked_for_once_and_its_tokens_count_once(tmp_path):
         assert row["thinking_tokens"] == (THINKING if pays else 0) and row["answer_tokens"] == 2
         assert row["seed"] == others[row["question"], row["sample"]]["seed"]
         assert row["answer"] == ("1" if row["seed"] % 2 else "2")
-    assert [m["answers_per_thought"] for m in info(tmp_path)["methods"]] == [4, 1]
+    assert [m.get("answers_per_thought", 1) for m in info(tmp_path)["methods"]] == [4, 1]
 
 
 def test_a_thought_that_was_cut_has_no_answers(tmp_path):
