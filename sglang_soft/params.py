@@ -130,6 +130,10 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
                   "log-probability"),
     ] = False  # fmt: skip
 
+    @property
+    def returns_trace(self) -> bool:
+        return self.return_concepts or self.return_rollout
+
 
 class Sampling(NamedTuple):
     """Sampling parameters of one phase."""

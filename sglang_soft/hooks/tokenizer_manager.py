@@ -56,7 +56,7 @@ def _expect(manager, tokenized, request: params.RequestParams) -> None:
     if (state := manager.rid_to_state.get(tokenized.rid)) is not None:
         tenant = tokenized.extra_key, tokenized.cache_salt
         keep = partial(manager.soft.kept.put, tenant=tenant) if request.keep else None
-        state.soft = ClientTrace(manager.soft.header, request.params.return_concepts, keep)
+        state.soft = ClientTrace(manager.soft.header, request.params.returns_trace, keep)
 
 
 def update_request_meta_info(
@@ -85,11 +85,9 @@ async def stream_one_response(original, self, obj, state, *args, **kwargs):
         meta_info = out["meta_info"]
         last = meta_info.get("finish_reason") is not None
         due = last or call is None or not call.whole
-        if collected is not None and due and (info := collected.take()):
+        weights = meta_info.get("weight_version")
+        if collected is not None and due and (info := collected.take(weights)):
             meta_info[params.KEY] = info
-            if versions := info.get("trace", {}).get("versions"):
-                weights = {"weights": meta_info.get("weight_version")}
-                info["trace"]["versions"] = versions | weights
             if last and ended is not None:
                 ended(info)
         yield out

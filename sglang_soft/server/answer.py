@@ -28,7 +28,7 @@ class Payload(NamedTuple):
         soft = req.soft
         if soft is None:
             return None
-        returned = soft.params.return_concepts or soft.params.return_rollout
+        returned = soft.params.returns_trace
         wants_trace = returned or soft.request.keep
         # A trace that is only kept is sent to the front end at once.
         delta = soft.take_delta() if returned or (wants_trace and req.finished()) else None
@@ -82,19 +82,22 @@ class ClientTrace:
         if payload.logits:
             self._read = {"logits": payload.logits, "hidden": payload.hidden}
 
-    def take(self) -> dict[str, Any]:
-        """The summary if it is there, and the steps that were not taken before."""
+    def take(self, weights: str | None = None) -> dict[str, Any]:
+        """The summary if it is there, and the steps that were not taken before. weights: SGLang's
+        `weight_version`, which is known with the answer."""
         deltas, self._deltas = self._deltas, []
         info = {**(self._summary or {}), **self._read}
         part: dict[str, Any] = {}
         if deltas and self._returned:
             part = steps_to_json(joined(deltas))
-        if self._header is not None and (self._returned or self._keep is None):
-            part |= self._header | self._front_end
+        head = {} if self._header is None else self._header | self._front_end
+        if head:
+            head["versions"] = head["versions"] | {"weights": weights}
+        if self._returned or self._keep is None:
+            part |= head
         if part:
             info["trace"] = part
-        if self._header is not None and self._keep is not None:
-            head = self._header | self._front_end
+        if head and self._keep is not None:
             info["kept"] = self._keep(Trace.of(joined(self._kept_deltas), head))
             self._keep = None
         return info
