@@ -91,7 +91,8 @@ def test_a_streams_chunks_are_the_whole_trace(engine, name):
         "meta_info": chunks[-1]["meta_info"] | {"soft_thinking": soft | {"trace": joined.to_json()}}
     }
     compare(observed(last), expected(engine, case))
-    columns, header = {"weights", "entropy", "embedding_offsets", "method_state"}, {"retractions"}
+    columns = {"weights", "entropy", "embedding_offsets", "method_state", "states"}
+    header = {"retractions"}
     one, other = joined.to_json(), whole.to_json()
     same = one.keys() - columns - header
     assert {key: one[key] for key in same} == {key: other[key] for key in same}

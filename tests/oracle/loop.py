@@ -66,6 +66,8 @@ def _generate(
             why = "length"
         if phase == "thinking" and ended:
             phase = "answer"
+            if why is None and request.max_answer_tokens == 0:
+                why = "length"
         elif phase == "before" and output_ids[-len(request.start) :] == list(request.start):
             phase = "thinking"
         elif phase == "answer" and why is None and first_step is not None:

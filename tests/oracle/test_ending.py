@@ -43,6 +43,8 @@ def test_budget_of_the_answer():
     assert (trace.output_ids, trace.finish) == ([2, END, 5, 5], "length")
     trace, _ = ask(said(3), said(START), TWO, FINISH, ANSWER, prompt=(1,), max_answer_tokens=1)
     assert (trace.output_ids, trace.finish) == ([3, START, 2, END, 5], "length")
+    trace, _ = ask(TWO, FINISH, ANSWER, max_answer_tokens=0)
+    assert (trace.output_ids, trace.finish) == ([2, END], "length")
 
 
 def test_closing_text():
