@@ -59,9 +59,9 @@ def generate_request(engine: "sglang.Engine", **fields: Any) -> list[dict] | dic
     return engine.loop.run_until_complete(answer())
 
 
-def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list:
-    """Answers of `low`, of the first its chunks, and of `high`, which is sent when the first has
-    some tokens."""
+def preempted(engine: "sglang.Engine", low: list[dict], high: dict, tokens: int = 8) -> list:
+    """Answers of `low`, of the first its chunks, and of `high`, which is sent when the first has so
+    many tokens."""
 
     async def scenario() -> list:
         chunks = await engine.async_generate(stream=True, **low[0])
@@ -69,7 +69,7 @@ def preempted(engine: "sglang.Engine", low: list[dict], high: dict) -> list:
         first, urgent = [], None
         async for chunk in chunks:
             first.append(copy.deepcopy(chunk))
-            if urgent is None and len(chunk["output_ids"]) >= 8:
+            if urgent is None and len(chunk["output_ids"]) >= tokens:
                 urgent = asyncio.create_task(engine.async_generate(**high))
         assert urgent is not None
         return [first, *await asyncio.gather(*others), await urgent]

@@ -202,12 +202,15 @@ def test_hidden_states_of_a_fed_thought(engine, trace):
 @on("features")
 def test_one_of_higher_priority_preempts_fed_thoughts(engine, trace):
     count = engine.setup.args["max_running_requests"]
-    low = [part(engine, trace, max_new_tokens=28) | {"priority": 0} for _ in range(count)]
+    # The last of them is read when the first has been running for a while.
+    low = [part(engine, trace, max_new_tokens=200) | {"priority": 0} for _ in range(count)]
     high = part(engine, trace, max_new_tokens=28) | {"priority": 100}
     engine.flush()
-    chunks, *outs, last = engine.run(inside.preempted, low, high)
-    for out in (*outs, last):
-        compare(observed(whole(out)), expected(engine, SOFT))
+    chunks, *outs, last = engine.run(inside.preempted, low, high, tokens=80)
+    wanted = expected(engine, SOFT)
+    compare(observed(whole(last)), wanted)
+    for out in outs:
+        assert whole(out)["output_ids"][: len(wanted.output_ids)] == wanted.output_ids
     counts = [sum(o["meta_info"]["soft_thinking"]["retractions"].values()) for o in outs]
     first = chunks[-1]["meta_info"]["soft_thinking"]["retractions"]
     assert sum(counts) + sum(first.values()) > 0, "nothing was preempted"
