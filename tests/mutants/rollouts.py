@@ -50,8 +50,8 @@ def no_weight_version() -> None:
 
 
 def _without_versions(original):
-    def take(self):
-        info = original(self)
+    def take(self, weights=None):
+        info = original(self, weights)
         if "trace" in info:
             info["trace"].pop("versions", None)
         return info
