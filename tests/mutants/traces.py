@@ -4,7 +4,7 @@ from tests.mutants import mutant, replace
 
 
 @mutant("a forced end is one that the engine can be in",
-        "tests/unit/test_given.py -k no_step_of_the_engine")  # fmt: skip
+        "tests/unit/test_given_places.py -k no_step_of_the_engine")  # fmt: skip
 def any_tail_reason() -> None:
     from sglang_soft.trace import check
     from sglang_soft.trace.reasons import THINK_END_REASONS
@@ -12,7 +12,9 @@ def any_tail_reason() -> None:
     replace(check, "FORCED", lambda _: tuple(THINK_END_REASONS.values()))
 
 
-@mutant("think-end is fed as itself", "tests/unit/test_given.py -k 'fed_as_itself or ends_the'")
+@mutant(
+    "think-end is fed as itself", "tests/unit/test_given_checks.py -k 'fed_as_itself or ends_the'"
+)
 def ends_unchecked() -> None:
     from sglang_soft.server import given
 
@@ -20,14 +22,14 @@ def ends_unchecked() -> None:
 
 
 @mutant("a trace that is too long is refused before it is read",
-        "tests/unit/test_given.py -k context_bounds")  # fmt: skip
+        "tests/unit/test_given_checks.py -k context_bounds")  # fmt: skip
 def lengths_unchecked() -> None:
     from sglang_soft.trace import codec
 
     replace(codec, "check_lengths", lambda _: lambda parts, most: None)
 
 
-@mutant("weights of two grids share no column", "tests/unit/test_given.py -k another_grid")
+@mutant("weights of two grids share no column", "tests/unit/test_given_places.py -k another_grid")
 def first_grid_kept() -> None:
     from sglang_soft.trace import Steps
 

@@ -45,6 +45,10 @@ def make(
     )  # fmt: skip
 
 
+def open_thought(**fields) -> Trace:
+    return make(tail=(), reason="length", **fields)
+
+
 @pytest.mark.parametrize(
     ("steps", "count"), [(0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (5, 0), (6, 1), (7, 2), (8, 3)]
 )
