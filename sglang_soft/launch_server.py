@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import MutableMapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sglang_soft.server import settings
 
@@ -22,7 +23,10 @@ def build_parser() -> argparse.ArgumentParser:
     group = parser.add_argument_group("Soft Thinking")
     for s in settings.SETTINGS:
         default = "" if s.default is None else f" (default: {s.default})"
-        group.add_argument(s.flag, dest=s.name, metavar=s.metavar, help=s.help + default)
+        optional: dict[str, Any] = {} if s.bare is None else {"nargs": "?", "const": s.bare}
+        group.add_argument(
+            s.flag, dest=s.name, metavar=s.metavar, help=s.help + default, **optional
+        )
     return parser
 
 

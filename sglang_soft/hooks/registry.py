@@ -260,6 +260,14 @@ HOOKS: tuple[Hook, ...] = (
         )
     ),
     Hook(
+        f"{_SRT}.utils.auth.decide_request_auth", "around",
+        "sglang_soft.hooks.auth:decide_request_auth",
+        ("method", "path", "authorization_header", "api_key"),
+        "let a browser open the page /soft_thinking/view, which holds no secret, without the API "
+        "key; what the page asks for needs it",
+        "an auth level of endpoints that need no key",
+    ),
+    Hook(
         f"{_SAMPLER}.forward", "override",
         "sglang_soft.hooks.sampler:SoftSampler.forward",
         ("self", "logits_output", "sampling_info"),
@@ -328,7 +336,8 @@ HOOKS: tuple[Hook, ...] = (
         "sglang_soft.server.routes:add_to_http",
         (),
         "GET /soft_thinking: what this server offers; POST /soft_thinking/logits, for "
-        "`sglang-soft verify`; /soft_thinking/traces: what it keeps",
+        "`sglang-soft verify`; /soft_thinking/traces: what it keeps; GET /soft_thinking/view, the "
+        "page, and POST /soft_thinking/texts, for it and for `sglang-soft ask`",
         "routes of plugins",
     ),
     Hook(

@@ -1,7 +1,7 @@
 """What the plugin adds to SGLang's HTTP application: the layer of http.py,
 `GET /soft_thinking`, which says what this server offers, from the same tables as the command line
-and the docs, `POST /soft_thinking/logits` (reading.py), and
-`/soft_thinking/traces/HANDLE`, a kept trace (kept.py)."""
+and the docs, `POST /soft_thinking/logits` (reading.py),
+`/soft_thinking/traces/HANDLE`, a kept trace (kept.py), and the page (view/routes.py)."""
 
 import io
 import sys
@@ -11,6 +11,7 @@ from sglang_soft import presets, resolve
 from sglang_soft.params import KEY
 from sglang_soft.server import http
 from sglang_soft.server.kept import UnknownTrace
+from sglang_soft.view import routes as view
 
 if TYPE_CHECKING:
     from sglang_soft.server.admission import FrontEnd
@@ -51,6 +52,7 @@ def add_to_http(front_end: "FrontEnd") -> None:
     app.add_api_route(PATH, soft_thinking, methods=["GET"])
     _add_reading(app, front_end)
     _add_traces(app, front_end)
+    view.add(app, front_end)
 
 
 def _add_reading(app, front_end: "FrontEnd") -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from sglang_soft import resolve
+from sglang_soft.view.access import LOOPBACK, OFF, VIEWS
 
 MAX_K_LIMIT = 64
 """The largest concept token that the kernels are built for."""
@@ -47,6 +48,15 @@ def _json(text: str) -> Any:
     return value
 
 
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
 def _text(text: str) -> str:
     if not text:
         raise ValueError("must not be empty")
@@ -61,6 +71,8 @@ class Setting(NamedTuple):
     default: Any
     parse: Callable[[str], Any]
     help: str
+    bare: str | None = None
+    """What the flag stands for without a value; None: it needs one."""
 
     @property
     def flag(self) -> str:
@@ -106,6 +118,12 @@ SETTINGS: tuple[Setting, ...] = (
         "modules that register thinking methods of your own, separated by commas",
     ),
     Setting(
+        "view", "WHO", OFF, _one_of(*VIEWS),
+        "who may open the page /soft_thinking/view, which shows thoughts as they come: off, "
+        "loopback (the flag alone: browsers on this machine), or everyone",
+        bare=LOOPBACK,
+    ),
+    Setting(
         "think_start", "TOKEN", None, _text,
         "think-start, as text or token ids separated by commas, up to 8 tokens (default: the "
         "reasoning parser's, else <think>)",
@@ -130,6 +148,7 @@ class Settings:
     keep_mb: int = 512
     keep_seconds: int = 3600
     methods: str | None = None
+    view: str = OFF
     think_start: str | None = None
     think_end: str | None = None
     required: bool = False
@@ -187,7 +206,7 @@ def table() -> list[dict[str, str]]:
     """The settings as rows of text, for the docs and the command line."""
     return [
         {
-            "flag": f"`{s.flag} {s.metavar}`",
+            "flag": f"`{s.flag} [{s.metavar}]`" if s.bare else f"`{s.flag} {s.metavar}`",
             "environment": f"`{s.variable}`",
             "default": "" if s.default is None else str(s.default),
             "meaning": s.help,

@@ -32,6 +32,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         "SGLANG_SOFT_MAX_K": "8",
         "SGLANG_SOFT_MAX_VECTOR_MB": "0",
         "SGLANG_SOFT_METHODS": "my_methods",
+        "SGLANG_SOFT_VIEW": "loopback",
         "PYTHONPATH": path,
     }
     args = ["serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
@@ -43,6 +44,9 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
             "soft_thinking"
         ]
         assert soft["thinking_tokens"] > 10 and max(map(len, soft["trace"]["ids"])) == 5
+
+        page = requests.get(f"{base}/soft_thinking/view", timeout=60)
+        assert page.status_code == 200 and "<title>" in page.text
 
         state = run_frontend_program(base)
         assert "1462" in state["answer"] and state["thinking"]

@@ -21,7 +21,7 @@ SOFT = {"answer_temperature": 0.0}
 def spawned(tmp_path_factory):
     """With two tokenizer workers, and a reasoning parser that SGLang finds out by itself."""
     args = ["--model-path", str(BUNDLED_MODEL), "--tokenizer-worker-num", "2", "--reasoning-parser",
-            "auto"]  # fmt: skip
+            "auto", "--soft-view"]  # fmt: skip
     with Server(args, log=tmp_path_factory.mktemp("workers") / "log") as server:
         yield server
 
@@ -47,6 +47,17 @@ def test_every_worker_validates_and_answers(spawned):
         assert refused.status_code == 400 and "max_topk" in refused.text
     told = requests.get(f"{spawned.url}/soft_thinking", timeout=60).json()
     assert told["server"]["unsupported"] is None
+
+
+def test_every_worker_has_the_page(spawned):
+    for _ in range(6):
+        close = {"connection": "close"}
+        page = requests.get(f"{spawned.url}/soft_thinking/view", timeout=60, headers=close)
+        assert page.status_code == 200 and "<title>" in page.text
+        texts = requests.post(
+            f"{spawned.url}/soft_thinking/texts", json={"ids": [18]}, timeout=60, headers=close
+        )
+        assert len(texts.json()["texts"]) == 1
 
 
 def test_what_one_worker_would_keep_the_others_do_not_have(spawned):

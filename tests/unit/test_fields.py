@@ -22,6 +22,8 @@ STATES = {"works": {"test"}, "refused": {"test", "why"}, "not affected": {"why"}
 OURS = {
     "/soft_thinking",
     "/soft_thinking/logits",
+    "/soft_thinking/texts",
+    "/soft_thinking/view",
     "/openapi.json",
     "/docs",
     "/docs/oauth2-redirect",

@@ -34,6 +34,22 @@ def test_own_flags():
 
 
 @pytest.mark.parametrize(
+    ("argv", "view"),
+    [
+        ([], "off"),
+        (["--soft-view"], "loopback"),
+        (["--soft-view", "--soft-max-k", "8"], "loopback"),
+        (["--soft-view", "everyone"], "everyone"),
+        (["--soft-view=everyone"], "everyone"),
+        (["--soft-view", "--soft-view", "off"], "off"),
+    ],
+)
+def test_who_may_see_the_page(argv, view):
+    assert settings(argv).view == view
+    assert from_env({"SGLANG_SOFT_VIEW": view}).view == view
+
+
+@pytest.mark.parametrize(
     ("argv", "default"),
     [
         ([], None),
@@ -87,6 +103,8 @@ def test_a_flag_wins_over_its_variable_and_other_variables_stay():
         ),
         (["--soft-method", "soft", "--soft-default", "[1]"], ["--soft-default", "'[1]'"]),
         (["--soft-think-end", ""], ["--soft-think-end", "empty"]),
+        (["--soft-view", "all"], ["--soft-view", "SGLANG_SOFT_VIEW", "loopback", "'all'"]),
+        (["--soft-view", ""], ["--soft-view", "one of", "''"]),
         (["--soft-topk", "3"], ["--soft-topk", "--soft-max-k"]),
     ],
 )
