@@ -1,14 +1,16 @@
 // The entropy of each step, with the threshold of Cold Stop.
 import uPlot from "uplot";
+import { make } from "./dom";
 import { firstDifference, type Thought } from "./thought";
 
-const HEIGHT = 132;
+const HEIGHT = 126;
 
 export class Chart {
   private plot: uPlot | null = null;
   private thoughts: Thought[] = [];
   private step = 0;
   private readonly steps: number[] = [];
+  private readonly cursor = make("div", { class: "chart-cursor" });
 
   constructor(
     private readonly host: HTMLElement, private readonly onSelect: (step: number) => void,
@@ -34,7 +36,17 @@ export class Chart {
 
   mark(step: number): void {
     this.step = step;
-    this.plot?.redraw(false);
+    this.place();
+  }
+
+  /** The chosen step, over the canvas: to draw 32,000 points again takes longer than a frame. */
+  private place(): void {
+    const { plot } = this;
+    if (!plot) return;
+    plot.over.append(this.cursor);
+    const x = plot.valToPos(this.step, "x");
+    this.cursor.style.transform = `translateX(${x}px)`;
+    this.cursor.hidden = !(x >= 0 && x <= plot.over.clientWidth);
   }
 
   private data(): uPlot.AlignedData {
@@ -68,7 +80,7 @@ export class Chart {
         y: { range: (_, __, most) => [0, Math.max(most, this.threshold() * 1.5, 0.1) * 1.05] },
       },
       axes: [
-        { ...axis, size: 24, gap: 2, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
+        { ...axis, size: 20, gap: 2, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000] },
         { ...axis, size: 40, gap: 4, space: 32 },
       ],
       cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
@@ -79,7 +91,7 @@ export class Chart {
           ...(i ? { dash: [5, 3] } : { fill: colour("--fill") }),
         })),
       ],
-      hooks: { draw: [(plot: uPlot) => this.drawMarks(plot, colour)] },
+      hooks: { draw: [(plot: uPlot) => this.drawMarks(plot, colour), () => this.place()] },
     }, this.data(), this.host);
     this.describe();
   }
@@ -107,6 +119,7 @@ export class Chart {
       ctx.setLineDash([4 * ratio, 4 * ratio]);
       ctx.strokeStyle = ctx.fillStyle = colour("--stop");
       line(left, y, left + width, y);
+      ctx.textAlign = "left";
       ctx.fillText(`Cold Stop ${threshold}`, left + 6 * ratio, y - 4 * ratio);
     }
     ctx.setLineDash([]);
@@ -118,12 +131,6 @@ export class Chart {
       line(x, top, x, top + height);
       ctx.textAlign = x > left + width / 2 ? "right" : "left";
       ctx.fillText("fired", x + (ctx.textAlign === "right" ? -5 : 5) * ratio, top + 11 * ratio);
-    }
-    const x = plot.valToPos(this.step, "x", true);
-    if (x >= left && x <= left + width) {
-      ctx.strokeStyle = colour("--cursor");
-      ctx.lineWidth = 1.5 * ratio;
-      line(x, top, x, top + height);
     }
     ctx.restore();
   }

@@ -1,5 +1,7 @@
 // Small helpers to make elements. Text goes into text nodes only.
 
+import { plain } from "./visible";
+
 type Child = Node | string | null | undefined | false;
 
 /** options: properties of the element, but `class`, `data-*`, `aria-*` and `role` as attributes. */
@@ -27,5 +29,5 @@ export function the<T extends HTMLElement = HTMLElement>(id: string): T {
 export function say(text: string, bad = false): void {
   const status = the("status");
   status.classList.toggle("bad", bad);
-  status.textContent = text;
+  status.textContent = plain(text);
 }

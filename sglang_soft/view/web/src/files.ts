@@ -5,6 +5,7 @@ import { checked, type Json, type PageData } from "./page_data";
 import { Thought } from "./thought";
 import type { Texts } from "./texts";
 import { traceOf } from "./trace_json";
+import { plain } from "./visible";
 
 /** The page as it was built, before anything was changed in it. */
 export const TEMPLATE = `<!doctype html>\n${document.documentElement.outerHTML}\n`;
@@ -79,7 +80,7 @@ export async function opened(file: File): Promise<Opened> {
   const name = file.name.replace(/\.\w+$/, "");
   if (bytes[0] === 0x50 && bytes[1] === 0x4b) {
     const thought = readNpz(bytes);
-    thought.name = name;
+    thought.name = plain(name);
     return { thoughts: [thought], texts: {} };
   }
   const text = new TextDecoder().decode(bytes);
@@ -100,7 +101,7 @@ export function fromTrace(trace: Json, name: string, answer: Json = {}): Thought
     throw new Error(`${name} holds no trace (format 1).`);
   }
   const thought = new Thought();
-  thought.name = name;
+  thought.name = plain(name);
   thought.append({ ...trace, step: 0 });
   thought.summary = answer.summary ?? null;
   thought.answer = answer.text ?? null;

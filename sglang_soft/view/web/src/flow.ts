@@ -46,7 +46,7 @@ export class Flow {
     this.element.append(this.inner);
     this.virtual = new Virtualizer<HTMLElement, HTMLElement>({
       count: 0, getScrollElement: () => this.element, estimateSize: (i) => this.rows[i]!.height,
-      overscan: 6, observeElementRect, observeElementOffset, scrollToFn: elementScroll,
+      overscan: 4, observeElementRect, observeElementOffset, scrollToFn: elementScroll,
       onChange: () => this.draw(),
     });
     this.cleanUp = this.virtual._didMount();

@@ -7,6 +7,7 @@ import { fromTrace } from "./files";
 import { Form } from "./form";
 import type { Json } from "./page_data";
 import { Thought } from "./thought";
+import { plain } from "./visible";
 import { edited, type Edit, thinkEnd, traceOf } from "./trace_json";
 
 export async function startLive(app: App): Promise<void> {
@@ -108,7 +109,7 @@ class Live {
     }
     const trace = edited(thought, step, edit);
     const what = edit.kind === "sharpen" ? `sharpened to ${edit.temperature}`
-      : `${edit.kind === "keep" ? "only" : "without"} ${this.app.texts.shown(edit.token).trim()}`;
+      : `${edit.kind === "keep" ? "only" : "without"} ${plain(this.app.texts.shown(edit.token).trim())}`;
     await this.next(thought, step + 1, { trace, at: "next" }, `step ${step} ${what}`);
   }
 

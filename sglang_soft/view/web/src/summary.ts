@@ -3,7 +3,7 @@ import { make } from "./dom";
 import type { Thought } from "./thought";
 import { written } from "./step";
 import type { Texts } from "./texts";
-import { writeText } from "./visible";
+import { plain, writeText } from "./visible";
 
 const ENDS: Record<string, string> = {
   stop_token: "the model ended it", cold_stop: "Cold Stop ended it",
@@ -35,7 +35,7 @@ export function facts(thought: Thought, timing: Timing | null, forks: number): H
   }
   const list = make("dl", { class: "facts-list" });
   for (const [name, value] of items) {
-    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, value)));
+    list.append(make("div", {}, make("dt", {}, name), make("dd", {}, plain(value))));
   }
   return list;
 }
@@ -50,5 +50,6 @@ export function mean(thought: Thought): number {
 export function showAnswer(host: HTMLElement, thought: Thought, texts: Texts): void {
   const ids = thought.answerIds;
   texts.want(ids);
-  writeText(host, thought.answer ?? ids.map((id) => texts.shown(id)).join(""));
+  const text = thought.answer ?? ids.map((id) => texts.shown(id)).join("");
+  writeText(host, text.replace(/^\n+/, ""));
 }

@@ -1,6 +1,7 @@
 // One thought: its columns, which grow while it streams, and the rest of its trace.
 import { base64Of, bytesOf, float32, int32, raw } from "./bytes";
 import type { Json, TraceData } from "./page_data";
+import { plain } from "./visible";
 
 /** Columns of a trace that only some have, [n][width] each. */
 export const EXTRA = ["states", "logprobs", "drawn"] as const;
@@ -38,7 +39,7 @@ export class Thought {
 
   static of(data: TraceData): Thought {
     const thought = new Thought();
-    thought.name = data.name;
+    thought.name = plain(String(data.name));
     thought.method = data.method;
     thought.question = data.question;
     thought.answer = data.answer;
