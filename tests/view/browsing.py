@@ -19,7 +19,7 @@ class Visit:
         self.requests: list[Any] = []
         self.errors: list[str] = []
         self.dialogs: list[str] = []
-        page.on("request", self.requests.append)
+        page.on("request", lambda request: self.requests.append(request))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", self._console)
         page.on("dialog", self._dialog)
