@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model chromium test test-fast test-full docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
+.PHONY: run real-model chromium test test-fast test-full page bench-view docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -87,6 +87,12 @@ eval-real: $(READY)  ## GSM8K with a small pretrained model on this machine: mak
 
 company: $(READY)  ## does a thought depend on its company? a pretrained model, bit for bit; ARGS="--dtype bfloat16"
 	$(BIN)/python -m launch.exact.company $(ARGS)
+
+page:  ## the page of a thought, from sglang_soft/view/web (TypeScript; needs node 20)
+	cd sglang_soft/view/web && npm ci --no-audit --no-fund --ignore-scripts && npm run --silent check && npm run --silent build
+
+bench-view: $(READY)  ## a page of 32,000 steps in Chromium: time until it is there, longest frame of a scroll
+	$(BIN)/python -m launch.bench.view $(ARGS)
 
 docs: $(READY)  ## the pages, in build/site; warnings fail
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

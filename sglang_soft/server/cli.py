@@ -7,6 +7,7 @@ sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
 sglang-soft ask ...     ask a running server, and see the thought as it comes
 sglang-soft verify ...  compare a trace, step by step, with a Hugging Face model or a server
+sglang-soft trace ...   a trace as a page (view), or as a figure
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
 """
 
@@ -106,6 +107,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sglang_soft.verify import command
 
         return command.main(argv[1:])
+    if argv[:1] == ["trace"]:
+        from sglang_soft.view import command as trace_command
+
+        return trace_command.main(argv[1:])
     parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
     parser.add_argument(
         "table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals"

@@ -3,18 +3,9 @@
 import pytest
 import requests
 
-from sglang_soft.server.process import Server
 from sglang_soft.view import access
 
 KEY = {"Authorization": "Bearer sesame"}
-
-
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """With the page, and a key."""
-    args = ["--soft-view", "--api-key", "sesame"]
-    with Server(args, log=tmp_path_factory.mktemp("view") / "log") as server:
-        yield server.url
 
 
 def view(url: str, **headers: str) -> requests.Response:
