@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add("--params", metavar="JSON", help="an object of such parameters; -p wins")
     add("--temperature", type=float, default=0.6, help="(default: %(default)s)")
+    add("--top-p", type=float, default=0.95, help="(default: %(default)s)")
     add("--max-tokens", type=int, metavar="N", help="thought and answer (default: the context)")
     add("--keep", action="store_true", help="the server keeps the trace; prints its handle")
     add("--save", type=Path, metavar="FILE.npz", help="write the trace to a file")
@@ -114,7 +115,8 @@ def ask(args: argparse.Namespace) -> int:
         raise ValueError("the question is empty.")
     if args.save is not None and not args.save.parent.is_dir():
         raise ValueError(f"--save {args.save}: there is no folder {args.save.parent}.")
-    options = {"soft": soft(args), "temperature": args.temperature, "keep": args.keep}
+    options = {"soft": soft(args), "keep": args.keep}
+    options |= {"temperature": args.temperature, "top_p": args.top_p}
     if args.max_tokens is not None:
         options["max_tokens"] = args.max_tokens
     key = args.api_key or os.environ.get("OPENAI_API_KEY")

@@ -26,14 +26,17 @@ class Span(NamedTuple):
     """None: it is outside of the thought."""
     answer: bool = False
     """It came after the thought."""
+    silent: bool = False
+    """The server leaves it out of its text: a special token, such as the end of the turn."""
 
 
 class Flow:
     """Puts the tokens of the chunks of a `/generate` stream and their concept tokens together."""
 
     def __init__(self, prompt_tokens: int, pieces: Pieces) -> None:
-        self._position, self._pieces = prompt_tokens, pieces
+        self._position = prompt_tokens
         """Of the next output token."""
+        self._pieces = pieces
         self._start: int | None = None
         self.concepts: list[Concept] = []
         """All steps so far."""
@@ -47,7 +50,9 @@ class Flow:
         known = self._pieces(chunk.tokens)
         for token in chunk.tokens:
             concept, answer = self._step()
-            yield from self._span(known[token], Span("", concept, answer))
+            piece = known[token]
+            silent = not chunk.text and not piece.raw and concept is None
+            yield from self._span(piece, Span("", concept, answer, silent))
             self._position += 1
 
     def end(self) -> Iterator[Span]:

@@ -46,7 +46,7 @@ class Screen:
         if span.answer and not self._answering:
             self._answering = True
             self._begin_answer()
-        how = "bold" if span.answer else ""
+        how = "dim" if span.silent else "bold" if span.answer else ""
         if span.concept is not None:
             how = style(float(span.concept.weights.max(initial=0.0)))
             self._entropies.append(span.concept.entropy)
