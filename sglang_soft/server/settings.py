@@ -124,6 +124,10 @@ SETTINGS: tuple[Setting, ...] = (
         bare=LOOPBACK,
     ),
     Setting(
+        "stop_rules", "MODULES", None, _text,
+        "modules that register stopping rules of your own, separated by commas",
+    ),
+    Setting(
         "think_start", "TOKEN", None, _text,
         "think-start, as text or token ids separated by commas, up to 8 tokens (default: the "
         "reasoning parser's, else <think>)",
@@ -149,6 +153,7 @@ class Settings:
     keep_seconds: int = 3600
     methods: str | None = None
     view: str = OFF
+    stop_rules: str | None = None
     think_start: str | None = None
     think_end: str | None = None
     required: bool = False
