@@ -143,7 +143,7 @@ def _bounded(method: Method, name: str, bound: int) -> Method:
 
 
 def stale(controls: Sequence[Control], records: Iterable[Record]) -> set[Key]:
-    """Records of controls that were made from other records: failed samples were asked again since."""
+    """Records of controls that were made from other records: failed samples were asked again."""
     now = {control.name: control.bounds for control in controls}
     found = set()
     for record in records:
