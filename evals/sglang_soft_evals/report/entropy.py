@@ -32,6 +32,8 @@ question, not adjusted. Methods with fewer than {_LEAST} such thoughts, or witho
 
 
 class Bin(NamedTuple):
+    fifth: int
+    """1: of the lowest entropies."""
     entropy: float
     """Mean of its thoughts, in nats."""
     thoughts: int
@@ -72,17 +74,19 @@ def _counts(record: Record, kind: str) -> bool:
 
 
 def _bins(values: np.ndarray, thoughts: Sequence[Record]) -> list[Bin]:
-    edges = np.unique(np.quantile(values, np.arange(1, BINS) / BINS))
+    edges = np.quantile(values, np.arange(1, BINS) / BINS)
     place = np.searchsorted(edges, values, side="left")
     found = []
-    for number_ in np.unique(place):
-        mine = place == number_
+    for fifth in np.unique(place):
+        mine = place == fifth
         of: dict[str, list[bool]] = {}
         for record in (r for r, inside in zip(thoughts, mine, strict=True) if inside):
             of.setdefault(record.question, []).append(record.correct)
         means = np.array([np.mean(right) for right in of.values()])
         count = int(mine.sum())
-        found.append(Bin(float(values[mine].mean()), count, fraction(means, count, 0.95)))
+        found.append(
+            Bin(int(fifth) + 1, float(values[mine].mean()), count, fraction(means, count, 0.95))
+        )
     return found
 
 
@@ -95,9 +99,8 @@ def table(found: Sequence[Found]) -> Table:
             "thoughts": number(one.thoughts),
             "wrong": number(one.wrong),
         }
-        for place in range(BINS):
-            mine = one.bins[place] if place < len(one.bins) else None
-            row[f"fifth {place + 1}"] = NONE if mine is None else percent(mine.accuracy)
+        of = {b.fifth: percent(b.accuracy) for b in one.bins}
+        row |= {f"fifth {fifth}": of.get(fifth, NONE) for fifth in range(1, BINS + 1)}
         row["AUC"] = _auc(one.auc)
         row["AUC within a question"] = _auc(one.within)
         rows.append(row)
@@ -117,7 +120,7 @@ def to_json(found: Sequence[Found]) -> list[dict[str, Any]]:
             "method": one.method,
             "kind": one.kind,
             "bins": [
-                [b.entropy, *(100 * x for x in (b.accuracy.value, b.accuracy.low, b.accuracy.high))]
+                [b.fifth, *(100 * x for x in (b.accuracy.value, b.accuracy.low, b.accuracy.high))]
                 for b in one.bins
             ],
         }
@@ -132,14 +135,19 @@ def draw(found: Sequence[dict[str, Any]], ink: str) -> Figure:
     for axes, (kind, name) in zip(figure.subplots(1, 2, sharey=True), KINDS.items(), strict=True):
         for one in (one for one in found if one["kind"] == kind):
             place = methods.index(one["method"])
+            aside = 0.08 * (place - (len(methods) - 1) / 2)  # so that bars do not hide each other
             x, y, low, high = np.array(one["bins"]).T
             axes.errorbar(
-                x, y, [y - low, high - y], label=one["method"], elinewidth=0.8, linewidth=1.2,
-                marker=MARKERS[place % len(MARKERS)], color=COLOURS[place % len(COLOURS)],
+                x + aside, y, [y - low, high - y], label=one["method"], elinewidth=0.8,
+                linewidth=1.2, marker=MARKERS[place % len(MARKERS)],
+                color=COLOURS[place % len(COLOURS)],
             )  # fmt: skip
-        axes.set_xscale("symlog", linthresh=1e-3)
-        axes.set_xlabel(f"entropy of the thought, {name}, nats")
+        axes.set_xticks(range(1, BINS + 1))
+        axes.set_xlabel(f"fifth of the thoughts by entropy, {name}; lowest first")
         axes.grid(color=ink, alpha=0.12, linewidth=0.7)
-    axes.legend(frameon=False, fontsize=8.5)
     figure.axes[0].set_ylabel("accuracy, %")
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center",
+        ncols=len(methods), frameon=False, fontsize=8.5,
+    )  # fmt: skip
     return figure

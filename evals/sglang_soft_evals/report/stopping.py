@@ -3,8 +3,8 @@
 A group is a method without a rule, with its variants that differ in the rule alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -133,7 +133,11 @@ def decompositions(
     ]
 
 
-def _combined(of: Mapping[str, Questions], signs: Mapping[str, int], mean) -> np.ndarray | None:
+def _combined(
+    of: Mapping[str, Questions],
+    signs: Mapping[str, int],
+    mean: Callable[[Questions], dict[str, float]],
+) -> np.ndarray | None:
     """[Q] sums over the questions that all of the methods have; None: there are none, or a method
     has no score."""
     if any(name not in of or not answered(of[name]) for name in signs):
@@ -151,10 +155,8 @@ def _difference(values: np.ndarray) -> Difference:
 
 
 def _adjusted(found: dict) -> dict:
-    import dataclasses
-
     adjusted = holm([one.p for one in found.values()])
     return {
-        key: dataclasses.replace(one, p_holm=float(p))
+        key: replace(one, p_holm=float(p))
         for (key, one), p in zip(found.items(), adjusted, strict=True)
     }

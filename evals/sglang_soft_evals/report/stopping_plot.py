@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from sglang_soft_evals.controls_asked import KINDS
 from sglang_soft_evals.report.measures import Measures
@@ -53,20 +54,23 @@ def panels(found: Sequence[Spot], ink: str) -> Figure:
     methods = list(dict.fromkeys(spot.method for spot in found))
     rules = list(dict.fromkeys(spot.rule for spot in found if spot.rule != NO_RULE))
     columns = min(_COLUMNS, len(methods))
-    rows = ceil((len(methods) + 1) / columns) if columns > 1 else 2
-    figure = Figure(figsize=(1.2 + 3.2 * columns, 0.6 + 2.7 * rows), layout="constrained")
+    rows = ceil(len(methods) / columns)
+    figure = Figure(figsize=(1.2 + 3.2 * columns, 1.4 + 2.6 * rows), layout="constrained")
     grid = list(figure.subplots(rows, columns, sharex=True, squeeze=False).ravel())
-    for axes, method in zip(grid, methods, strict=False):
+    for place, (axes, method) in enumerate(zip(grid, methods, strict=False)):
         _panel(axes, [spot for spot in found if spot.method == method], rules, ink)
         axes.set_title(method, fontsize=10)
-    for place, axes in enumerate(grid[: len(methods)]):
-        axes.set_xlabel("tokens of an answer") if place + columns >= len(methods) else None
         axes.tick_params(labelbottom=True)
+        if place + columns >= len(methods):
+            axes.set_xlabel("tokens of an answer")
         if place % columns == 0:
             axes.set_ylabel("accuracy, %")
     for axes in grid[len(methods) :]:
         axes.axis("off")
-    _legend(grid[len(methods)], rules, ink)
+    figure.legend(
+        handles=_legend(rules, ink), loc="outside lower center", ncols=columns + 1,
+        frameon=False, fontsize=8.5,
+    )  # fmt: skip
     return figure
 
 
@@ -99,18 +103,15 @@ def _style(rule: str, kind: str, rules: Sequence[str], ink: str) -> dict[str, An
     }
 
 
-def _legend(axes: Axes, rules: Sequence[str], ink: str) -> None:
-    def entry(label: str, rule: str, kind: str) -> None:
-        axes.plot([], [], label=label, **_style(rule, kind, rules, ink))
-
-    entry("no rule", NO_RULE, "rule")
-    for rule in rules:
-        entry(rule, rule, "rule")
+def _legend(rules: Sequence[str], ink: str) -> list[Line2D]:
+    shown = [("no rule", NO_RULE, "rule"), *((rule, rule, "rule") for rule in rules)]
     if rules:
-        entry("hollow: its budget", rules[0], "budget")
-        entry("small and hollow: its random stop", rules[0], "random")
-    axes.plot([], [], label="front of all of them", **(FRONT_LINE | {"color": ink}))
-    axes.legend(loc="center", frameon=False, fontsize=8.5)
+        shown.append(("hollow: its budget", rules[0], "budget"))
+        shown.append(("small and hollow: its random stop", rules[0], "random"))
+    lines = [
+        Line2D([], [], label=text, **_style(rule, kind, rules, ink)) for text, rule, kind in shown
+    ]
+    return [*lines, Line2D([], [], label="Pareto front", **(FRONT_LINE | {"color": ink}))]
 
 
 def _exact(value: float) -> Estimate:

@@ -18,8 +18,8 @@ Accuracy against tokens of an answer, thinking and answer together, on {benchmar
 Filled: a rule. Hollow: its budget control; small and hollow: its random stop. Bars: 95% intervals
 by question. Dashed: the Pareto front of everything in the panel."""
 _ENTROPY = """\
-Accuracy of fifths of the thoughts against their mean entropy, by method, on {benchmark}. Bars: 95%
-intervals by question."""
+Accuracy of fifths of the thoughts by their entropy, at the end (left) and mean (right), on
+{benchmark}. Bars: 95% intervals by question."""
 
 
 class Results:
