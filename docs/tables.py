@@ -75,6 +75,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "params": cli.params_table,
     "presets": cli.presets_table,
     "methods": cli.methods_table,
+    "stops": cli.stops_table,
     "hooks": cli.hooks_table,
     "formulas": formulas,
     "fields": fields,

@@ -7,7 +7,7 @@ in `custom_params` (`RequestParams`), and the row of the concept pool (`engine/p
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -46,11 +46,20 @@ def _of(phase: str, fork: str = "") -> dict[str, Meta]:
 
 _THINKING = _of("thinking phase")
 _ANSWER = _of("text outside the thinking phase", fork="after_thinking_")
-_MAX_INT = 2**31 - 1
+MAX_INT = 2**31 - 1
 
 MaxTopK = Annotated[int, described("k: the largest number of tokens in one concept token", ge=1)]
 Temperature = Annotated[float, _THINKING["temperature"]]
 TopP = Annotated[float, _THINKING["top_p"]]
+
+
+class StopParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="rule"):
+    """The parameters of a stopping rule, as a client gives them. Tagged with the rule's name."""
+
+    @property
+    def bound(self) -> int | None:
+        """Upper bound on thinking tokens that the rule is; None: it is none."""
+        return None
 
 
 class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="method"):
@@ -65,21 +74,29 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     answer_top_p: Annotated[float, _ANSWER["top_p"]] | None = None
     answer_top_k: Annotated[int, _ANSWER["top_k"]] | None = None
     answer_min_p: Annotated[float, _ANSWER["min_p"]] | None = None
+    stop: (
+        Annotated[
+            StopParams,
+            described("Stopping rule, which forces think-end: its name, `rule`, and its parameters",
+                      allowed="an object with the key rule; see the stopping rules"),
+        ]
+        | None
+    ) = None  # fmt: skip
     cold_stop_entropy: Annotated[
         float,
-        described("Cold Stop: entropy in nats below which a thinking step counts as confident; "
-                  "0: off", "early_stopping_entropy_threshold", ge=0),
+        described("Short for the stopping rule cold_stop: its `entropy`",
+                  "early_stopping_entropy_threshold", ge=0),
     ] = 0.0  # fmt: skip
     cold_stop_steps: Annotated[
         int,
-        described("Cold Stop: consecutive confident steps after which think-end is forced",
-                  "early_stopping_length_threshold", ge=1, le=_MAX_INT),
+        described("Short for the stopping rule cold_stop: its `steps`",
+                  "early_stopping_length_threshold", ge=1, le=MAX_INT),
     ] = 256  # fmt: skip
     max_thinking_tokens: (
         Annotated[
             int,
             described("Upper bound on thinking tokens, closing text included; think-end is forced "
-                      "after the last one; default: none", ge=0, le=_MAX_INT),
+                      "after the last one; default: none", ge=0, le=MAX_INT),
         ]
         | None
     ) = None  # fmt: skip
@@ -101,15 +118,15 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
     ] = "answer"  # fmt: skip
     closing_text: Annotated[
         str,
-        described("Text that is put before think-end where Cold Stop, max_thinking_tokens or the "
-                  "method forces it; its tokens are thinking tokens",
+        described("Text that is put before think-end where the stopping rule, "
+                  "max_thinking_tokens or the method forces it; its tokens are thinking tokens",
                   allowed=f"text of at most {MAX_CLOSING} tokens, without think-end"),
     ] = ""  # fmt: skip
     max_answer_tokens: (
         Annotated[
             int,
             described("Upper bound on tokens after think-end (0: the thought only); default: none",
-                      ge=0, le=_MAX_INT),
+                      ge=0, le=MAX_INT),
         ]
         | None
     ) = None  # fmt: skip
@@ -129,6 +146,13 @@ class ThinkingParams(msgspec.Struct, kw_only=True, frozen=True, tag_field="metho
         described("Return the trace with what training needs: what each step drew, and its "
                   "log-probability"),
     ] = False  # fmt: skip
+
+    @property
+    def bound(self) -> int | None:
+        """Upper bound on thinking tokens: `max_thinking_tokens` or the stopping rule's, the smaller
+        one; None: there is none."""
+        bounds = (self.max_thinking_tokens, self.stop.bound if self.stop else None)
+        return min((b for b in bounds if b is not None), default=None)
 
     @property
     def returns_trace(self) -> bool:
@@ -173,7 +197,9 @@ class Given(NamedTuple):
     thinking_finish_reason: str | None = None
     low_entropy_steps: int = 0
     method_state: tuple[float, ...] = ()
-    """Empty: the method's first state."""
+    """Of the method, then of the stopping rule. Empty: the first state of both."""
+    last_token: int = -1
+    """Its last output token; -1: it has none."""
     delimiter_match: int = 0
     tail_step: int = 0
     tail_reason: str | None = None
@@ -241,13 +267,21 @@ class Parameter(NamedTuple):
 
     name: str
     kind: type
-    """bool, int, float or str"""
+    """bool, int, float, str, or a struct"""
     annotated: Any
     """Its type and `meta`, as msgspec reads them."""
     choices: tuple[str, ...]
     """The allowed strings; empty: not a choice."""
     meta: Meta
     default: Any
+
+    @property
+    def type_name(self) -> str:
+        return "object" if issubclass(self.kind, msgspec.Struct) else self.kind.__name__
+
+    @property
+    def required(self) -> bool:
+        return self.default is msgspec.NODEFAULT
 
     @property
     def aliases(self) -> tuple[str, ...]:
@@ -264,7 +298,7 @@ class Parameter(NamedTuple):
             return "one of " + ", ".join(self.choices)
         m = self.meta
         low, high = (m.gt if m.ge is None else m.ge), (m.lt if m.le is None else m.le)
-        if high is None or high == _MAX_INT:
+        if high is None or high == MAX_INT:
             sign = ">" if m.ge is None else ">="
             return f"a finite number {sign} {low:g}" if self.kind is float else f"{sign} {low}"
         opening, closing = "(" if m.ge is None else "[", ")" if m.le is None else "]"
@@ -281,7 +315,7 @@ class Parameter(NamedTuple):
         allowed, got = allowed or self.allowed, repr(value)[:100]
         kinds = (int, float) if self.kind is float else (self.kind,)
         if not isinstance(value, kinds) or (self.kind is not bool and isinstance(value, bool)):
-            wanted, kind = _article(self.kind.__name__), type(value).__name__
+            wanted, kind = _article(self.type_name), type(value).__name__
             raise ValueError(f"{label} must be {wanted} (allowed: {allowed}); got {got} ({kind}).")
         try:
             converted = msgspec.convert(self.kind(value), self.annotated)
@@ -293,7 +327,7 @@ class Parameter(NamedTuple):
         return converted
 
 
-def parameters(struct: type[ThinkingParams]) -> Iterator[Parameter]:
+def parameters(struct: type[msgspec.Struct]) -> Iterator[Parameter]:
     """The fields of a struct, in order."""
     for f in msgspec.structs.fields(struct):
         # Annotated[...] or Annotated[...] | None
@@ -302,6 +336,17 @@ def parameters(struct: type[ThinkingParams]) -> Iterator[Parameter]:
         kind = inner if isinstance(inner, type) else str  # a Literal is one of some strings
         choices = get_args(inner) if kind is str else ()
         yield Parameter(f.name, kind, annotated, choices, annotated.__metadata__[0], f.default)
+
+
+def numbers(struct: msgspec.Struct, of: Iterable[Parameter]) -> tuple[float, ...]:
+    """Values as device rows hold them: a choice as its index, unset as infinity."""
+    found = []
+    for p in of:
+        value = getattr(struct, p.name)
+        if isinstance(value, str):
+            value = p.choices.index(value)
+        found.append(float("inf") if value is None else float(value))
+    return tuple(found)
 
 
 def _article(noun: str) -> str:

@@ -35,7 +35,7 @@ _MULTIPLEX_README = "command in the README of MaxLEAF3824/Multiplex-Thinking (89
 _MULTIPLEX_RUN = "defaults of scripts/train.sh of MaxLEAF3824/Multiplex-Thinking (45abf22)"
 
 _SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30}
-_COLD_STOP = {"cold_stop_entropy": 0.01, "cold_stop_steps": 256}
+_COLD_STOP = {"stop": {"rule": "cold_stop", "entropy": 0.01, "steps": 256}}
 _ANSWER = {"answer_temperature": 0.6, "answer_top_p": 0.95, "answer_top_k": 30, "answer_min_p": 0.0}
 _QWEN3 = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "min_p": 0.0}
 _ALL = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "answer_temperature": 1.0}
@@ -96,13 +96,19 @@ def params_of(name: Any) -> Mapping[str, Any]:
     raise ValueError(f"soft_thinking.preset must be one of {known}; got {name!r}.")
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):  # a stopping rule
+        return " ".join(f"{v}" if k == "rule" else f"{k} {v}" for k, v in value.items())
+    return str(value)
+
+
 def table() -> list[dict[str, str]]:
     """As rows of text, for the endpoint, the command line and the docs."""
     return [
         {
             "preset": preset.name,
             "model": preset.model,
-            "parameters": ", ".join(f"{key} {value}" for key, value in preset.params.items()),
+            "parameters": ", ".join(f"{key} {_text(v)}" for key, v in preset.params.items()),
             "source": "; ".join(
                 source if len(preset.sourced) == 1 else f"{', '.join(part)}: {source}"
                 for source, part in preset.sourced.items()

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from functools import cache, reduce
 from operator import or_
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 import msgspec
 from sglang_soft_kernels.layout import EOS_COLUMNS, TOP_K_OFF
 from sglang_soft_kernels.sequences import MAX_CLOSING, MAX_DELIMITER
 
-from sglang_soft import methods, presets
+from sglang_soft import methods, presets, stopping
 from sglang_soft.methods.base import Method
 from sglang_soft.params import (
     KEY,
@@ -23,6 +23,7 @@ from sglang_soft.params import (
     ThinkingParams,
     parameters,
 )
+from sglang_soft.stopping import keys
 from sglang_soft.trace import Trace
 
 DEFAULT_METHOD = "soft"
@@ -65,11 +66,11 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         method: the method where `values` does not name one.
 
     Returns:
-        The given values that are not null, by canonical name.
+        The given values that are not null, by canonical name; a stopping rule under `stop`.
 
     Raises:
-        ValueError: unknown key, a key given twice, a key of another method, wrong type or out of
-            range; names key, value and range.
+        ValueError: unknown key, a key given twice, a key of another method, two stopping rules,
+            wrong type or out of range; names key, value and range.
     """
     preset = {} if values.get("preset") is None else presets.params_of(values["preset"])
     name = values.get("method") or preset.get("method") or method or DEFAULT_METHOD
@@ -94,6 +95,9 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
             raise ValueError(
                 f"{KEY}.{key} is a parameter of method {owner}; got it with method {chosen.name!r}."
             )
+        if parameter.name == "stop":
+            result["stop"] = keys.check(value)
+            continue
         allowed = None
         if parameter.name == "max_topk":
             less = ", less the slots that the method needs" if chosen.extra_slots else ""
@@ -102,9 +106,11 @@ def check(values: Mapping[str, Any], max_k: int, method: str | None = None) -> d
         if parameter.name == "max_topk" and converted > max_k - chosen.extra_slots:
             raise ValueError(f"{KEY}.{key} is out of range (allowed: {allowed}); got {value!r}.")
         result[parameter.name] = converted
+    keys.take_short(result, values)
     if name != preset.get("method", name):  # its own parameters mean nothing to another method
         preset = {k: v for k, v in preset.items() if k in _COMMON}
-    result = {k: v for k, v in preset.items() if k != "method"} | result
+    preset = {k: v for k, v in preset.items() if k != "method"}
+    result = keys.merged(preset, result)
     if result.get("max_topk", 1) > max_k - chosen.extra_slots:
         raise ValueError(
             f"{KEY}.preset={values['preset']} asks for max_topk {result['max_topk']}, more than "
@@ -141,7 +147,8 @@ def resolve(
     if method.name != server.get("method", DEFAULT_METHOD):
         # The server-wide default is about another method: its own parameters mean nothing here.
         server = {key: value for key, value in server.items() if key in _COMMON}
-    params = method.Params(**{k: v for k, v in (server | checked).items() if k != "method"})
+    given = {k: v for k, v in keys.merged(server, checked).items() if k != "method"}
+    params = method.Params(**keys.structs(given))
     widest = max_k - method.extra_slots
     if params.max_topk > widest:  # a default: of the method, or of the server for another one
         params = msgspec.structs.replace(params, max_topk=widest)
@@ -167,8 +174,18 @@ def _check_rollout(params: ThinkingParams, method: Method) -> None:
 
 
 def _any_params() -> Any:
-    """The tagged union of every method's struct."""
-    return reduce(or_, (method.Params for method in methods.registry().values()))
+    """The tagged union of every method's struct, each with the union of every rule's."""
+    stop = next(f for f in msgspec.structs.fields(ThinkingParams) if f.name == "stop").type
+    meta = next(t for t in get_args(stop) if hasattr(t, "__metadata__")).__metadata__[0]
+    field = ("stop", Annotated[stopping.any_params(), meta] | None, None)
+    structs = [
+        msgspec.defstruct(
+            f"{type(method).__name__}Params", [field], bases=(method.Params,), tag=method.name,
+            kw_only=True, frozen=True,
+        )
+        for method in methods.registry().values()
+    ]  # fmt: skip
+    return reduce(or_, structs)
 
 
 @cache
@@ -182,13 +199,19 @@ def _decoder() -> msgspec.json.Decoder:
     return msgspec.json.Decoder(_encoded())
 
 
+def _plain(found: RequestParams) -> RequestParams:
+    """With the structs of the registries in place of those of the union."""
+    params = methods.get(found.method).Params(**msgspec.structs.asdict(found.params))
+    return RequestParams(**msgspec.structs.asdict(found) | {"params": params})
+
+
 def decode(text: Any, max_k: int, vocab_size: int) -> RequestParams:
     """Read `RequestParams.encode`, and check what the engine would fall over.
 
     Raises ValueError: `text` is not such a string, or was not made by a front end of this server.
     """
     try:
-        request = RequestParams(**msgspec.structs.asdict(_decoder().decode(text)))
+        request = _plain(_decoder().decode(text))
     except (TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise ValueError(_NOT_VALIDATED.format(error)) from None
     keep, start, end = request.thinking, request.think_start, request.think_end
@@ -243,7 +266,7 @@ def request_of(trace: Trace) -> RequestParams:
         "params": own | {"method": trace.method},
     }  # fmt: skip
     try:
-        return RequestParams(**msgspec.structs.asdict(msgspec.convert(request, _encoded())))
+        return _plain(msgspec.convert(request, _encoded()))
     except msgspec.ValidationError as error:
         raise ValueError(f"the trace's params: {error}.") from None
 
@@ -311,13 +334,26 @@ def methods_table() -> list[dict[str, Any]]:
     ]
 
 
+def stop_rules_table() -> list[dict[str, Any]]:
+    """The stopping rules: when each stops, its source, its parameters."""
+    return [
+        {
+            "rule": rule.name,
+            "stops": rule.describe(),
+            "parameters": [_row(p) for p in rule.own_parameters()],
+            "source": rule.source,
+        }
+        for rule in stopping.registry().values()
+    ]
+
+
 def _row(p: Parameter) -> dict[str, str]:
     allowed = "[1, max k] (--soft-max-k)" if p.name == "max_topk" else p.allowed
     return {
         "key": p.name,
-        "type": p.kind.__name__,
+        "type": p.type_name,
         "range": allowed,
-        "default": "" if p.default is None else str(p.default),
+        "default": "required" if p.required else "" if p.default is None else str(p.default),
         "meaning": p.meta.description or "",
         "alias": ", ".join(p.aliases),
     }

@@ -27,6 +27,7 @@ from .mixture import triton as mixture
 from .noise import triton as noise
 from .sampling import triton as sampling
 from .state import triton as state
+from .stopping import triton as stopping
 
 ARCHS = (80, 90, 100)
 
@@ -107,11 +108,13 @@ def _state_variants() -> Iterator[Variant]:
     floats = ("weights", "entropy", "logits", "floats", "state")
     types |= {f"{name}_ptr": "*fp32" for name in floats}
     types |= {f"{name}_ptr": "*i64" for name in ("tokens", "rows", "index")}
-    types["force_end_ptr"] = "*i8"
+    types |= {f"{name}_ptr": "*i8" for name in ("force_end", "stops")}
     for name in ("finish_step", "overwrite_tokens", "update_pool"):
         yield Variant(name, getattr(state, f"{name}_kernel"), types, {}, state.WARPS)
     types |= {f"{name}_ptr": "*bf16" for name in ("offsets", "pool_offsets")}
     types["pool_has_offset_ptr"] = "*i8"
+    types["logits_ptr"] = "*fp32"
+    yield Variant("logit_facts", stopping.logit_facts_kernel, types, {}, stopping.WARPS)
     yield Variant("write_offsets", state.write_offsets_kernel, types, {}, state.OFFSET_WARPS)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 # THINK_START and THINK_END are ids for methods that mix them; what opens and closes a thought is in
 # the row's delimiters (sequences.py), with the numbers of tokens here. MATCH: tokens of think-start
 # (before the thought) or of think-end (in it) that the output ends with. TAIL: where a forced end
-# stands (`tail_state`).
+# stands (`tail_state`). LAST_TOKEN: what the row emitted last.
 TOP_K, NUM_CANDIDATES, MAX_TOPK, METHOD, MAX_NEW_TOKENS = range(5)
 COLD_STOP_STEPS, MAX_THINKING_TOKENS, THINK_START, THINK_END = range(5, 9)
 EOS, EOS_COLUMNS = 9, 8
@@ -19,19 +19,22 @@ and how many those are."""
 START_SIZE, CLOSING_SIZE, TAIL_SIZE = range(17, 20)
 WEIGHT_BITS = 20
 """0: weights are as the method makes them."""
-PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL = range(21, 26)
-INT_COLUMNS = 26
+STOP_RULE = 21
+"""Number of the row's stopping rule; -1: it has none that takes steps of its own."""
+PHASE, LOW_ENTROPY_STEPS, THINK_STEP, MATCH, TAIL, LAST_TOKEN = range(22, 28)
+INT_COLUMNS = 28
 """Even: the seed, an int64, begins at an even column."""
 
 # Columns of its float32 part
 TEMPERATURE, TOP_P, MIN_P, COLD_STOP_ENTROPY = range(4)
 FLOAT_COLUMNS = 4
 
-# Then the request's seed, an int64 in two columns, the method's parameters and its state, float32
+# Then the request's seed, an int64 in two columns. Then, float32, the parameters of the method and
+# of the stopping rule, and the state of both
 SEED = INT_COLUMNS + FLOAT_COLUMNS
 ARGS = SEED + 2
 
-# Columns of a step's record, int32, floats by their bits; then ids, weights and method state
+# Columns of a step's record, int32, floats by their bits; then ids, weights and state
 KIND, TOKEN, LOW_ENTROPY, ENTROPY, NEXT_TAIL = range(5)
 RECORD_HEAD = 5
 
@@ -66,7 +69,7 @@ def weights_of(k: int) -> slice:
 
 
 def state_of(k: int) -> slice:
-    """Columns of a record that hold the method's state."""
+    """Columns of a record that hold the state of method and stopping rule."""
     return slice(RECORD_HEAD + 2 * k, None)
 
 
@@ -131,3 +134,6 @@ class StepKind(IntEnum):
     CLOSING = 7
     """A token of the closing text, or of think-end but its last one, was forced; the thought goes
     on with the next one of them."""
+    STOP_RULE = 9
+    """Think-end was forced by the stopping rule. 8 is taken: a request put think-end in
+    (sglang_soft/trace/reasons.py)."""

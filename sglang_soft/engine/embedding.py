@@ -7,7 +7,6 @@ has added them.
 """
 
 import functools
-from collections.abc import Collection
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from sglang_soft_kernels import VocabShard, embedding_mixture
 
 from sglang_soft.engine.inputs import EmbedInputs, StepInputs, graph_embed
 from sglang_soft.engine.pool import ConceptPool
+from sglang_soft.methods.token_classes import TokenClasses
 
 _READS_IDS = ("embed_tokens_per_layer", "ple_embedding", "ngram_embedding", "engram", "tid2eid")
 """Parts of models that look up more than the input embedding by input id: per-layer embeddings
@@ -76,9 +76,8 @@ class SoftModel:
         self.embedding = input_embedding(model_runner.model)
         self.facts = measure_embedding(self.embedding)
         """As of the last `measure`."""
-        self.token_ids: dict[str, Collection[int]] = {}
-        """Classes of tokens by name; filled when the scheduler has its tokenizer
-        (hooks/output_streamer.py)."""
+        self.token_classes = TokenClasses()
+        """Its tokenizer comes when the scheduler has it (hooks/output_streamer.py)."""
         self.mixes_in_graphs = False
         """Decode graphs are captured for soft batches too (hooks/model_runner.py)."""
         self.in_graph = False
@@ -95,7 +94,7 @@ class SoftModel:
         rows = runner.req_to_token_pool.req_to_token.shape[0]
         return ConceptPool(
             rows, self._max_k, runner.device, hidden_size=facts.hidden_size, dtype=facts.dtype,
-            embedding_rms=facts.rms, token_ids=self.token_ids,
+            embedding_rms=facts.rms, token_ids=self.token_classes,
         )  # fmt: skip
 
     def measure(self) -> None:

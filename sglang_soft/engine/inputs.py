@@ -15,6 +15,7 @@ from sglang_soft_kernels.layout import Phase
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import LogitsRead, SoftRequest
 from sglang_soft.methods import Method
+from sglang_soft.stopping import StopRule
 
 
 class EmbedInputs(NamedTuple):
@@ -75,6 +76,11 @@ class StepInputs:
     def methods(self) -> list[Method]:
         """The methods of its requests, each once."""
         return list({r.method.name: r.method for r in self.requests}.values())
+
+    @cached_property
+    def rules(self) -> list[StopRule]:
+        """The stopping rules of its requests that have steps of their own, each once."""
+        return list({r.rule.name: r.rule for r in self.requests if r.rule}.values())
 
     @cached_property
     def top_k_bound(self) -> int:

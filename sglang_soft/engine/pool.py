@@ -10,6 +10,7 @@ Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,14 +27,34 @@ from sglang_soft_kernels.layout import (
 from sglang_soft_kernels.noise.naive import seeds_of
 from sglang_soft_kernels.sequences import DELIMITER_COLUMNS, delimiter_row
 
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.methods.noise import DRAW
+from sglang_soft.methods.token_classes import EVERY
+from sglang_soft.stopping import StopRule
 
 _IDLE_FLOATS = (1.0, 1.0, 1.0, 0.0)
 _NO_EOS = (-1,) * EOS_COLUMNS
-_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0, 0)
-_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0)
+_IDLE_INTS = (1, 1, 1, -1, 1, TOP_K_OFF, TOP_K_OFF, -1, 0, *_NO_EOS, 0, 0, 0, 0, -1)
+_IDLE_INTS += (int(Phase.OFF), 0, 0, 0, 0, -1)
+
+
+class Columns(NamedTuple):
+    """Where the parts of a row begin whose sizes follow from the methods and rules there are."""
+
+    rule_args: int
+    state: int
+    rule_state: int
+    size: int
+
+    @classmethod
+    def of_registries(cls) -> "Columns":
+        rules = stopping.registry().values()
+        args = max(len(m.own_parameters()) for m in methods.registry().values())
+        state = ARGS + args + max(len(r.own_parameters()) for r in rules)
+        rule_state = state + methods.state_columns()
+        size = rule_state + max(len(r.state) for r in rules)
+        return cls(ARGS + args, state, rule_state, size + size % 2)  # seeds are viewed as int64
 
 
 class Rows:
@@ -41,11 +62,11 @@ class Rows:
     methods need few of them."""
 
     def __init__(
-        self, table: torch.Tensor, state_column: int, uniforms: torch.Tensor | None
+        self, table: torch.Tensor, columns: Columns, uniforms: torch.Tensor | None
     ) -> None:
-        self._table, self._state_column = table, state_column
+        self._table, self._columns = table, columns
         self.ints = table[:, :INT_COLUMNS]
-        """[A, 26] int32"""
+        """[A, 28] int32"""
         self.floats = table[:, INT_COLUMNS:SEED].view(torch.float32)
         """[A, 4] float32"""
         self.uniforms = uniforms
@@ -59,12 +80,22 @@ class Rows:
     @property
     def args(self) -> torch.Tensor:
         """[A, P] float32: parameters of the rows' methods."""
-        return self._table[:, ARGS : self._state_column].view(torch.float32)
+        return self._table[:, ARGS : self._columns.rule_args].view(torch.float32)
+
+    @property
+    def rule_args(self) -> torch.Tensor:
+        """[A, P] float32: parameters of the rows' stopping rules."""
+        return self._table[:, self._columns.rule_args : self._columns.state].view(torch.float32)
 
     @property
     def state(self) -> torch.Tensor:
         """[A, >= S] float32: state of the rows' methods."""
-        return self._table[:, self._state_column :].view(torch.float32)
+        return self._table[:, self._columns.state :].view(torch.float32)
+
+    @property
+    def rule_state(self) -> torch.Tensor:
+        """[A, >= S] float32: state of the rows' stopping rules."""
+        return self._table[:, self._columns.rule_state :].view(torch.float32)
 
 
 class ConceptPool:
@@ -83,19 +114,15 @@ class ConceptPool:
         """[R, k] token ids of the row's next input."""
         self.weights = torch.zeros((rows, k), dtype=torch.float32, device=device)
         """[R, k]; weights[r, 0] == 0: the next input of row r is a plain token."""
-        every = methods.registry().values()
-        args = max(1, *(len(m.own_parameters()) for m in every))
-        states = max(1, *(len(m.state) for m in every))
-        self._state = ARGS + args
-        self._columns = self._state + states + (self._state + states) % 2
+        self.columns = Columns.of_registries()
         self.table = self._table([None]).to(device).repeat(rows, 1)
         """[R, C] int32: `ints`, then by their bits float32 request parameters, the seed, and
-        parameters and state of the row's method (layout.py). A step gathers them at once. C is
-        even, so that the seeds can be viewed as int64."""
+        parameters and state of the row's method and stopping rule (layout.py). A step gathers them
+        at once. C is even, so that the seeds can be viewed as int64."""
         self.ints = self.table[:, :INT_COLUMNS]
-        """[R, 26] int32 request parameters and state."""
-        self.method_state = self.table[:, self._state :].view(torch.float32)
-        """[R, >= S] float32: state of the row's method."""
+        """[R, 28] int32 request parameters and state."""
+        self.state = self.table[:, self.columns.state :].view(torch.float32)
+        """[R, >= S] float32: state of the row's method, then that of its stopping rule."""
         shape = (rows, DELIMITER_COLUMNS)
         self.delimiters = torch.zeros(shape, dtype=torch.int32, device=device)
         """[R, 96] int32: what opens and closes the row's thought; sglang_soft_kernels/sequences.py.
@@ -109,7 +136,8 @@ class ConceptPool:
         clean."""
         self._pin = torch.device(device).type == "cuda"
         self._token_ids: Mapping[str, Collection[int]] = {} if token_ids is None else token_ids
-        self._classes: dict[tuple[str, int], torch.Tensor] = {}
+        self._idle_args: dict[str, torch.Tensor] = {}
+        self._classes: dict[tuple[tuple[str, ...], int], torch.Tensor] = {}
 
     def start(self, rows: Sequence[int], requests: Sequence[SoftRequest | None]) -> None:
         """Write the rows of requests that are about to be prefilled, in stream order.
@@ -133,7 +161,7 @@ class ConceptPool:
     def gather(self, rows: torch.Tensor, draws: int = 0) -> Rows:
         """Parameters and state of `rows` [A] and uniforms for `draws` draws, in one launch."""
         table, uniforms = gather_rows(self.table, rows, draws, DRAW)
-        return Rows(table, self._state, uniforms if draws else None)
+        return Rows(table, self.columns, uniforms if draws else None)
 
     def with_offsets(self) -> torch.Tensor:
         """`offsets`, made at the first call: by a method that feeds them, or before CUDA graphs are
@@ -145,11 +173,23 @@ class ConceptPool:
 
     def token_class(self, name: str, vocabulary: int) -> torch.Tensor:
         """[V] bool: the tokens of a class; none of an unknown one. Uploaded once."""
-        if (name, vocabulary) not in self._classes:
-            table = torch.zeros(vocabulary, dtype=torch.bool, device="cpu")
-            table[[i for i in self._token_ids.get(name, ()) if i < vocabulary]] = True
-            self._classes[name, vocabulary] = self.upload(table)
-        return self._classes[name, vocabulary]
+        return self.token_classes((name,), vocabulary)[0]
+
+    def token_classes(self, names: tuple[str, ...], vocabulary: int) -> torch.Tensor:
+        """[n, V] bool: `token_class` of each."""
+        if (names, vocabulary) not in self._classes:
+            tables = torch.zeros((len(names), vocabulary), dtype=torch.bool, device="cpu")
+            for table, name in zip(tables, names, strict=True):
+                ids = range(vocabulary) if name == EVERY else self._token_ids.get(name, ())
+                table[[i for i in ids if i < vocabulary]] = True
+            self._classes[names, vocabulary] = self.upload(tables)
+        return self._classes[names, vocabulary]
+
+    def idle_args(self, rule: StopRule) -> torch.Tensor:
+        """[1, P] float32: `StopRule.idle_args`. Uploaded once."""
+        if rule.name not in self._idle_args:
+            self._idle_args[rule.name] = self.upload(torch.tensor([rule.idle_args]))
+        return self._idle_args[rule.name]
 
     def upload(self, tensor: torch.Tensor) -> torch.Tensor:
         """Host tensor -> device, without blocking."""
@@ -170,17 +210,23 @@ class ConceptPool:
 
     def _table(self, requests: Sequence[SoftRequest | None]) -> torch.Tensor:
         """Rows of `table`, on the host."""
-        table: np.ndarray = np.zeros((len(requests), self._columns), np.int32)
+        table: np.ndarray = np.zeros((len(requests), self.columns.size), np.int32)
         floats = table.view(np.float32)
         for i, r in enumerate(requests):
             table[i, :INT_COLUMNS] = _ints(r) if r else _IDLE_INTS
             floats[i, INT_COLUMNS:SEED] = _floats(r) if r else _IDLE_FLOATS
             if r:
                 table[i, SEED:ARGS] = np.array([r.noise_seed], np.int64).view(np.int32)
-                floats[i, ARGS : ARGS + len(r.args)] = r.args
-                state = r.state.method_state
-                floats[i, self._state : self._state + len(state)] = state
+                state, own = r.state.method_state, len(r.method.state)
+                _put(floats[i, ARGS:], r.args)
+                _put(floats[i, self.columns.rule_args :], r.rule_args)
+                _put(floats[i, self.columns.state :], state[:own])
+                _put(floats[i, self.columns.rule_state :], state[own:])
         return torch.from_numpy(table)
+
+
+def _put(row: np.ndarray, values: Sequence[float] | np.ndarray) -> None:
+    row[: len(values)] = values
 
 
 def _delimiters(requests: Sequence[SoftRequest | None]) -> torch.Tensor:
@@ -200,15 +246,16 @@ def _floats(request: SoftRequest) -> tuple[float, ...]:
 
 def _ints(request: SoftRequest) -> tuple[int, ...]:
     r, p, keep, state = request.request, request.params, _filter(request), request.state
-    bound = TOP_K_OFF if p.max_thinking_tokens is None else p.max_thinking_tokens
+    bound = TOP_K_OFF if p.bound is None else p.bound
     start, end = r.think_start[-1] if r.think_start else -1, r.think_end[-1]
     return (
         keep.top_k, keep.num_candidates, p.max_topk, methods.number(r.method),
         max(1, r.max_new_tokens), p.cold_stop_steps, bound, start, end,
         *(*r.eos_ids, *_NO_EOS)[:EOS_COLUMNS],
         len(r.think_start), len(r.closing), len(r.closing) + len(r.think_end),
-        p.weight_bits or 0,
+        p.weight_bits or 0, -1 if request.rule is None else stopping.number(request.rule.name),
         int(state.phase), state.low_entropy_steps, state.think_step, state.match, state.tail,
+        state.last_token,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from sglang_soft_kernels.layout import KIND_SHIFT, Phase, StepKind, tail_state
 from sglang_soft_kernels.sequences import advance, failure
 
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.engine import rollout
 from sglang_soft.engine.cache_keys import cache_keys, unmatchable_cache_key
 from sglang_soft.methods.noise import sample_seed
@@ -38,14 +38,16 @@ class ThinkingState(NamedTuple):
     think_step: int
     """Thinking steps so far."""
     method_state: np.ndarray
-    """[S] float32"""
+    """[S] float32: of the method, then of the stopping rule"""
     match: int
     """Tokens of think-start or think-end that the output ends with."""
     tail: int
     """Where a forced end stands: `layout.tail_state`."""
+    last_token: int = -1
+    """The last output token; -1: there is none."""
 
     @classmethod
-    def of(cls, trace: Trace) -> "ThinkingState":
+    def of(cls, trace: Trace, last_token: int = -1) -> "ThinkingState":
         phase = Phase.WAIT if trace.start is None else Phase.THINK
         if trace.ended_by_think_end:
             phase = Phase.ANSWER
@@ -54,7 +56,7 @@ class ThinkingState(NamedTuple):
             tail = tail_state(trace.tail_step, _KINDS[trace.tail_reason])
         return cls(
             phase, trace.low_entropy_steps, trace.thinking_tokens, trace.method_state,
-            trace.delimiter_match, tail,
+            trace.delimiter_match, tail, last_token,
         )  # fmt: skip
 
 
@@ -89,6 +91,21 @@ class SoftRequest:
         self.method = methods.get(request.method)
         self.args = self.method.args(request.params)
         """The method's own parameters as numbers."""
+        rule = stopping.of(request.params.stop)
+        self.rule = None if rule is None or rule.fused else rule
+        """The stopping rule, if it has steps of its own."""
+        self.rule_args: tuple[float, ...] = ()
+        """Its parameters as numbers."""
+        if self.rule is not None and request.params.stop is not None:
+            self.rule_args = self.rule.args(request.params.stop)
+        self._first_state = np.asarray([*self.method.state, *self._rule_state], np.float32)
+        at = methods.state_columns()
+        self._state_columns: np.ndarray = np.array(
+            [*range(len(self.method.state)), *range(at, at + len(self._rule_state))], np.int64
+        )
+        """Of a step's record."""
+        self.last_token = -1 if request.given is None else request.given.last_token
+        """The last output token that was committed; -1: there is none."""
         self.noise_seed = sample_seed(request.seed, request.sample)
         self._keys: dict[int, array] = {}
         """Cache keys of the first concepts of each column of steps, by its `id`; computed when they
@@ -122,6 +139,11 @@ class SoftRequest:
         self._abandoned_prompt: Sequence[int] | None = None
         """Set by `abandon`."""
 
+    @property
+    def _rule_state(self) -> tuple[float, ...]:
+        """The first state of the stopping rule."""
+        return () if self.rule is None else self.rule.state
+
     def _first_trace(self, prompt_len: int) -> Trace:
         request = self.request
         return Trace(
@@ -132,7 +154,7 @@ class SoftRequest:
                 extra=self._widths,
             ),
             start=prompt_len if request.starts_thinking else None,
-            method_state=np.asarray(self.method.state, np.float32),
+            method_state=self._first_state,
             # The thinking phase's sampling as it is used, whether the client gave it or not.
             params=msgspec.to_builtins(request.params)
             | request.thinking._asdict()
@@ -148,7 +170,7 @@ class SoftRequest:
     def _widths(self) -> dict[str, int]:
         """Of the trace's extra columns."""
         rows = rollout.columns(self.method, self.params, self.k)
-        return rows | {"states": len(self.method.state)}
+        return rows | {"states": len(self._first_state)}
 
     def _take(self, given: Given) -> None:
         """Go on from a trace."""
@@ -191,7 +213,7 @@ class SoftRequest:
 
     @property
     def state(self) -> ThinkingState:
-        state = ThinkingState.of(self.trace)
+        state = ThinkingState.of(self.trace, self.last_token)
         return state._replace(phase=Phase.ANSWER) if self.request.only_answers else state
 
     @property
@@ -211,11 +233,12 @@ class SoftRequest:
     ) -> None:  # fmt: skip
         """One output token became visible. All but `token` counts for thinking steps only.
 
-        ids, weights: [>= k] of this batch; state: [S], of which the method's own part is kept;
+        ids, weights: [>= k] of this batch; state: [S], of which the request's own part is kept;
         offset: [H] in the model's dtype, as bytes; tail: `layout.tail_state` after the step;
         extra: of a roll-out, `rollout.columns`.
         """
         self.committed += 1
+        self.last_token = token
         trace = self.trace
         if kind == StepKind.PLAIN:
             if trace.start is None:
@@ -240,13 +263,13 @@ class SoftRequest:
             trace.thinking_finish_reason = THINK_END_REASONS[StepKind(kind)]
             trace.delimiter_match, trace.tail_step, trace.tail_reason = 0, 0, None
         trace.low_entropy_steps = low_entropy
-        if len(trace.method_state):
-            trace.method_state = state[: len(trace.method_state)].copy()
+        if len(self._first_state):
+            trace.method_state = state[self._state_columns]
 
     def _columns(self, state: np.ndarray, extra: Rows | None) -> Rows:
         """Values of the trace's extra columns. state: [>= S]; extra: of a roll-out."""
-        size = len(self.trace.method_state)
-        return dict(extra or {}) | ({"states": state[:size]} if size else {})
+        own = {"states": state[self._state_columns]} if len(self._first_state) else {}
+        return dict(extra or {}) | own
 
     def _match(self, sequence: tuple[int, ...], token: int) -> int:
         """Tokens of `sequence` that the output ends with after `token`."""

@@ -23,6 +23,7 @@ from sglang_soft_kernels.layout import StepKind
 from sglang_soft import methods
 from sglang_soft.engine import rollout
 from sglang_soft.engine.inputs import StepInputs
+from sglang_soft.engine.stopping import RuleStep, joined
 from sglang_soft.methods import Draw, Method, StepContext
 from sglang_soft.methods.noise import Noise
 
@@ -42,7 +43,7 @@ class StepOutput:
         self.inputs = inputs
         self.record = record
         self.ints = ints
-        """[A, 26] int32: the rows' parameters and state before this step."""
+        """[A, 28] int32: the rows' parameters and state before this step."""
         self.offsets = offsets
         """[A, H] model dtype; None: no method of the batch feeds one."""
         self.draw = draw
@@ -68,7 +69,7 @@ class StepOutput:
         pool, rows = self.inputs.pool, self.inputs.rows
         update_pool(
             self.record, tokens, self.ints, rows, pool.ids, pool.weights, pool.ints,
-            pool.method_state, pool.delimiters, self.inputs.index,
+            pool.state, pool.delimiters, self.inputs.index,
         )  # fmt: skip
         if self.offsets is not None:
             for method in self._feeding:
@@ -127,6 +128,9 @@ def concept_step(
     V, used = logits.shape[1], inputs.methods
     rows = inputs.pool.gather(inputs.rows, inputs.draws)
     ints, floats = rows.ints, rows.floats
+    rules = RuleStep(inputs, rows, logits) if inputs.rules else None
+    if rules is not None:
+        logits = rules.logits
     sample = soft_sample(
         logits,
         floats[:, layout.TEMPERATURE],
@@ -146,16 +150,22 @@ def concept_step(
         # overwrites before the host has its copy.
         hidden = hidden.clone() if inputs.index is None else hidden[inputs.index]
     states = max(len(m.state) for m in used)
-    record = offsets = draw = None
+    stops = rule_state = record = offsets = draw = None
+    if rules is not None:
+        stops, rule_state = rules.stops(sample)
+    if rule_state is not None:  # where the pool has it
+        first = inputs.pool.columns.rule_state - inputs.pool.columns.state
+        states = first + rule_state.shape[1]
     # Each method computes all rows, and writes its own ones into the record.
     for method in used:
         number = methods.number(method.name)
         context = _context(method, inputs, logits, sample, rows, hidden)
         fed = method.step(context)
+        state = fed.state if rule_state is None else joined(fed.state, rule_state, first)
         record = finish_step(
             fed.ids.int(), fed.weights, fed.output_token.int(), sample.entropy, logits, ints,
             floats, rows=inputs.rows, delimiters=inputs.pool.delimiters, force_end=fed.force_end,
-            state=fed.state, index=inputs.index, k=inputs.k,
+            stops=stops, state=state, index=inputs.index, k=inputs.k,
             states=states, into=record, method=number,
         )  # fmt: skip
         if fed.embedding_offset is not None:

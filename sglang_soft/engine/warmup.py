@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import torch
 
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.engine.embedding import SoftModel, mix
 from sglang_soft.engine.inputs import decode_embed, prepare
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.engine.step import concept_step
-from sglang_soft.params import RequestParams, Sampling
+from sglang_soft.params import RequestParams, Sampling, StopParams
 
 _TOP_K = (16, 32, 64, 128, 129)
 """Widths of the sampling kernels, and one above them, which is searched."""
@@ -26,6 +26,9 @@ def requests(max_k: int) -> Iterator[SoftRequest]:
         yield _request(method.name, max_k, method.Params().max_topk, 16)
     for k in (1, max_k):
         yield _request("soft", max_k, k, 16)
+    for rule in stopping.registry().values():
+        if not rule.fused and not any(p.required for p in rule.own_parameters()):
+            yield _request("soft", max_k, 1, 16, rule.Params())
     for top_k in _TOP_K:
         yield _request("soft", max_k, 1, top_k)
         for method in methods.registry().values():
@@ -33,10 +36,12 @@ def requests(max_k: int) -> Iterator[SoftRequest]:
                 yield _request(method.name, max_k, 1, top_k)
 
 
-def _request(name: str, max_k: int, k: int, top_k: int) -> SoftRequest:
+def _request(
+    name: str, max_k: int, k: int, top_k: int, stop: StopParams | None = None
+) -> SoftRequest:
     method = methods.get(name)
     params = RequestParams(
-        params=method.Params(max_topk=max(1, min(k, max_k - method.extra_slots))),
+        params=method.Params(max_topk=max(1, min(k, max_k - method.extra_slots)), stop=stop),
         thinking=Sampling(temperature=0.6, top_p=0.95, top_k=top_k, min_p=0.0),
         seed=0, max_new_tokens=8, think_start=(1,), think_end=(1,), starts_thinking=True,
     )  # fmt: skip

@@ -5,8 +5,8 @@ from sglang.srt.managers.scheduler_components.output_streamer import SchedulerOu
 
 from sglang_soft import params
 from sglang_soft.engine import unsupported
-from sglang_soft.methods.token_classes import ids_by_name
 from sglang_soft.server.answer import Payload
+from sglang_soft.server.settings import get_settings
 
 
 def output_streamer_class(
@@ -17,7 +17,9 @@ def output_streamer_class(
         return base
     soft = getattr(scheduler.tp_worker.model_runner, "soft", None)
     if soft is not None:  # the first of our hooks that sees both the model and the tokenizer
-        soft.token_ids.update(ids_by_name(scheduler.tokenizer))
+        soft.token_classes.tokenizer = scheduler.tokenizer
+        if get_settings().enabled:
+            soft.token_classes.make_all()
 
     class SoftOutputStreamer(base):
         has_additional_customized_info = True

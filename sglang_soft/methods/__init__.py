@@ -7,11 +7,10 @@ of an installed package.
 """
 
 import importlib
-import os
 import threading
 from functools import cache
-from importlib.metadata import entry_points
 
+from sglang_soft import extensions
 from sglang_soft.methods.base import Draw, Method, NextInput, StepContext
 
 __all__ = [
@@ -69,21 +68,7 @@ def _registry() -> dict[str, Method]:
     for path in _BUILT_IN:
         module, name = path.split(".")
         register(getattr(importlib.import_module(f"sglang_soft.methods.{module}"), name)())
-    modules = [
-        point.value for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda p: p.name)
-    ]
-    modules += [
-        name.strip()
-        for name in os.environ.get("SGLANG_SOFT_METHODS", "").split(",")
-        if name.strip()
-    ]
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise ValueError(
-                f"--soft-methods (SGLANG_SOFT_METHODS): cannot import {module!r}: {error}."
-            ) from error
+    extensions.load(ENTRY_POINTS, "--soft-methods", "SGLANG_SOFT_METHODS")
     return _methods
 
 
@@ -93,6 +78,11 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> Method:
     return registry()[name]
+
+
+def state_columns() -> int:
+    """Columns of the largest state of a method. That of a stopping rule begins behind them."""
+    return max(len(method.state) for method in registry().values())
 
 
 @cache

@@ -15,7 +15,7 @@ from sglang_soft_kernels import Drawn, SoftSample, layout
 from sglang_soft_kernels.index import ones
 
 from sglang_soft.methods.noise import Noise
-from sglang_soft.params import Parameter, ThinkingParams, parameters
+from sglang_soft.params import Parameter, ThinkingParams, numbers, parameters
 
 
 class NextInput(NamedTuple):
@@ -67,7 +67,7 @@ class StepContext:
         token_class: Callable[[str], torch.Tensor] | None = None,
         names: Sequence[str] = (),
     ) -> None:
-        """ints: [A, 26] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
+        """ints: [A, 28] int32, floats: [A, 4], as in sglang_soft_kernels/layout.py. args: [A, P],
         the first of which are those of `names`. Columns are views, made on demand."""
         self.sample = sample
         self.ids = sample.ids
@@ -86,7 +86,7 @@ class StepContext:
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
         self.ints = ints
-        """[A, 26] int32: columns of sglang_soft_kernels/layout.py."""
+        """[A, 28] int32: columns of sglang_soft_kernels/layout.py."""
         self.args = args
         """[A, >= P] float32: the method's parameters, in the order of its `Params`."""
         self._logits, self._floats = logits, floats
@@ -234,13 +234,7 @@ class Method:
     def args(self, params: ThinkingParams) -> tuple[float, ...]:
         """Its own parameters as the numbers that `StepContext.arg` returns: a choice as its index,
         unset as infinity."""
-        numbers = []
-        for p in self.own_parameters():
-            value = getattr(params, p.name)
-            if isinstance(value, str):
-                value = p.choices.index(value)
-            numbers.append(float("inf") if value is None else float(value))
-        return tuple(numbers)
+        return numbers(params, self.own_parameters())
 
     def complete(self, params: ThinkingParams, tokenizer: Any, vocabulary: int) -> ThinkingParams:
         """The parameters of a request, with what only the tokenizer and the model know filled in.

@@ -1,11 +1,13 @@
-"""Classes of tokens that a method treats apart: sets of ids, made from the tokenizer once a server.
+"""Classes of tokens that a method treats apart, or that a stopping rule looks behind: sets of ids,
+made from the tokenizer once a server.
 
 A method names its classes in `Method.token_classes` and reads one as a [V] bool table on the device
-(`StepContext.token_class`). The scheduler makes the sets at its start, on the host; each table is
-uploaded once, at its first use.
+(`StepContext.token_class`). A set is made on the host at its first use, and its table uploaded
+then; a server that was asked for Soft Thinking makes all sets at its start.
 """
 
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from sglang_soft.params import KEY
@@ -38,21 +40,66 @@ def _math(tokenizer: Any) -> set[int]:
     return {i for s in _SYMBOLS.split() for i in tokenizer.encode(s, add_special_tokens=False)}
 
 
-CLASSES: dict[str, Callable[[Any], Collection[int]]] = {MATH: _math}
+def _matching(pattern: str) -> Callable[[Any], set[int]]:
+    """The class of tokens whose text, that of the single token, has the pattern."""
+
+    def ids(tokenizer: Any) -> set[int]:
+        found = re.compile(pattern).search
+        # As it is: some tokenizers take the space before a full stop away.
+        texts = tokenizer.batch_decode(
+            [[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False
+        )
+        return {i for i, text in enumerate(texts) if found(text)}
+
+    return ids
+
+
+_SENTENCE = r"""[.!?。！？…]["'”’»)\]}*]*\s*$|\n"""
+
+EVERY = "every"
+"""The class of all tokens, which needs no tokenizer."""
+CLASSES: dict[str, Callable[[Any], Collection[int]]] = {
+    MATH: _math,
+    "sentence": _matching(_SENTENCE),
+    "clause": _matching(_SENTENCE + r"|[;:；：]\s*$"),
+    "paragraph": _matching(r"\n\n"),
+}
 """From a tokenizer to the ids of a class. A method of one's own may add to it."""
 
 
-def ids_by_name(tokenizer: Any) -> dict[str, Collection[int]]:
-    """All classes. Empty without a tokenizer: then `check` refuses the requests that need one."""
-    return {} if tokenizer is None else {name: make(tokenizer) for name, make in CLASSES.items()}
+class TokenClasses(Mapping[str, Collection[int]]):
+    """Ids by name of a class, each made at its first use."""
+
+    def __init__(self, tokenizer: Any = None) -> None:
+        """tokenizer: None: there are no classes; `check` refuses the requests that need one."""
+        self.tokenizer = tokenizer
+        self._made: dict[str, Collection[int]] = {}
+
+    def __getitem__(self, name: str) -> Collection[int]:
+        if self.tokenizer is None:
+            raise KeyError(name)
+        if name not in self._made:
+            self._made[name] = CLASSES[name](self.tokenizer)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(() if self.tokenizer is None else CLASSES)
+
+    def __len__(self) -> int:
+        return 0 if self.tokenizer is None else len(CLASSES)
+
+    def make_all(self) -> None:
+        for _ in self.values():
+            pass
 
 
-def check(tokenizer: Any, key: str, value: str) -> None:
-    """Raises ValueError: parameter `key` names a class, and there is no tokenizer."""
-    if value != "none" and tokenizer is None:
+def check(tokenizer: Any, key: str, value: str, without: str = "none") -> None:
+    """Raises ValueError: parameter `key` names a class, and there is no tokenizer. without: the
+    value that needs none."""
+    if value != without and tokenizer is None:
         raise ValueError(
             f"{KEY}.{key}={value} needs a tokenizer, and this server has none "
-            f"(--skip-tokenizer-init); send {key}=none."
+            f"(--skip-tokenizer-init); send {key}={without}."
         )
 
 

@@ -15,7 +15,7 @@ from sglang.srt.managers.io_struct import GenerateReqInput
 from sglang.srt.sampling.sampling_params import TOP_K_ALL
 from sglang_soft_kernels.layout import EOS_COLUMNS
 
-from sglang_soft import resolve
+from sglang_soft import resolve, stopping
 from sglang_soft.params import KEY, Given, RequestParams, Sampling
 from sglang_soft.server import given
 from sglang_soft.server.answer import front_end_header
@@ -193,12 +193,14 @@ class FrontEnd:
         params, start = resolved.params, resolved.params.thinking_start
         think_start = () if start == "never" else tokens.start
         closing = closing_ids(self.manager.tokenizer, params, tokens.end)
+        if (rule := stopping.of(params.stop)) is not None and params.stop is not None:
+            rule.check(params.stop, self.manager.tokenizer)
         placed = None
         if trace is not None:
             placed = given.place(trace, wanted.at, think_start, tokens.end, closing)
             placed = compose(self.manager, obj, tokenized, trace, placed)
-            if resolved.method.name != trace.method:  # its state means nothing to another method
-                placed = placed._replace(given=placed.given._replace(method_state=()))
+            state = given.carried(trace, params)
+            placed = placed._replace(given=placed.given._replace(method_state=state))
         self._refuse_truncation(tokenized, trace)
         max_new_tokens = sampling.max_new_tokens
         if max_new_tokens is None:
@@ -330,7 +332,7 @@ class FrontEnd:
         )
         if not method.feeds_offset and not held:
             return 0
-        bound, limit = resolved.params.max_thinking_tokens, self.settings.max_vector_mb
+        bound, limit = resolved.params.bound, self.settings.max_vector_mb
         steps = request.max_new_tokens if bound is None else min(request.max_new_tokens, bound)
         if steps * size + held > limit * 2**20:
             brought = f", {held / 2**20:.1f} of them for its trace" if held else ""

@@ -4,6 +4,7 @@ sglang-soft settings    the flags and environment variables of a server
 sglang-soft params      the request parameters of Soft Thinking that every method has
 sglang-soft presets     parameters as they were published for a model, by name
 sglang-soft methods     the thinking methods, and each one's own parameters
+sglang-soft stops       the stopping rules, and each one's parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
 sglang-soft verify ...  compare a trace, step by step, with a Hugging Face model or a server
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
@@ -48,6 +49,18 @@ def methods_table() -> str:
     return f"{markdown.table(rows)}\n\n{markdown.table(own)}"
 
 
+def stops_table() -> str:
+    from sglang_soft import resolve
+
+    rows, own = [], []
+    for rule in resolve.stop_rules_table():
+        name = f"`{rule['rule']}`"
+        rows.append({"rule": name, "stops": rule["stops"], "source": rule["source"]})
+        parts = [{k: v for k, v in row.items() if k != "alias"} for row in rule["parameters"]]
+        own += [{"rule": name, **row} for row in parts]
+    return f"{markdown.table(rows)}\n\n{markdown.table(own)}"
+
+
 def hooks_table() -> str:
     from sglang_soft.hooks.registry import HOOKS
 
@@ -75,6 +88,7 @@ _TABLES = {
     "params": params_table,
     "presets": presets_table,
     "methods": methods_table,
+    "stops": stops_table,
     "hooks": hooks_table,
 }
 

@@ -29,10 +29,11 @@ def closing_ids(tokenizer, params: ThinkingParams, think_end: tuple[int, ...]) -
             )
         if contains((*ids, *think_end)[:-1], think_end):
             raise ValueError(f"{KEY}.closing_text must not contain think-end; got {text[:100]!r}.")
-    bound, least = params.max_thinking_tokens, len(ids) + len(think_end) - 1
+    bound, least = params.bound, len(ids) + len(think_end) - 1
     if bound is not None and bound < least:
+        key = "max_thinking_tokens" if bound == params.max_thinking_tokens else "stop.tokens"
         raise ValueError(
-            f"{KEY}.max_thinking_tokens is out of range (allowed: >= {least}: the closing text is "
+            f"{KEY}.{key} is out of range (allowed: >= {least}: the closing text is "
             f"{len(ids)} tokens, and think-end {len(think_end)}, the last of which does not "
             f"count); got {bound}."
         )

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sglang_soft import methods, resolve
+from sglang_soft import methods, resolve, stopping
 from sglang_soft.engine.cache_keys import cache_keys
-from sglang_soft.params import KEY, Given
+from sglang_soft.params import KEY, Given, ThinkingParams, method_of
 from sglang_soft.server.kept import PREFIX, KeptTraces, Tenant, UnknownTrace
+from sglang_soft.stopping import keys
 from sglang_soft.trace import Steps, Trace
 from sglang_soft.trace.check import check_model
 from sglang_soft.trace.cutting import match, segments
@@ -172,11 +173,27 @@ def defaults(trace: Trace, max_k: int) -> dict[str, Any]:
         ValueError: one is not allowed here.
     """
     names = set(methods.get(trace.method).Params.__struct_fields__) - _OWN
-    values = {k: v for k, v in trace.params.items() if k in names and v is not None}
+    values = keys.of_trace({k: v for k, v in trace.params.items() if k in names and v is not None})
     try:
         return resolve.check({"method": trace.method, **values}, max_k)
     except ValueError as error:
         raise ValueError(f"{KEY}.trace: of its params, {error}") from None
+
+
+def carried(trace: Trace, params: ThinkingParams) -> tuple[float, ...]:
+    """The state with which a request goes on from a trace: what of the trace's means something to
+    its method, and to its stopping rule, and else their first state. params: of the request."""
+    method, rule = methods.get(method_of(params)), stopping.of(params.stop)
+    first = () if rule is None or rule.fused else rule.state
+    state, own = tuple(trace.method_state.tolist()), 0
+    if trace.method in methods.registry():
+        own = len(methods.get(trace.method).state)
+    of_method, of_rule = method.state, first
+    if method.name == trace.method and len(state) >= own:
+        of_method = state[:own]
+    if keys.same_rule(params, trace.params) and len(state) == own + len(first):
+        of_rule = state[own:]
+    return (*of_method, *of_rule)
 
 
 class Placed(NamedTuple):
@@ -233,6 +250,7 @@ def place(
         prompt_keys=_keys(trace.prompt_steps),
         thinking_finish_reason=trace.thinking_finish_reason if ended else None,
         low_entropy_steps=min(trace.low_entropy_steps, count),
+        last_token=int(output[-1]) if len(output) else -1,
         method_state=tuple(trace.method_state.tolist()),
         delimiter_match=0 if ended else match(think_start if waits else think_end, output),
         tail_step=tail[0], tail_reason=tail[1],

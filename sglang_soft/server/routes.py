@@ -35,6 +35,7 @@ def add_to_http(front_end: "FrontEnd") -> None:
         return {
             "methods": resolve.methods_table(),
             "parameters": resolve.table(),
+            "stop_rules": resolve.stop_rules_table(),
             "presets": presets.table(),
             "schema": resolve.json_schema(),
             "kept": front_end.kept.state(),

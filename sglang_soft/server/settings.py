@@ -106,6 +106,10 @@ SETTINGS: tuple[Setting, ...] = (
         "modules that register thinking methods of your own, separated by commas",
     ),
     Setting(
+        "stop_rules", "MODULES", None, _text,
+        "modules that register stopping rules of your own, separated by commas",
+    ),
+    Setting(
         "think_start", "TOKEN", None, _text,
         "think-start, as text or token ids separated by commas, up to 8 tokens (default: the "
         "reasoning parser's, else <think>)",
@@ -130,6 +134,7 @@ class Settings:
     keep_mb: int = 512
     keep_seconds: int = 3600
     methods: str | None = None
+    stop_rules: str | None = None
     think_start: str | None = None
     think_end: str | None = None
     required: bool = False

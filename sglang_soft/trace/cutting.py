@@ -70,6 +70,9 @@ def same_segment(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
     def of_steps(made: dict[str, Any]) -> tuple[Any, ...]:
         params = {k: v for k, v in made["params"].items() if k not in _NOT_OF_THE_STEPS}
+        rule = params.pop("stop", None)
+        if rule is not None and rule["rule"] != "cold_stop":  # which has fields of its own
+            params["stop"] = rule
         length = made["params"].get("max_new_tokens") if made["method"] in _READ_LENGTH else None
         return made["method"], made["seed"], length, params
 
@@ -106,6 +109,8 @@ def method_state(trace: "Trace", steps: int) -> np.ndarray:
     if states is None or not steps:
         return np.zeros(0, np.float32)
     state = states[steps - 1]
+    if trace.segments:  # another request's state may have more columns
+        state = state[: len(state) - np.isnan(state)[::-1].cumprod().sum()]
     return state.copy() if np.isfinite(state).all() else np.zeros(0, np.float32)
 
 

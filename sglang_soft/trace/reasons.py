@@ -11,12 +11,13 @@ THINK_END_REASONS: dict[int, str] = {
     StepKind.COLD_STOP: "cold_stop",
     StepKind.MAX_THINKING_TOKENS: "max_thinking_tokens",
     StepKind.METHOD: "method",
+    StepKind.STOP_RULE: "stop_rule",
     StepKind.EOS: "eos",
     REQUEST: "request",
 }
 """`thinking_finish_reason` of a thought whose last step emitted think-end."""
 
-FORCED = ("cold_stop", "max_thinking_tokens", "method", "eos")
+FORCED = ("cold_stop", "max_thinking_tokens", "method", "stop_rule", "eos")
 """Those whose think-end the engine forced."""
 
 STOP_REASONS = ("stop_string", "stop_regex", "stop_token_id", "stop_eos")

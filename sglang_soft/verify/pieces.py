@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+import numpy as np
 import torch
 
 from sglang_soft.resolve import request_of
-from sglang_soft.server.given import place
+from sglang_soft.server.given import carried, place
 from sglang_soft.trace import Trace
 from sglang_soft.trace.cutting import segments, think_end
 from sglang_soft.trace.reasons import REQUEST, THINK_END_REASONS
@@ -47,8 +48,10 @@ def pieces(trace: Trace) -> list[Piece]:
         before = trace
         if not segment.get("edited"):
             made = {name: segment[name] for name in ("method", "params", "seed")}
-            before = trace.cut(steps.start).copy(**made)
-            request = request_of(before)
+            cut = trace.cut(steps.start)
+            request = request_of(cut.copy(**made))
+            state = np.asarray(carried(cut, request.params), np.float32)
+            before = cut.copy(**made, method_state=state)
         found.append(Piece(steps, request, before))
     if count < len(trace.steps):
         found.append(Piece(range(count, len(trace.steps)), None, trace))

@@ -44,9 +44,9 @@ class HuggingFace:
     def token_ids(self) -> Mapping[str, Collection[int]]:
         from transformers import AutoTokenizer
 
-        from sglang_soft.methods.token_classes import ids_by_name
+        from sglang_soft.methods.token_classes import TokenClasses
 
-        return ids_by_name(AutoTokenizer.from_pretrained(self._path))
+        return TokenClasses(AutoTokenizer.from_pretrained(self._path))
 
     def logits(self, trace: Trace, reads_hidden: bool) -> Logits:
         fed = self._inputs(trace)

@@ -7,6 +7,9 @@ from sglang_soft_kernels import layout, sequences
 from sglang_soft_kernels.layout import Phase, StepKind
 
 NEVER = 2**31 - 1
+FORCING = (
+    StepKind.COLD_STOP, StepKind.MAX_THINKING_TOKENS, StepKind.METHOD, StepKind.STOP_RULE
+)  # fmt: skip
 
 
 class Case(NamedTuple):
@@ -43,6 +46,7 @@ class Inputs(NamedTuple):
     ints: torch.Tensor
     floats: torch.Tensor
     force_end: torch.Tensor | None
+    stops: torch.Tensor | None
     state: torch.Tensor | None
     rows: torch.Tensor
     delimiters: torch.Tensor
@@ -53,6 +57,11 @@ class Inputs(NamedTuple):
     def fixed(self) -> dict[str, torch.Tensor]:
         """What `finish_step` needs in addition to the first seven."""
         return {"rows": self.rows, "delimiters": self.delimiters}
+
+    @property
+    def extras(self) -> dict[str, torch.Tensor | None]:
+        """What methods and stopping rules may add."""
+        return {"force_end": self.force_end, "stops": self.stops, "state": self.state}
 
     def to(self, device: str) -> "Inputs":
         return Inputs(*(x.to(device) if isinstance(x, torch.Tensor) else x for x in self))
@@ -141,7 +150,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
     rows = torch.randperm(B + 2, generator=g)[:B]
     delimiters = torch.zeros((B + 2, sequences.DELIMITER_COLUMNS), dtype=torch.int32)
     written = []
-    forcing = (StepKind.COLD_STOP, StepKind.MAX_THINKING_TOKENS, StepKind.METHOD, StepKind.EOS)
+    forcing = (*FORCING, StepKind.EOS)
     for b, row in enumerate(rows.tolist()):
         phase = int(ints[b, layout.PHASE])
         own = _written(g, phase == Phase.WAIT)
@@ -155,7 +164,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
         ints[b, layout.MATCH] = match if phase in (Phase.WAIT, Phase.THINK) else 0
         at = 1 + b % (len(tail) - 1) if len(tail) > 1 else 0
         is_closing = bool(under_way[b]) and phase == Phase.THINK and at
-        ints[b, layout.TAIL] = layout.tail_state(at, forcing[b % 4]) if is_closing else 0
+        ints[b, layout.TAIL] = layout.tail_state(at, forcing[b % 5]) if is_closing else 0
         if natural[b]:
             ids[b, 0] = own.end[match] if match < len(own.end) else own.end[0]
         if ended[b]:
@@ -163,6 +172,7 @@ def make_inputs(case: Case, device: str, V: int = 50) -> Inputs:
         if forbidden[b]:
             logits[b, tail] = float("-inf")
     force_end = chance(0.15) if case.force_end else None
+    stops = chance(0.15) if case.force_end else None
     state = torch.randn(B, S, generator=g) if S else None
-    inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, force_end, state)
+    inputs = (ids, weights, ids[:, 0], entropy, logits, ints, floats, force_end, stops, state)
     return Inputs(*inputs, rows, delimiters, written).to(device)

@@ -59,6 +59,8 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list
         kind = StepKind.EOS
     elif inputs.force_end is not None and inputs.force_end[b]:
         kind = StepKind.METHOD
+    elif inputs.stops is not None and inputs.stops[b]:
+        kind = StepKind.STOP_RULE
     elif low >= ints[layout.COLD_STOP_STEPS]:
         kind = StepKind.COLD_STOP
     elif ints[layout.THINK_STEP] + len(tail) > ints[layout.MAX_THINKING_TOKENS]:
@@ -77,9 +79,7 @@ def decided(inputs: Inputs, b: int) -> tuple[int, int, int, int, list[int], list
 def check_finish_step(finish_step, case: Case, device: str) -> None:
     inputs = make_inputs(case, device)
     before = [x.clone() for x in inputs if isinstance(x, torch.Tensor)]
-    record = finish_step(
-        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
-    )
+    record = finish_step(*inputs[:7], **inputs.fixed, **inputs.extras)
     assert (
         record.packed.shape == (case.B, layout.record_columns(case.K, case.S))
         and record.packed.is_contiguous()
@@ -127,9 +127,7 @@ def check_next_state(finish_step, overwrite_tokens, update_pool, case: Case, dev
         torch.randn(R, S + SPARE, generator=g).to(device),
     )
     pool[2][rows] = inputs.ints
-    record = finish_step(
-        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
-    )
+    record = finish_step(*inputs[:7], **inputs.fixed, **inputs.extras)
     drawn = torch.randint(0, 50, (B,), generator=g)
     drawn[::2] = torch.tensor(continuing(inputs)[::2])
     delimiters = torch.zeros((R, sequences.DELIMITER_COLUMNS), dtype=torch.int32, device=device)
@@ -162,6 +160,7 @@ def check_next_state(finish_step, overwrite_tokens, update_pool, case: Case, dev
         ints[layout.PHASE] = int(phase)
         ints[layout.MATCH] = match
         ints[layout.TAIL] = int(record.next_tail[b]) if kind in THINKS_ON else 0
+        ints[layout.LAST_TOKEN] = token
         changes.add((old, int(phase)))
     for got, want in zip(pool, (want_ids, want_weights, want_ints, want_state), strict=True):
         assert got.tolist() == want
@@ -180,7 +179,7 @@ def check_index(finish_step, overwrite_tokens, update_pool, case: Case, device: 
     logits = torch.full((N, inputs.logits.shape[1]), float("nan"), device=device)
     logits = logits.to(inputs.logits.dtype)
     logits[index] = inputs.logits
-    extras = {"force_end": inputs.force_end, "state": inputs.state}
+    extras = inputs.extras
     alone = finish_step(*inputs[:7], **inputs.fixed, **extras)
     given = inputs._replace(logits=logits)
     record = finish_step(*given[:7], **inputs.fixed, **extras, index=index)
@@ -258,9 +257,7 @@ def check_write_offsets(finish_step, write_offsets, case: Case, device: str) -> 
     inputs = make_inputs(case, device)
     B, H, R = case.B, 1030, 2 * case.B + 3
     inputs.ints[:, layout.METHOD] = torch.arange(B, device=device).int() % 2
-    record = finish_step(
-        *inputs[:7], **inputs.fixed, force_end=inputs.force_end, state=inputs.state
-    )
+    record = finish_step(*inputs[:7], **inputs.fixed, **inputs.extras)
     g = torch.Generator().manual_seed(B)
     rows = torch.randperm(R, generator=g)[:B].to(device)
     offsets = torch.randn(B, H, generator=g).to(device, torch.bfloat16)

@@ -193,12 +193,12 @@ def test_a_forced_end_is_resumed_from_the_trace():
     assert not soft.trace.steps.offsets[1].any(), "what is forced has no offset"
     soft.finish([1, 2], [5, 4], "length")
     again = Trace.from_json(soft.trace.to_json())
-    assert ThinkingState.of(again)[4:] == (0, begun)
+    assert ThinkingState.of(again)[4:6] == (0, begun)
     soft.trace.thinking_finish_reason = None
     think(soft, (8,), (1.0,), kind=StepKind.CLOSING, tail=tail_state(3, StepKind.COLD_STOP))
     assert soft.state.match == 1
     think(soft, (9,), (1.0,), kind=StepKind.COLD_STOP)
-    assert soft.state[4:] == (0, 0) and soft.trace.thinking_finish_reason == "cold_stop"
+    assert soft.state[4:] == (0, 0, 9) and soft.trace.thinking_finish_reason == "cold_stop"
 
 
 def test_a_delta_holds_what_is_new():

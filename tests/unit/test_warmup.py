@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sglang_soft import methods
+from sglang_soft import stopping as rules
 from sglang_soft.engine.embedding import EmbeddingFacts, mix
 from sglang_soft.engine.inputs import decode_embed, graph_embed, prepare
 from sglang_soft.engine.pool import ConceptPool
@@ -43,7 +44,9 @@ def ask_anything(seed: int) -> None:
         k = rng.randint(1, MAX_K - methods.get(name).extra_slots)
         top_k = rng.choice([-1, 1, 17, 30, 100, 500])
         sampling = Sampling(rng.choice([0.3, 1.0]), rng.choice([0.9, 1.0]), top_k, 0.0)
-        batch.append(soft_request(name, max_topk=k, thinking=sampling))
+        rule = rng.choice([None, *(r for r in rules.registry().values() if not r.fused)])
+        stop = None if rule is None else rule.Params()
+        batch.append(soft_request(name, max_topk=k, thinking=sampling, stop=stop))
     if any(batch):
         one_step(batch, rng.choice([torch.int32, torch.int64]))
 
@@ -68,12 +71,13 @@ def loops(monkeypatch) -> list[numba.core.dispatcher.Dispatcher]:
     from sglang_soft_kernels.noise import cpu as noise
     from sglang_soft_kernels.sampling import cpu as sampling
     from sglang_soft_kernels.state import cpu as state
+    from sglang_soft_kernels.stopping import cpu as stopping
 
     found = []
     for module, name in (
         (sampling, "sample_loop"), (state, "finish_loop"), (state, "overwrite_loop"),
         (state, "update_loop"), (mixture, "mixture_loop"),
-        (noise, "log_gamma_loop"),
+        (noise, "log_gamma_loop"), (stopping, "facts_loop"),
     ):  # fmt: skip
         loop = numba.njit(getattr(module, name).py_func, error_model="numpy")
         monkeypatch.setattr(module, name, loop)
@@ -105,10 +109,11 @@ def test_no_request_compiles_a_triton_kernel_after_start(monkeypatch):
     from sglang_soft_kernels.noise import triton as noise
     from sglang_soft_kernels.sampling import triton as sampling
     from sglang_soft_kernels.state import triton as state
+    from sglang_soft_kernels.stopping import triton as stopping
 
     variants: dict[str, set[str]] = {}
     monkeypatch.setattr(dispatch, "uses_triton", lambda tensor: True)
-    for module in (mixture, sampling, state, noise, blending):
+    for module in (mixture, sampling, state, noise, blending, stopping):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             recorder = Recorder(getattr(module, name), variants.setdefault(name, set()))
             monkeypatch.setattr(module, name, recorder)

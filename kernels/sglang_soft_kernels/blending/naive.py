@@ -201,7 +201,7 @@ def switch_modes(
     `ALPHA` (or `BETA`) to 1 over max_new_tokens. At the first step it is `FIRST_SHARE`, and the
     rest is `FIRST_TOKEN`'s.
 
-    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 8] float32. ints: [A, 26] int32.
+    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 8] float32. ints: [A, 28] int32.
     """
     was_latent, started = state[:, LATENT] == 1, state[:, STARTED] == 1
     reference = torch.where(started, state[:, REFERENCE], entropy)

@@ -207,7 +207,7 @@ def switch_modes_kernel(
     entropy_ptr,  # [A] float32
     state_ptr,  # [A, 5] float32
     args_ptr,  # [A, >= 8] float32
-    ints_ptr,  # [A, 26] int32
+    ints_ptr,  # [A, 28] int32
     after_ptr,  # [A, 5] float32
     soft_ptr,  # [A] int8
     guarded_ptr,  # [A] int8

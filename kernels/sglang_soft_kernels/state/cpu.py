@@ -55,13 +55,13 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, EN
     COLD_STEPS, BOUND, METHOD_COLUMN, COLD_ENTROPY, HEAD, SHIFT, WEIGHT_BITS = LAYOUT[8:]
     KIND, TOKEN, LOW, ENTROPY = layout.KIND, layout.TOKEN, layout.LOW_ENTROPY, layout.ENTROPY
     NEXT_TAIL, LAST_EOS = layout.NEXT_TAIL, FIRST_EOS + layout.EOS_COLUMNS
-    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS, CLOSING = KINDS
+    PLAIN, CONCEPT, STOP_TOKEN, COLD_STOP, MAX_TOKENS, METHOD, EOS, CLOSING, STOP_RULE = KINDS
     ONE = int(np.float32(1).view(np.int32))
 
     @compiled
     def finish_loop(
         ids, weights, token, entropy, logits, index, ints, floats, rows, delimiters, force_end,
-        state, packed, k, method,
+        stops, state, packed, k, method,
     ):  # fmt: skip
         given, S = min(ids.shape[1], k), packed.shape[1] - HEAD - 2 * k
         for a in range(ids.shape[0]):
@@ -84,6 +84,8 @@ def _finish_loop(LAYOUT: tuple[int, ...], KINDS: tuple[int, ...], THINK: int, EN
                 kind = EOS
             elif force_end.size > 0 and force_end[a]:
                 kind = METHOD
+            elif stops.size > 0 and stops[a]:
+                kind = STOP_RULE
             elif low >= ints[a, COLD_STEPS]:
                 kind = COLD_STOP
             elif ints[a, STEP] + size - 1 >= ints[a, BOUND]:
@@ -133,8 +135,8 @@ def _overwrite_loop(KIND: int, TOKEN: int, PLAIN: int):
 
 
 def _update_loop(LAYOUT: tuple[int, ...], PHASES: tuple[int, ...], SEQUENCES: tuple[int, ...]):
-    START_SIZE, CLOSING_SIZE, PHASE, LOW_STEPS, STEP, MATCH, TAIL = LAYOUT[:7]
-    KIND, LOW, NEXT_TAIL, HEAD, PLAIN, CONCEPT, CLOSING = LAYOUT[7:]
+    START_SIZE, CLOSING_SIZE, PHASE, LOW_STEPS, STEP, MATCH, TAIL, LAST = LAYOUT[:8]
+    KIND, LOW, NEXT_TAIL, HEAD, PLAIN, CONCEPT, CLOSING = LAYOUT[8:]
     WAIT, THINK, ANSWER = PHASES
     START_TOKENS, START_FAILURE, END_FAILURE = SEQUENCES
 
@@ -171,6 +173,7 @@ def _update_loop(LAYOUT: tuple[int, ...], PHASES: tuple[int, ...], SEQUENCES: tu
                     match = 0
             ints[row, MATCH] = match
             ints[row, TAIL] = tail
+            ints[row, LAST] = token
 
     return update_loop
 
@@ -185,22 +188,22 @@ finish_loop = _finish_loop(
 overwrite_loop = _overwrite_loop(layout.KIND, layout.TOKEN, int(StepKind.PLAIN))
 update_loop = _update_loop(
     (layout.START_SIZE, layout.CLOSING_SIZE, layout.PHASE, layout.LOW_ENTROPY_STEPS,
-     layout.THINK_STEP, layout.MATCH, layout.TAIL, layout.KIND, layout.LOW_ENTROPY,
-     layout.NEXT_TAIL, layout.RECORD_HEAD, int(StepKind.PLAIN), int(StepKind.CONCEPT),
-     int(StepKind.CLOSING)),
+     layout.THINK_STEP, layout.MATCH, layout.TAIL, layout.LAST_TOKEN, layout.KIND,
+     layout.LOW_ENTROPY, layout.NEXT_TAIL, layout.RECORD_HEAD, int(StepKind.PLAIN),
+     int(StepKind.CONCEPT), int(StepKind.CLOSING)),
     (int(Phase.WAIT), int(Phase.THINK), int(Phase.ANSWER)), _SEQUENCES,
 )  # fmt: skip
 
 
 def finish_step(
     ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, force_end=None,
-    state=None, index=None, k=None, states=None, into=None, method=-1,
+    stops=None, state=None, index=None, k=None, states=None, into=None, method=-1,
 ):  # fmt: skip
     A, k = len(ids), ids.shape[1] if k is None else k
     if states is None:
         states = 0 if state is None else state.shape[1]
     own = [weights, token, entropy, ints, floats, rows]
-    own += [x for x in (force_end, state) if x is not None]
+    own += [x for x in (force_end, stops, state) if x is not None]
     assert all(len(x) == A for x in own) and weights.shape == ids.shape, "rows of different batches"
     assert len(logits) == A if index is None else len(index) == A, "rows of different batches"
     if into is None:
@@ -213,7 +216,7 @@ def finish_step(
     finish_loop(
         *given, entropy.numpy(), logits.float().numpy(),
         index_array(index), ints.numpy(), floats.numpy(), rows.numpy(), delimiters.numpy(),
-        NONE if force_end is None else force_end.numpy(),
+        NONE if force_end is None else force_end.numpy(), NONE if stops is None else stops.numpy(),
         own_state, packed.numpy(),
         k, method,
     )  # fmt: skip

@@ -2,8 +2,7 @@
 PyTorch: the specification of `triton` and `cpu`.
 
 Source: arXiv 2505.15778, section 3.3 (Cold Stop). Shapes: N rows of the batch, A of them that may
-think, R rows of the concept pool, k slots, S columns of method state, V vocabulary. Columns:
-layout.py.
+think, R rows of the concept pool, k slots, S columns of state, V vocabulary. Columns: layout.py.
 """
 
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from ..layout import KIND_SHIFT, Phase, StepKind
 # every call.
 _ZERO = torch.zeros((), dtype=torch.float32, device="cpu")
 _FORBIDDEN = torch.full((), float("-inf"), dtype=torch.float32, device="cpu")
-_KIND = torch.arange(len(StepKind), dtype=torch.int32, device="cpu").unbind()
+_KIND = torch.arange(max(StepKind) + 1, dtype=torch.int32, device="cpu").unbind()
 _PHASE = torch.arange(len(Phase), dtype=torch.int32, device="cpu").unbind()
 
 
@@ -67,7 +66,7 @@ class StepRecord(NamedTuple):
 
     @property
     def state(self) -> torch.Tensor:
-        """[A, S] float32: state of the rows' methods after this step."""
+        """[A, S] float32: state of the rows' methods and stopping rules after this step."""
         return self.packed[:, layout.state_of(self.k)].view(torch.float32)
 
 
@@ -84,6 +83,7 @@ def finish_step(
     rows: torch.Tensor,
     delimiters: torch.Tensor,
     force_end: torch.Tensor | None = None,
+    stops: torch.Tensor | None = None,
     state: torch.Tensor | None = None,
     index: torch.Tensor | None = None,
     k: int | None = None,
@@ -91,11 +91,13 @@ def finish_step(
     into: StepRecord | None = None,
     method: int = -1,
 ) -> StepRecord:
-    """What the rows emit and are fed: think-end by itself or forced, Cold Stop, bound.
+    """What the rows emit and are fed: think-end by itself or forced. Of several reasons to force it
+    the first counts: end of sequence, method, stopping rule, Cold Stop, bound.
 
     From the method: ids [A, <= k] int32, weights [A, <= k] float32, token [A] int32, force_end [A]
-    bool (force think-end), state [A, <= S] float32. entropy: [A] float32. logits: [N, V], from
-    which only that of the token that an end would force is read. ints: [A, 26] int32, floats:
+    bool (force think-end), state [A, <= S] float32. stops: [A] bool, the stopping rule forces
+    think-end. entropy: [A] float32. logits: [N, V], from
+    which only that of the token that an end would force is read. ints: [A, 28] int32, floats:
     [A, 4] float32, the rows' parameters and state before this step. rows: [A] int64 rows of the
     pool. delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch;
     None: A = N.
@@ -132,6 +134,8 @@ def finish_step(
     bound = last_step >= column(layout.MAX_THINKING_TOKENS)
     kind = torch.where(bound, _KIND[StepKind.MAX_THINKING_TOKENS], _KIND[StepKind.CONCEPT])
     kind = torch.where(low >= column(layout.COLD_STOP_STEPS), _KIND[StepKind.COLD_STOP], kind)
+    if stops is not None:
+        kind = torch.where(stops.unsqueeze(1), _KIND[StepKind.STOP_RULE], kind)
     if force_end is not None:
         kind = torch.where(force_end.unsqueeze(1), _KIND[StepKind.METHOD], kind)
     kind = torch.where(is_eos, _KIND[StepKind.EOS], kind)
@@ -252,9 +256,9 @@ def update_pool(
 ) -> None:
     """Write what the rows feed next and their new state.
 
-    tokens: [N] int, what was emitted. ints: [A, 26] int32, as for `finish_step`. rows: [A] int64,
+    tokens: [N] int, what was emitted. ints: [A, 28] int32, as for `finish_step`. rows: [A] int64,
     all different. The pool, of which these rows are written: ids [R, >= k] int32, weights
-    [R, >= k] float32 (slots beyond k are left alone), ints [R, 26] int32, state [R, >= S] float32.
+    [R, >= k] float32 (slots beyond k are left alone), ints [R, 28] int32, state [R, >= S] float32.
     delimiters: [R, 96] int32 of the pool (sequences.py). index: [A] int64 rows of the batch; None:
     A = N.
     """
@@ -273,8 +277,8 @@ def update_pool(
         own = pool_state[:, : state.shape[1]]
         own.index_copy_(0, rows, torch.where(thinking.unsqueeze(1), state, own[rows]))
 
-    changing = slice(layout.PHASE, layout.TAIL + 1)
-    phase, low, step, before, tail = ints[:, changing].unbind(1)
+    changing = slice(layout.PHASE, layout.LAST_TOKEN + 1)
+    phase, low, step, before, tail, _ = ints[:, changing].unbind(1)
     own, waits = delimiters[rows], phase == _PHASE[Phase.WAIT]
     first = torch.where(waits, sequences.START_TOKENS, ints[:, layout.CLOSING_SIZE]).unsqueeze(1)
     token = tokens.unsqueeze(1)
@@ -287,7 +291,7 @@ def update_pool(
     phase = torch.where(starts, _PHASE[Phase.THINK], phase)
     low = torch.where(thinking, record.low_entropy, low)
     tail = torch.where(concept, record.next_tail, _KIND[0])
-    changed = torch.stack([phase, low, step + concept, match, tail], 1)
+    changed = torch.stack([phase, low, step + concept, match, tail, tokens.int()], 1)
     pool_ints[:, changing].index_copy_(0, rows, changed)
 
 
@@ -303,7 +307,7 @@ def write_offsets(
 ) -> None:
     """Write what the rows of a method that feeds embedding offsets add to their next input.
 
-    offsets: [A, H] model dtype. ints: [A, 26] int32. rows: [A] int64. The pool: offsets [R, H]
+    offsets: [A, H] model dtype. ints: [A, 28] int32. rows: [A] int64. The pool: offsets [R, H]
     model dtype, has_offset [R] bool. Rows of other methods are left alone.
     """
     mine = ints[:, layout.METHOD] == method

@@ -31,6 +31,7 @@ LOW_ENTROPY_STEPS = tl.constexpr(layout.LOW_ENTROPY_STEPS)
 THINK_STEP = tl.constexpr(layout.THINK_STEP)
 MATCH = tl.constexpr(layout.MATCH)
 TAIL = tl.constexpr(layout.TAIL)
+LAST_TOKEN = tl.constexpr(layout.LAST_TOKEN)
 KIND_SHIFT = tl.constexpr(layout.KIND_SHIFT)
 
 START_TOKENS = tl.constexpr(sequences.START_TOKENS)
@@ -57,6 +58,7 @@ MAX_TOKENS = tl.constexpr(int(StepKind.MAX_THINKING_TOKENS))
 METHOD = tl.constexpr(int(StepKind.METHOD))
 EOS = tl.constexpr(int(StepKind.EOS))
 CLOSING = tl.constexpr(int(StepKind.CLOSING))
+STOP_RULE = tl.constexpr(int(StepKind.STOP_RULE))
 
 WARPS, OFFSET_WARPS = 1, 4
 OFFSETS = tl.constexpr(1024)
@@ -104,7 +106,7 @@ def _store_on_grid(packed, k, ids_ptr, weights_ptr, given, bits):
         tl.store(packed + HEAD + k + empty, tl.zeros((WIDTH,), tl.int32), mask=empty < k)
 
 
-@triton.jit(do_not_specialize=range(28))
+@triton.jit(do_not_specialize=range(30))
 def finish_step_kernel(
     ids_ptr,  # [A, k]
     weights_ptr,  # [A, k] float32
@@ -112,14 +114,16 @@ def finish_step_kernel(
     entropy_ptr,  # [A] float32
     logits_ptr,  # [N, V]
     index_ptr,  # [A] row of the batch
-    ints_ptr,  # [A, 26] int32
+    ints_ptr,  # [A, 28] int32
     floats_ptr,  # [A, 4] float32
     force_end_ptr,  # [A] int8, read if has_force_end
+    stops_ptr,  # [A] int8, read if has_stops
     state_ptr,  # [A, S] float32
     rows_ptr,  # [A]
     delimiters_ptr,  # [R, 96] int32
     packed_ptr,  # [A, 5 + 2k + S] int32
     has_force_end,
+    has_stops,
     k,
     S,
     given,
@@ -157,6 +161,8 @@ def finish_step_kernel(
     bound = tl.load(ints + THINK_STEP) + size - 1 >= tl.load(ints + MAX_THINKING_TOKENS)
     kind = tl.where(bound, MAX_TOKENS, CONCEPT)
     kind = tl.where(low >= tl.load(ints + COLD_STOP_STEPS), COLD_STOP, kind)
+    stops = tl.load(stops_ptr + a, mask=has_stops != 0, other=0)
+    kind = tl.where(stops != 0, STOP_RULE, kind)
     force_end = tl.load(force_end_ptr + a, mask=has_force_end != 0, other=0)
     kind = tl.where(force_end != 0, METHOD, kind)
     kind = tl.where(is_eos, EOS, kind)
@@ -217,11 +223,11 @@ def update_pool_kernel(
     packed_ptr,  # [A, 5 + 2k + S] int32
     tokens_ptr,  # [N], any stride
     index_ptr,  # [A] row of the batch
-    before_ptr,  # [A, 26] int32
+    before_ptr,  # [A, 28] int32
     rows_ptr,  # [A]
     ids_ptr,  # [R, >= k] int32
     weights_ptr,  # [R, >= k] float32
-    ints_ptr,  # [R, 26] int32
+    ints_ptr,  # [R, 28] int32
     state_ptr,  # [R, >= S] float32
     delimiters_ptr,  # [R, 96] int32
     k,
@@ -268,6 +274,7 @@ def update_pool_kernel(
     starts = waiting & (match > 0) & (match == tl.load(before + START_SIZE))
     phase = tl.where(starts, THINK, tl.where(thinking & (concept == 0), ANSWER, phase))
     tl.store(ints + PHASE, phase)
+    tl.store(ints + LAST_TOKEN, token)
     tl.store(ints + MATCH, tl.where((waiting & (starts == 0)) | concept, match, 0))
     tl.store(ints + TAIL, tl.where(concept, tl.load(packed + NEXT_TAIL), 0))
     tl.store(ints + LOW_ENTROPY_STEPS, tl.load(packed + LOW_ENTROPY), mask=thinking)
@@ -278,7 +285,7 @@ def update_pool_kernel(
 def write_offsets_kernel(
     packed_ptr,  # [A, 5 + 2k + S] int32
     offsets_ptr,  # [A, H]
-    ints_ptr,  # [A, 26] int32
+    ints_ptr,  # [A, 28] int32
     rows_ptr,  # [A]
     pool_offsets_ptr,  # [R, H]
     pool_has_offset_ptr,  # [R] int8
@@ -311,14 +318,14 @@ def write_offsets(record, offsets, ints, rows, method, pool_offsets, pool_has_of
 
 def finish_step(
     ids, weights, token, entropy, logits, ints, floats, *, rows, delimiters, force_end=None,
-    state=None, index=None, k=None, states=None, into=None, method=-1,
+    stops=None, state=None, index=None, k=None, states=None, into=None, method=-1,
 ):  # fmt: skip
     """`token` may have any stride; the last dimension of the others is contiguous."""
     A, k = len(ids), ids.shape[1] if k is None else k
     given_S = 0 if state is None else state.shape[1]
     S = given_S if states is None else states
     last = [ids, weights, entropy, logits, ints, floats, rows, delimiters]
-    last += [x for x in (force_end, state) if x is not None]
+    last += [x for x in (force_end, stops, state) if x is not None]
     assert all(x.stride(-1) == 1 for x in last if x.shape[-1] > 1)
     assert weights.dtype == entropy.dtype == floats.dtype == torch.float32
     assert ints.dtype == delimiters.dtype == torch.int32
@@ -331,12 +338,14 @@ def finish_step(
     if A == 0:
         return into
     index = identity(A, ids.device) if index is None else index
-    flags = (packed if force_end is None else force_end).view(torch.int8)
+    flags, stopping = (
+        (packed if x is None else x).view(torch.int8) for x in (force_end, stops)
+    )  # not read where there is none
     if state is None:
         state = floats  # not read
     finish_step_kernel[(A,)](
-        ids, weights, token, entropy, logits, index, ints, floats, flags, state, rows,
-        delimiters, packed, int(force_end is not None), k, S,
+        ids, weights, token, entropy, logits, index, ints, floats, flags, stopping, state,
+        rows, delimiters, packed, int(force_end is not None), int(stops is not None), k, S,
         min(k, ids.shape[1]), min(S, given_S), method,
         ids.stride(0), weights.stride(0), token.stride(0),
         state.stride(0), logits.stride(0), ints.stride(0), floats.stride(0), delimiters.stride(0),

@@ -1,0 +1,1 @@
+"""What stopping rules ask of the logits of a step."""
