@@ -26,7 +26,7 @@ class Asker:
         self._grader = GraderProcess(config.graded_by)
         self._in_flight = asyncio.Semaphore(config.concurrency)
         self.client = Client(base_url, timeout_s=config.timeout_s, api_key=api_key)
-        self.served: Mapping[str, str | None] = {}
+        self.served: dict[str, str | None] = {}
         """The thinking method of each method of the run file (None: discrete), from `preflight`."""
         self.think = UNKNOWN
         """What the server says about think tokens, from `preflight`."""
@@ -80,6 +80,8 @@ class Asker:
             "gold": task.question.answer,
             "prompt": prompt,
         }
+        if task.bound is not None:
+            row["max_thinking_tokens"] = task.bound
         asked = self.served[task.method.name]
         wrong = None if row["error"] else other_method(asked, row["thinking_method"])
         return failed(row, wrong) if wrong else row

@@ -20,12 +20,13 @@ soft_thinking = {max_topk = 10}
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sglang_soft_evals import address, benchmarks
+from sglang_soft_evals import address, benchmarks, controls_asked
 from sglang_soft_evals.graders import GRADERS
+from sglang_soft_evals.method import Method
 from sglang_soft_evals.rules import TEXT, Rule, check, check_fields, integer, number, optional
 
 _OWN_FLAGS = ("--host", "--port")
@@ -110,25 +111,6 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Method:
-    name: str
-    """In the report."""
-    soft_thinking: Mapping[str, Any] | None = None
-    """Sent as `custom_params.soft_thinking`, which the server checks; None: discrete decoding."""
-    answers_per_thought: int = 1
-    """So many samples go on from one thought (`forking`)."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, "methods.", name=TEXT)
-        table = optional(Rule("a table", lambda v: isinstance(v, Mapping)))
-        prefix, forks = f"methods.{self.name}.", self.answers_per_thought
-        check_fields(self, prefix, soft_thinking=table, answers_per_thought=integer(1))
-        plain = '1 without soft_thinking (plain thoughts: method = "cot")'
-        check(self.soft_thinking is not None or forks == 1, f"{prefix}answers_per_thought", plain,
-              forks)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """A model that is asked about answers that the grader calls wrong, with one prompt for all."""
 
@@ -164,6 +146,8 @@ class RunConfig:
     timeout_s: float = 14400
     """Of one request."""
     judge: Judge | None = None
+    controls: tuple[str, ...] = ()
+    """Of every method that has a stop rule (`controls_asked.KINDS`)."""
 
     def __post_init__(self) -> None:
         check_fields(
@@ -187,6 +171,7 @@ class RunConfig:
         for method in self.methods:
             key, forks = f"methods.{method.name}.answers_per_thought", method.answers_per_thought
             check(self.samples % forks == 0, key, f"a divisor of samples = {self.samples}", forks)
+        controls_asked.check_asked(self.controls, self.methods)
 
     @property
     def graded_by(self) -> str:
@@ -198,4 +183,6 @@ class RunConfig:
         for method in found["methods"]:
             if method["answers_per_thought"] == 1:
                 del method["answers_per_thought"]  # as in runs of older versions
+        if not self.controls:
+            del found["controls"]  # the same
         return found

@@ -29,8 +29,8 @@ class Counts(NamedTuple):
 
 NAMES = ("thinking_tokens", "answer_tokens", "thinking_finish_reason", "mean_entropy")
 """Have the same names in `meta_info.soft_thinking` and in a record."""
-MIXED = ("mean_concept_size", "mixed_share")
-"""The same; a plugin before 0.3 does not send them."""
+MIXED = ("mean_concept_size", "mixed_share", "final_entropy")
+"""The same; older plugins do not send all of them."""
 
 
 def of_plugin(soft: Mapping[str, Any], completed: int) -> dict[str, Any]:

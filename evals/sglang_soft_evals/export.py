@@ -57,7 +57,7 @@ def write(folder: Path) -> list[Exported]:
     """
     code = read(folder)
     written: list[Exported] = []
-    for method in code.run.methods:
+    for method in (*code.run.methods, *code.run.run_controls):
         solutions = {q: [r.answer or "" for r in rs] for q, rs in code.of(method).items()}
         name = re.sub(r"[^A-Za-z0-9]+", "-", method).strip("-").lower()
         suffix = "jsonl" if code.runner == "evalplus" else "json"
@@ -103,8 +103,9 @@ def read_scores(folder: Path, method: str, scores: Path, tests: str = "base") ->
         ValueError: an unknown method, or scores that do not fit the exported samples.
     """
     code = read(folder)
-    if method not in code.run.methods:
-        known = ", ".join(code.run.methods)
+    known_methods = (*code.run.methods, *code.run.run_controls)
+    if method not in known_methods:
+        known = ", ".join(known_methods)
         raise ValueError(f"method must be one of {known}; got {method!r}.")
     found = (_evalplus if code.runner == "evalplus" else _livecodebench)(
         orjson.loads(scores.read_bytes()), tests

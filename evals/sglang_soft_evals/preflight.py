@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from sglang_soft_evals import benchmarks, facts, forking, provenance, runfile
+from sglang_soft_evals import benchmarks, controls, facts, forking, provenance, runfile
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import Method, RunConfig
+from sglang_soft_evals.controls import Control
 from sglang_soft_evals.counting import ThinkTokens
 from sglang_soft_evals.hub import Question
 from sglang_soft_evals.mixing import mixes
@@ -38,6 +39,8 @@ def check_resumable(folder: Path, config: RunConfig) -> dict[str, Any] | None:
     if differing:
         found = "; ".join(differing)
         raise ValueError(f"{folder} holds another run: {found}. Choose another --out.")
+    if config.controls:
+        run["config"]["controls"] = list(config.controls)  # a run may get more of them
     return run
 
 
@@ -63,7 +66,8 @@ async def check_methods(client: Client, config: RunConfig, questions: list[Quest
     prompt = config.prompt or benchmarks.get(config.benchmark).prompt
     longest = max(questions, key=lambda question: len(question.question))
     text = benchmarks.render(prompt, longest.question)
-    for method in config.methods:
+    trials = controls.trials(config.controls, config.methods, config.sampling.max_tokens)
+    for method in (*config.methods, *trials):
         request = body(config, Task(method, longest, 0, 0), text)
         short = request | {"max_tokens": min(TRIAL_TOKENS, config.sampling.max_tokens)}
         completion = await client.chat(short)
@@ -109,6 +113,8 @@ def _notes(config: RunConfig, served: dict[str, str | None], thought: bool) -> l
 def check_same_methods(run: dict[str, Any], served: dict[str, str | None]) -> None:
     """Raises ValueError if a resumed run would go on with another thinking method."""
     for method in run["methods"]:
+        if "control" in method:
+            continue  # it is served as its counterpart
         before, now = method["thinking_method"], served[method["name"]]
         if before != now:
             raise ValueError(
@@ -151,6 +157,18 @@ async def identity(client: Client, config: RunConfig, questions: list[Question])
         "server": orjson.loads(orjson.dumps(await facts.settings(client))),
         "grader": {name: versions[name] for name in provenance.GRADERS},
     }
+
+
+def with_controls(run: dict[str, Any], made: list[Control]) -> list[dict[str, Any]]:
+    """`methods` of `run.json` with the controls, and how each was made."""
+    methods = [method for method in run["methods"] if "control" not in method]
+    served = {method["name"]: method["thinking_method"] for method in methods}
+    for control in made:
+        params = {**(control.method.soft_thinking or {}), "max_thinking_tokens": "of each sample"}
+        one = {"name": control.name, "params": params}
+        one |= {"thinking_method": served[control.method.name], "control": control.facts}
+        methods.append(one)
+    return methods
 
 
 def _problem(method: Method, served: str | None, url: str) -> str | None:

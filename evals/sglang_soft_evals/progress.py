@@ -48,8 +48,9 @@ class Progress:
         self._tallies = {name: _Tally() for name in methods}
         self._total = total
         for record in done:
-            self._tallies[record.method].add(record)
-        width = max(map(len, self._tallies))
+            if record.method in self._tallies:
+                self._tallies[record.method].add(record)
+        width = max(map(len, self._tallies), default=0)
         self._bars: dict[str, tqdm] = {}
         for position, (name, tally) in enumerate(self._tallies.items()):
             if sys.stderr.isatty():

@@ -50,9 +50,13 @@ class Record:
     """Mean number of mixed tokens over the thinking steps; None: discrete, or no such steps."""
     mixed_share: float | None
     """Share of the thinking steps that mixed more than one token; None as before."""
+    final_entropy: float | None
+    """In nats, at the step that ended the thought: of the last thinking step, think-end's."""
     latency_s: float
     error: str | None
     """Why the request failed or the grader has no verdict."""
+    max_thinking_tokens: int | None
+    """What a control gave this sample (`controls`); None: the record is of no control."""
     offset: int
     """Bytes before its line in samples.jsonl."""
 
@@ -65,8 +69,8 @@ class Record:
         return self.status == "failed"
 
 
-_SINCE_MIXED = ("mean_concept_size", "mixed_share")
-"""Missing in records of older versions."""
+_ADDED = ("mean_concept_size", "mixed_share", "final_entropy", "max_thinking_tokens")
+"""May be missing: in records of older versions, and the last where there is no control."""
 _FIELDS = [name for name in Record.__dataclass_fields__ if name not in ("offset", "graded")]
 
 
@@ -78,7 +82,7 @@ def parse(line: bytes, offset: int) -> Record:
         raise ValueError(f"not a record ({error})") from None
     if not isinstance(row, dict):
         raise ValueError(f"not a record (it is a {type(row).__name__})")
-    row = {**dict.fromkeys(_SINCE_MIXED), **row}
+    row = {**dict.fromkeys(_ADDED), **row}
     missing = [name for name in _FIELDS if name not in row]
     if missing:
         raise ValueError(f"not a record of this version: the keys {missing} are missing")

@@ -9,7 +9,7 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,10 @@ class Records:
         self._fd = fd
         self.done = self._load()
 
+    def drop(self, keys: Container[Key]) -> None:
+        """Forget these records, so that they are asked again."""
+        self.rewrite(lambda row: None if _key(row) in keys else row)
+
     def append(self, row: dict[str, Any]) -> Record:
         line = orjson.dumps(row) + b"\n"
         record = parse(line, self._size)
@@ -96,6 +100,10 @@ class Records:
     def close(self) -> None:
         os.fsync(self._fd)
         os.close(self._fd)
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return Key(*(row[name] for name in Key._fields))
 
 
 def _write(fd: int, data: bytes) -> None:

@@ -27,6 +27,8 @@ class Run:
     """Name to parameters (None: discrete decoding), in the order of the run file."""
     answers_per_thought: dict[str, int]
     """By method; 1: every answer has a thought of its own."""
+    controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Name to how it was made (`controls.Control.facts`)."""
     groups: dict[tuple[str, str], dict[str, list[Record]]] = field(default_factory=dict)
     """(benchmark, method) -> question -> its records by sample."""
     benchmarks: list[str] = field(default_factory=list)
@@ -37,6 +39,11 @@ class Run:
     def expected(self) -> int:
         """Records of one method in a complete run, over all benchmarks."""
         return int(self.info["samples"]) * int(self.info["questions"])
+
+    @property
+    def run_controls(self) -> list[str]:
+        """The controls that have samples of their own."""
+        return [name for name, facts in self.controls.items() if "not_run" not in facts]
 
     def of(self, benchmark: str, method: str) -> dict[str, list[Record]]:
         """Question -> records; empty if nothing has come yet."""
@@ -49,7 +56,7 @@ class Run:
 
     def graded(self, benchmark: str) -> bool:
         """Whether every answer has a verdict."""
-        groups = [self.of(benchmark, method) for method in self.methods]
+        groups = [self.of(benchmark, method) for method in (*self.methods, *self.run_controls)]
         return all(r.graded for questions in groups for rs in questions.values() for r in rs)
 
 
@@ -68,14 +75,16 @@ def read_info(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> Run:
     """Read a run. Raises ValueError, with file and line, for a line that is not a record of it."""
     info = read_info(folder)
-    methods = {method["name"]: method.get("params") for method in info["methods"]}
-    forks = {method["name"]: method.get("answers_per_thought", 1) for method in info["methods"]}
+    plain = [method for method in info["methods"] if "control" not in method]
+    methods = {method["name"]: method.get("params") for method in plain}
+    forks = {method["name"]: method.get("answers_per_thought", 1) for method in plain}
     run = Run(folder=folder, info=info, methods=methods, answers_per_thought=forks)
+    run.controls = {m["name"]: m["control"] for m in info["methods"] if "control" in m}
     path = folder / SAMPLES
     records = list(read_records(path)) if path.exists() else []
     for record in sorted(records, key=lambda r: r.sample):
-        if record.method not in methods:
-            known = ", ".join(methods)
+        if record.method not in methods and record.method not in run.controls:
+            known = ", ".join([*methods, *run.controls])
             raise ValueError(f"{path}: method {record.method!r} is not one of {RUN}'s: {known}.")
         questions = run.groups.setdefault((record.benchmark, record.method), {})
         questions.setdefault(record.question, []).append(record)

@@ -59,16 +59,21 @@ def from_dict(raw: Any) -> RunConfig:
     methods = values.get("methods")
     check(isinstance(methods, list), "methods", "a list of tables", methods)
     values["methods"] = tuple(_build(Method, method, "methods.") for method in values["methods"])
+    if (asked := values.get("controls")) is not None:
+        check(isinstance(asked, list | tuple), "controls", "a list of texts", asked)
+        values["controls"] = tuple(asked)
     return _build(RunConfig, values, "")
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Keys in which two runs (as `to_dict`) differ, with both values. The address of the server
-    does not count."""
+    does not count, nor do controls that a run had not asked for: they can be added to it."""
     found = []
     for key in sorted(old.keys() | new.keys()):
         before, after, name = old.get(key), new.get(key), f"{prefix}{key}"
         if name == "server.base_url":
+            continue
+        if name == "controls" and set(before or ()) <= set(after or ()):
             continue
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             found += differences(before, after, f"{name}.")

@@ -26,6 +26,7 @@ _NO_ANSWER: dict[str, Any] = {
     "mean_entropy": None,
     "mean_concept_size": None,
     "mixed_share": None,
+    "final_entropy": None,
     "reasoning": "",
     "text": "",
 }
@@ -48,6 +49,8 @@ class Task(NamedTuple):
     answers: tuple[Answer, ...] = ()
     """The samples that go on from one thought, which is of `sample` and `seed`; empty: the sample
     has a thought of its own."""
+    bound: int | None = None
+    """The `max_thinking_tokens` that a control gives this sample."""
 
 
 def seed_of(run_seed: int, question: str, sample: int) -> int:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sglang_soft_evals import preflight, provenance
+from sglang_soft_evals import controls, preflight, provenance
 from sglang_soft_evals.asking import Asker
 from sglang_soft_evals.client import ServerGoneError
 from sglang_soft_evals.config import RunConfig
+from sglang_soft_evals.controls import Control
 from sglang_soft_evals.hub import Question
 from sglang_soft_evals.progress import Progress
 from sglang_soft_evals.record import failed_methods
@@ -50,12 +51,19 @@ class Session:
         self._records, self._run = records, run
         self._base_url, self._api_key = base_url, config.server.api_key or api_key
         self._stopped: str | None = None
+        self._controls: list[Control] | None = None
+        """None: not made yet."""
 
     async def go(self, tasks: Iterator[Task]) -> Outcome:
+        """tasks: those of the run file's methods; their controls come after them."""
         self._asker = Asker(self._config, self._base_url, self._api_key)
         try:
             await self._prepare()
-            await self._ask_all(tasks)
+            self._start()
+            names = [method.name for method in self._config.methods]
+            await self._ask_all(tasks, names)
+            if not self._stopped:
+                await self._ask_controls()
         except ServerGoneError as error:
             raise ValueError(f"the server does not answer: {error}") from error
         finally:
@@ -78,17 +86,41 @@ class Session:
         preflight.check_same_server(self._run, identity)
         self._asker.served, self._asker.think = found.served, found.think
 
-    async def _ask_all(self, tasks: Iterator[Task]) -> None:
+    async def _ask_controls(self) -> None:
+        """Make the controls from the records, and ask what they have not been asked yet."""
+        config, records = self._config, self._records
+        samples = [(q.id, sample) for sample in range(config.samples) for q in self._questions]
+        made = controls.make(
+            config.controls, config.methods, records.done.values(), samples, config.seed
+        )
+        if stale := controls.stale(made, records.done.values()):
+            print(f"note: {len(stale):,} records of controls that were made from other records go")
+            records.drop(stale)
+        assert self._run is not None
+        self._run["methods"] = preflight.with_controls(self._run, made)
+        for control in made:
+            self._asker.served[control.name] = self._asker.served[control.method.name]
+            if why := control.facts.get("not_run"):
+                print(f"note: {control.name} is not run: {why}")
+        self._controls = made
+        self._save()  # no record comes before run.json names its control
+        names = [control.name for control in made if control.bounds]
+        todo = controls.tasks(
+            made, self._questions, config.benchmark, config.samples, config.seed, records.done
+        )
+        await self._ask_all(todo, names)
+
+    def _start(self) -> None:
         assert self._run is not None
         self._began, self._wall = time.monotonic(), self._run["wall_s"]
         self._before = len(self._records.done)
         now = provenance.now()
         self._run["sessions"].append({"started": now, "ended": now, "records": 0})
-        self._progress = Progress(
-            [method.name for method in self._config.methods],
-            len(self._questions) * self._config.samples,
-            self._records.done.values(),
-        )
+
+    async def _ask_all(self, tasks: Iterator[Task], names: list[str]) -> None:
+        """names: the methods whose progress is shown."""
+        total = len(self._questions) * self._config.samples
+        self._progress = Progress(names, total, self._records.done.values())
         count = self._config.concurrency
         workers = [asyncio.create_task(self._work(tasks)) for _ in range(count)]
         saver = asyncio.create_task(self._keep_saving())
@@ -140,6 +172,8 @@ class Session:
         run["wall_s"] = round(self._wall + time.monotonic() - self._began, 3)
         tokens = sum(record.completion_tokens for record in done.values())
         run["tokens_per_s"] = round(tokens / max(run["wall_s"], 1e-3), 1)
-        total = len(self._questions) * config.samples * len(config.methods)
-        run["complete"] = len(done) == total
+        more = [control for control in self._controls or () if control.bounds]
+        total = len(self._questions) * config.samples * (len(config.methods) + len(more))
+        made = self._controls is not None or not config.controls
+        run["complete"] = made and len(done) == total
         preflight.save(self._out / RUN, run)

@@ -18,7 +18,7 @@ NUMBERS = ("sample", "seed", "thinking_tokens", "answer_tokens", "completion_tok
 FIELDS = dict.fromkeys((*TEXTS, "text"), str) | dict.fromkeys(NUMBERS, int) | {"latency_s": float}
 OPTIONAL = dict.fromkeys(("answer", "thinking_method", "thinking_finish_reason", "error"), str)
 OPTIONAL |= {"correct": bool, "mean_entropy": float}
-OPTIONAL |= {"mean_concept_size": float, "mixed_share": float}
+OPTIONAL |= {"mean_concept_size": float, "mixed_share": float, "final_entropy": float}
 
 
 def test_every_sample_is_recorded_once_with_every_field(tmp_path):

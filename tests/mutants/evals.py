@@ -164,3 +164,119 @@ def every_answer_pays_for_its_thought() -> None:
         return lambda thought, answers: [original(thought, [one])[0] for one in answers]
 
     replace(forking, "joined", make)
+
+
+CONTROLS, BOUNDS = "tests/evals/test_controls.py", "tests/evals/test_bounds.py"
+
+
+@mutant("a budget control has exactly the rule's mean", f"{BOUNDS} -k exactly_the_mean")
+def budget_of_whole_tokens() -> None:
+    from sglang_soft_evals.bounds import Budget
+
+    replace(Budget, "of", lambda _: lambda self, sample: self.least)
+
+
+@mutant("who has a token more is not chosen by length", f"{BOUNDS} -k not_chosen_by_length")
+def longest_thoughts_have_more() -> None:
+    from sglang_soft_evals import bounds
+
+    def make(original):
+        def budget(lengths, mean, salt):
+            longest = sorted(lengths, key=lambda sample: -lengths[sample])
+            order = {sample: f"{place:06}" for place, sample in enumerate(longest)}
+            bounds.draw = lambda salt, sample: order[sample]
+            return original(lengths, mean, salt)
+
+        return budget
+
+    replace(bounds, "budget", make)
+
+
+@mutant("a random stop tells nothing of its own question", f"{BOUNDS} -k its_own_question")
+def lengths_stay_at_home() -> None:
+    from sglang_soft_evals import bounds
+
+    replace(bounds, "permuted", lambda _: lambda samples, lengths, salt: dict(lengths))
+
+
+@mutant("a control is the method without its rule", f"{CONTROLS} -k meet_the_mean")
+def control_keeps_the_rule() -> None:
+    from sglang_soft_evals import stop_rules
+
+    def make(original):
+        def counterpart(method, methods):
+            found = original(method, methods)
+            keep = method.soft_thinking
+            return found and type(found)(name=found.name, soft_thinking=keep)
+
+        return counterpart
+
+    replace(stop_rules, "counterpart", make)
+
+
+@mutant("controls that were made from other records are made again", f"{CONTROLS} -k retried")
+def stale_controls_stay() -> None:
+    from sglang_soft_evals import controls
+
+    replace(controls, "stale", lambda _: lambda made, records: set())
+
+
+@mutant("a resumed run repeats no sample of a control", f"{CONTROLS} -k gets_controls")
+def controls_asked_again() -> None:
+    from sglang_soft_evals import controls
+
+    replace(controls, "tasks", lambda original: lambda *args: original(*args[:-1], ()))
+
+
+@mutant("no control where a rule saved nothing", f"{CONTROLS} -k saves_nothing")
+def control_of_nothing() -> None:
+    from sglang_soft_evals import controls
+
+    def make(original):
+        def _make(kind, method, other, lengths, samples, seed):
+            fewer = {s: max(0, n - 1) for s, n in lengths.get(method.name, {}).items()}
+            return original(kind, method, other, lengths | {method.name: fewer}, samples, seed)
+
+        return _make
+
+    replace(controls, "_make", make)
+
+
+STOPPING = "tests/evals/test_stopping.py"
+
+
+@mutant("the interaction is what the parts do not explain", f"{STOPPING} -k by_hand")
+def interaction_without_cot() -> None:
+    from sglang_soft_evals.report import stopping
+
+    def make(original):
+        def terms_of(cot, stopped, method, both):
+            found = original(cot, stopped, method, both)
+            del found["interaction"][cot]
+            return found
+
+        return terms_of
+
+    replace(stopping, "terms_of", make)
+
+
+@mutant("failed requests of a control are shown", f"{STOPPING} -k failed_controls")
+def failed_controls_hidden() -> None:
+    from sglang_soft_evals.report import stopping_section
+
+    replace(stopping_section, "warnings", lambda _: lambda run, benchmark: [])
+
+
+@mutant("an AUC's interval draws whole questions", "tests/evals/test_ranking.py -k whole_questions")
+def answers_drawn_one_by_one() -> None:
+    import numpy as np
+    from sglang_soft_evals.statistics import ranking
+
+    def make(original):
+        def checked(values, wrong, questions):
+            values, wrong, _ = original(values, wrong, questions)
+            return values, wrong, np.arange(values.size)
+
+        return checked
+
+    replace(ranking, "_checked", make)

@@ -2,13 +2,14 @@
 `samples.jsonl` alone.
 
 Reading order: `measures` and `comparisons` (the numbers), `tables`, `at_k`, `pareto` and
-`per_question_changes` (what is shown of them), `summary` and `sections` (the text), `document`,
-`markdown` and `html` (how it is written).
+`per_question_changes` (what is shown of them), `stopping` and `entropy` (stop rules, with
+`stopping_tables`, `stopping_plot` and `stopping_section`), `summary` and `sections` (the text),
+`document`, `markdown` and `html` (how it is written).
 """
 
 from pathlib import Path
 
-from sglang_soft_evals.report import sections, summary
+from sglang_soft_evals.report import sections, stopping_section, summary
 from sglang_soft_evals.report.comparisons import pick_baseline
 from sglang_soft_evals.report.document import Document, Section
 from sglang_soft_evals.report.html import html
@@ -53,6 +54,10 @@ def compose(run: Run, baseline: str | None = None) -> Document:
         Section("summary", "The run", summary.blocks(run)),
         *(section for section, _ in shown),
     ]
+    for index, name in enumerate(run.benchmarks, 1):
+        stops = stopping_section.stop_rules(run, name, baseline, index)
+        entropies = stopping_section.entropies(run, name, index) if run.graded(name) else None
+        parts += [section for section in (stops, entropies) if section]
     if len(shown) > 1:
         measures = [measures for _, measures in shown]
         parts.append(sections.means(dict(zip(run.benchmarks, measures))))

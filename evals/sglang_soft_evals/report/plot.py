@@ -116,7 +116,7 @@ def plot(
         place_labels(canvas, axes, labels, INK)
         out = io.StringIO()
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
-    return _inline(out.getvalue(), name)
+    return inline(out.getvalue(), name)
 
 
 def _mark(axes: Axes, point: Point, index: int, is_baseline: bool, filled: bool) -> None:
@@ -142,7 +142,7 @@ def _bars(estimate: Estimate) -> tuple[float, float, float]:
     return (value, value, value) if isnan(estimate.low) else (value, estimate.low, estimate.high)
 
 
-def _inline(svg: str, name: str) -> str:
+def inline(svg: str, name: str) -> str:
     """Without XML header, in the page's text colour, with ids that no other figure has."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)

@@ -16,7 +16,7 @@ def provenance(run: Run) -> Section:
     """Versions, parameters, seeds, prompts, hardware, commit, concurrency, wall time."""
     info = run.info
     known = dict(info.get("provenance") or {})
-    seeds = {r.seed for method in run.methods for r in run.records(method)}
+    seeds = {r.seed for method in (*run.methods, *run.run_controls) for r in run.records(method)}
     seed_range = f"{len(seeds):,} different, {min(seeds)} to {max(seeds)}" if seeds else NONE
     facts = {key: value for key, value in _flat(known) if key not in _TEXTS} | {
         "concurrency": _text(info.get("concurrency")),
@@ -33,6 +33,8 @@ def provenance(run: Run) -> Section:
         for name, params in run.methods.items()
     ]
     blocks: list[Block] = [Table(rows), Table(parameters)]
+    if run.controls:
+        blocks.append(Code("how the controls were made", _json(run.controls, indent=True)))
     blocks += [Code(key.replace("_", " "), str(known[key])) for key in _TEXTS if known.get(key)]
     blocks.append(Code("configuration", _json(info.get("config"), indent=True)))
     if info.get("sessions"):

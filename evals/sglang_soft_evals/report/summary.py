@@ -15,10 +15,11 @@ def blocks(run: Run) -> list[Block]:
 
 
 def _progress(run: Run) -> list[Block]:
-    have = {method: run.records(method) for method in run.methods}
+    have = {method: run.records(method) for method in (*run.methods, *run.run_controls)}
     total, expected = sum(map(len, have.values())), run.expected * len(have)
     samples = f"{run.info['samples']:,} sample{'s' if run.info['samples'] != 1 else ''}"
-    plan = f"{len(have)} methods x {run.info['questions']:,} questions x {samples}"
+    controls = f" and {len(run.run_controls)} controls" if run.run_controls else ""
+    plan = f"{len(run.methods)} methods{controls} x {run.info['questions']:,} questions x {samples}"
     if total == expected and not run.torn:
         return [Paragraph(f"Complete: all {total:,} answers of {plan} are here.")]
     warning = (
@@ -46,7 +47,8 @@ def _progress(run: Run) -> list[Block]:
 def _errors(run: Run) -> list[Block]:
     found: list[Block] = []
     for benchmark in run.benchmarks:
-        groups = {method: run.of(benchmark, method) for method in run.methods}
+        names = (*run.methods, *run.run_controls)
+        groups = {method: run.of(benchmark, method) for method in names}
         records = {m: [r for rs in g.values() for r in rs] for m, g in groups.items()}
         failed = failed_methods(r for rs in records.values() for r in rs)
         for method, error in failed.items():

@@ -6,6 +6,7 @@ questions ("clustered"; Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00
 
 `accuracy`  pass@1, pass@k, majority@k of one method
 `paired`    the difference of two methods on the questions that both have answered
+`ranking`   how well a number tells wrong answers from right ones
 `power`     how many questions a difference needs, and what a run of this size could have seen
 """
 
@@ -27,11 +28,14 @@ from sglang_soft_evals.statistics.paired import (
     sign_flip_test,
 )
 from sglang_soft_evals.statistics.power import paired_power, questions_needed, smallest_gain
+from sglang_soft_evals.statistics.ranking import auc, auc_within
 
 __all__ = [
     "Estimate",
     "Matched",
     "SignFlip",
+    "auc",
+    "auc_within",
     "bootstrap_interval",
     "fraction",
     "holm",

@@ -1,0 +1,1 @@
+"""Stop rules, their controls, and every rule with several methods (`make stops`)."""
