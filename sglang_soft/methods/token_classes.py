@@ -11,6 +11,7 @@ from typing import Any
 from sglang_soft.params import KEY
 
 MATH = "math"
+STOPS_LATENT = "stops latent"
 
 _SYMBOLS = r"""
     + - * / ^ = < > ( ) [ ] { } _ |
@@ -38,7 +39,20 @@ def _math(tokenizer: Any) -> set[int]:
     return {i for s in _SYMBOLS.split() for i in tokenizer.encode(s, add_special_tokens=False)}
 
 
-CLASSES: dict[str, Callable[[Any], Collection[int]]] = {MATH: _math}
+_STOPS_LATENT = ("\n\n", "</think>", "<|endoftext|>", "<|im_end|>")
+"""The list of LaTER's authors."""
+
+
+def _stops_latent(tokenizer: Any) -> set[int]:
+    """Every token whose text, spaces taken out, holds one of `_STOPS_LATENT`."""
+    texts = {i: tokenizer.decode([i]) for i in set(tokenizer.get_vocab().values())}
+    return {i for i, t in texts.items() if any(s in t.replace(" ", "") for s in _STOPS_LATENT)}
+
+
+CLASSES: dict[str, Callable[[Any], Collection[int]]] = {
+    MATH: _math,
+    STOPS_LATENT: _stops_latent,
+}
 """From a tokenizer to the ids of a class. A method of one's own may add to it."""
 
 
