@@ -23,6 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from .blending import triton as blending
+from .latent import triton as latent
 from .mixture import triton as mixture
 from .noise import triton as noise
 from .sampling import triton as sampling
@@ -75,6 +76,7 @@ def variants() -> Iterator[Variant]:
     yield from _state_variants()
     yield from _noise_variants()
     yield from _blending_variants()
+    yield from _latent_variants()
 
 
 def _sampling_variants() -> Iterator[Variant]:
@@ -142,6 +144,18 @@ def _blending_variants() -> Iterator[Variant]:
         ("normalised_entropy", 1), ("gate_by_entropy", 1), ("switch_modes", 1),
     ):  # fmt: skip
         yield Variant(name, getattr(blending, f"{name}_kernel"), types, {}, warps)
+
+
+def _latent_variants() -> Iterator[Variant]:
+    types = {f"{name}_ptr": "*i32" for name in ("ints", "top", "drawn", "ids")}
+    floats = ("entropy", "state", "args", "weights", "after")
+    types |= {f"{name}_ptr": "*fp32" for name in floats} | {"norm": "fp32"}
+    types |= {f"{name}_ptr": "*i8" for name in ("used", "stops", "latent")}
+    yield Variant("leave_latent", latent.leave_latent_kernel, types, {}, 1)
+    for hidden, out in (("bf16", "bf16"), ("fp32", "bf16"), ("fp32", "fp32")):
+        own = types | {"hidden_ptr": f"*{hidden}", "out_ptr": f"*{out}"}
+        label = f"match_norm {hidden}->{out}"
+        yield Variant(label, latent.match_norm_kernel, own, {}, latent.WARPS)
 
 
 def compile_variant(variant: Variant, sm: int) -> Resources:

@@ -63,6 +63,7 @@ def recording() -> Iterator[Launches]:
     from sglang_soft_kernels import dispatch
     from sglang_soft_kernels.blending import triton as blending
     from sglang_soft_kernels.index import identity, ones
+    from sglang_soft_kernels.latent import triton as latent
     from sglang_soft_kernels.noise import triton as noise
     from sglang_soft_kernels.sampling import triton as sampling
     from sglang_soft_kernels.state import triton as state
@@ -72,7 +73,7 @@ def recording() -> Iterator[Launches]:
     launches = Launches()
     with mock.patch.object(dispatch, "uses_triton", lambda tensor: True):
         patches = []
-        for module in (sampling, state, noise, blending):
+        for module in (sampling, state, noise, blending, latent):
             for name in [name for name in vars(module) if name.endswith("_kernel")]:
                 kernel = RecordedKernel(name.removesuffix("_kernel"), launches)
                 patches.append(mock.patch.object(module, name, kernel))

@@ -43,6 +43,7 @@ class Thoughts:
         self.pool = ConceptPool(
             len(rows) + 1, SLOTS, "cpu", hidden_size=table.shape[1], dtype=table.dtype,
             embedding_rms=float(table.double().square().mean().sqrt()),
+            embedding_norm=float(table.double().norm(dim=1).mean()),
             token_ids=ids_by_name(tokenizer),
         )  # fmt: skip
         own = [SoftRequest(r, len(prompts[p])) for r, p in zip(requests, rows, strict=True)]

@@ -7,6 +7,7 @@ has added them.
 """
 
 import functools
+import math
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from sglang_soft_kernels import VocabShard, embedding_mixture
 
 from sglang_soft.engine.inputs import EmbedInputs, StepInputs, graph_embed
 from sglang_soft.engine.pool import ConceptPool
+from sglang_soft.engine.realignment import blocks, output_head, realignment
 from sglang_soft.methods.token_classes import TokenClasses
 
 _READS_IDS = ("embed_tokens_per_layer", "ple_embedding", "ngram_embedding", "engram", "tid2eid")
@@ -31,6 +33,8 @@ class EmbeddingFacts(NamedTuple):
     dtype: torch.dtype
     rms: float
     """Root mean square of the table's elements, over the whole vocabulary, padding left out."""
+    norm: float
+    """Mean Euclidean norm of the table's rows, likewise."""
 
 
 class CurrentForward:
@@ -94,14 +98,31 @@ class SoftModel:
         rows = runner.req_to_token_pool.req_to_token.shape[0]
         return ConceptPool(
             rows, self._max_k, runner.device, hidden_size=facts.hidden_size, dtype=facts.dtype,
-            embedding_rms=facts.rms, token_ids=self.token_classes,
+            embedding_rms=facts.rms, embedding_norm=facts.norm,
+            realignment=lambda: self.realignment, token_ids=self.token_classes,
         )  # fmt: skip
+
+    @functools.cached_property
+    def realignment(self) -> torch.Tensor:
+        """[H, H] float32, made at the first step of a request that asks for it, by all ranks in the
+        same step. A request is refused where `no_realignment` says why."""
+        return realignment(self.embedding, output_head(self._runner.model, self.embedding))
+
+    @functools.cached_property
+    def no_realignment(self) -> str | None:
+        """Why there is none, or None."""
+        try:
+            output_head(self._runner.model, self.embedding)
+        except LookupError as error:
+            return str(error)
+        return None
 
     def measure(self) -> None:
         """The weights have changed."""
         self.facts = measure_embedding(self.embedding)
+        vars(self).pop("realignment", None)
         if self.has_pool:
-            self.pool.embedding_rms = self.facts.rms
+            self.pool.embedding_rms, self.pool.embedding_norm = self.facts.rms, self.facts.norm
 
     @property
     def has_pool(self) -> bool:
@@ -241,17 +262,12 @@ def _reads_ids(path: str) -> bool:
 def measure_embedding(module) -> EmbeddingFacts:
     """Facts of a `VocabParallelEmbedding`; every tensor-parallel rank gets the same ones."""
     table = module.weight
-    shard = module.shard_indices
-    squares = torch.zeros(1, dtype=torch.float64, device=table.device)
-    for first, count in (
-        (0, shard.num_org_elements),
-        (shard.num_org_elements + shard.num_org_vocab_padding, shard.num_added_elements),
-    ):
-        # In blocks: a float32 copy of the whole table may not fit.
-        for block in table[first : first + count].split(4096):
-            squares += block.float().square().sum(dtype=torch.float64)
+    sums = torch.zeros(2, dtype=torch.float64, device=table.device)
+    for block in blocks(module, table):
+        squares = block.float().square().sum(1, dtype=torch.float64)
+        sums += torch.stack([squares.sum(), squares.sqrt().sum()])
     if module.tp_size > 1:
-        torch.distributed.all_reduce(squares, group=module.tp_group.device_group)
-    count = module.num_embeddings * table.shape[1]
-    rms = float((squares / count).sqrt())
-    return EmbeddingFacts(table.shape[1], module.output_dtype or table.dtype, rms)
+        torch.distributed.all_reduce(sums, group=module.tp_group.device_group)
+    square, norm = (sums / module.num_embeddings).tolist()
+    rms = math.sqrt(square / table.shape[1])
+    return EmbeddingFacts(table.shape[1], module.output_dtype or table.dtype, rms, norm)

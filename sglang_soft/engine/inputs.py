@@ -105,6 +105,11 @@ class StepInputs:
     def reads_hidden(self) -> bool:
         return any(m.reads_hidden for m in self.methods)
 
+    def realigns(self, method: Method) -> bool:
+        """A request of the batch asks for the realignment of `method`."""
+        name = method.realigned_by
+        return bool(name) and any(getattr(r.params, name, False) for r in self.requests)
+
 
 def prepare(
     pool: ConceptPool, rows: torch.Tensor, requests: Sequence[SoftRequest | None]

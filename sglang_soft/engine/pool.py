@@ -9,7 +9,7 @@ still in flight.
 Shapes: R rows, k slots. Columns of `table`: sglang_soft_kernels/layout.py.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -104,12 +104,15 @@ class ConceptPool:
     def __init__(
         self, rows: int, k: int, device: torch.device | str, *, hidden_size: int = 0,
         dtype: torch.dtype = torch.float32, embedding_rms: float = 1.0,
+        embedding_norm: float = 1.0, realignment: Callable[[], torch.Tensor] | None = None,
         token_ids: Mapping[str, Collection[int]] | None = None,
     ) -> None:  # fmt: skip
-        """hidden_size, dtype: of the model's input embedding; embedding_rms: of its table.
+        """hidden_size, dtype: of the model's input embedding; embedding_rms, embedding_norm: of
+        its table. realignment: `engine/realignment.py`, asked where a request wants it.
         token_ids: classes of tokens by name; read at the first use of a class."""
         self.k = k
         self.hidden_size, self.dtype, self.embedding_rms = hidden_size, dtype, embedding_rms
+        self.embedding_norm, self._realignment = embedding_norm, realignment
         self.ids = torch.zeros((rows, k), dtype=torch.int32, device=device)
         """[R, k] token ids of the row's next input."""
         self.weights = torch.zeros((rows, k), dtype=torch.float32, device=device)
@@ -170,6 +173,11 @@ class ConceptPool:
             shape = (len(self.ids), self.hidden_size)
             self.offsets = torch.zeros(shape, dtype=self.dtype, device=self.ids.device)
         return self.offsets
+
+    def realignment(self) -> torch.Tensor:
+        """[H, H] float32"""
+        assert self._realignment is not None, "of this model there is no realignment"
+        return self._realignment()
 
     def token_class(self, name: str, vocabulary: int) -> torch.Tensor:
         """[V] bool: the tokens of a class; none of an unknown one. Uploaded once."""

@@ -195,5 +195,8 @@ def _context(method: Method, inputs: StepInputs, logits, sample, rows, hidden) -
         hidden=hidden,
         hidden_size=pool.hidden_size,
         embedding_rms=pool.embedding_rms,
+        embedding_norm=pool.embedding_norm,
+        dtype=pool.dtype,
+        realignment=pool.realignment() if inputs.realigns(method) else None,
         token_class=lambda name: pool.token_class(name, logits.shape[1]),
     )

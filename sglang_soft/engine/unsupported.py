@@ -5,7 +5,8 @@ server that was asked for Soft Thinking does not start then; any other one serve
 as if the plugin were not there, and answers a soft one with an error.
 """
 
-from sglang_soft.params import Given
+from sglang_soft.methods import Method
+from sglang_soft.params import Given, ThinkingParams
 from sglang_soft.server.settings import get_settings
 from sglang_soft.trace.check import check_weights_of
 
@@ -34,6 +35,16 @@ def reason(lora_id: str | None = None) -> str | None:
         # SGLang adds what an adapter makes of the output token, not of the mixture.
         return "adapters of this server change the input embedding (LoRA on embed_tokens)"
     return None
+
+
+def check_method(params: ThinkingParams, method: Method) -> None:
+    """Raises ValueError: the model has not got what the request's method reads of it."""
+    name = method.realigned_by
+    if not name or not getattr(params, name):
+        return
+    for runner in _runners:
+        if why := runner.soft.no_realignment:
+            raise ValueError(f"{name}=true is not possible with this model: {why}.")
 
 
 def check_model_of(given: Given | None) -> None:

@@ -56,8 +56,9 @@ def warmup(model: SoftModel, vocab_size: int, device: torch.device | str, max_k:
     logits = torch.zeros((2, vocab_size), device=device)
     hidden = torch.zeros((2, facts.hidden_size), dtype=facts.dtype, device=device)
     pool = ConceptPool(
-        4, max_k, device, hidden_size=facts.hidden_size, dtype=facts.dtype, embedding_rms=facts.rms
-    )
+        4, max_k, device, hidden_size=facts.hidden_size, dtype=facts.dtype,
+        embedding_rms=facts.rms, embedding_norm=facts.norm,
+    )  # fmt: skip
     rows = torch.tensor([1, 2], device=device)
     for request in requests(max_k):
         for batch in ([request, request], [request, None]):

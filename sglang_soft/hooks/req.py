@@ -8,7 +8,7 @@ from sglang.srt.managers.schedule_batch import FINISH_LENGTH, FINISH_MATCHED_STR
 from sglang.srt.sampling.sampling_params import TOP_K_ALL
 from sglang_soft_kernels.layout import Phase
 
-from sglang_soft import params, resolve
+from sglang_soft import methods, params, resolve
 from sglang_soft.engine import unsupported
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.hooks.detokenizer_manager import FROM_END
@@ -34,6 +34,7 @@ def after_init(_result, self, *args, **kwargs) -> None:
             if reason := unsupported.reason(self.lora_id):
                 raise ValueError(reason)
             unsupported.check_model_of(request.given)
+            unsupported.check_method(request.params, methods.get(request.method))
             _reserve(self, request)
             self.soft = SoftRequest(request, len(self.origin_input_ids))
     except ValueError as error:

@@ -30,6 +30,7 @@ _BUILT_IN = (
     "soft.Soft", "soft_gumbel.SoftGumbel", "soft_dirichlet.SoftDirichlet", "moi.MixtureOfInputs",
     "multiplex.Multiplex", "swireasoning.SwiReasoning", "selar.SeLaR", "thinkrouter.ThinkRouter",
     "average.Average", "soft_noise.SoftNoise", "coconut_tf.CoconutTF", "cot.CoT",
+    "latent_mas.LatentMAS", "later.LaTER",
 )  # fmt: skip
 _methods: dict[str, Method] = {}
 _filling = threading.RLock()

@@ -64,6 +64,9 @@ class StepContext:
         hidden: torch.Tensor | None,
         hidden_size: int,
         embedding_rms: float,
+        embedding_norm: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+        realignment: torch.Tensor | None = None,
         token_class: Callable[[str], torch.Tensor] | None = None,
         names: Sequence[str] = (),
     ) -> None:
@@ -85,6 +88,13 @@ class StepContext:
         self.hidden_size = hidden_size
         self.embedding_rms = embedding_rms
         """Root mean square of the embedding table's elements."""
+        self.embedding_norm = embedding_norm
+        """Mean Euclidean norm of the embedding table's rows."""
+        self.dtype = dtype
+        """Of the model's input embedding, and so of an embedding offset."""
+        self.realignment = realignment
+        """[H, H] float32: from the output head's space to the embedding table's; there if a request
+        of the batch asks for it (`Method.realigned_by`)."""
         self.ints = ints
         """[A, 28] int32: columns of sglang_soft_kernels/layout.py."""
         self.args = args
@@ -206,6 +216,8 @@ class Method:
     """It feeds embedding offsets. They are kept in host memory, H elements of the model's dtype a
     thinking token."""
     reads_hidden: ClassVar[bool] = False
+    realigned_by: ClassVar[str] = ""
+    """The bool parameter with which a request asks for `StepContext.realignment`; "": none."""
     token_classes: ClassVar[tuple[str, ...]] = ()
     """Classes of tokens that it reads, of `methods/token_classes.py`."""
     token_parameters: ClassVar[tuple[str, ...]] = ()

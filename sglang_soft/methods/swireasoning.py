@@ -24,6 +24,9 @@ class SwiReasoning(Method):
     fed alone, also while latent. The step after the C-th switch to explicit concludes: think-end is
     forced. Output token: y. The paper mixes the whole vocabulary; here it is the k most probable,
     renormalised.
+
+    LEAD: two absolute gates next to the relative ones, H < `swi_explicit_below` to become explicit
+    and H > `swi_latent_above` to become latent.
     """
 
     name = "swireasoning"
@@ -77,6 +80,19 @@ class SwiReasoning(Method):
             Literal["drawn", "top"],
             described("Output token of a step that mixes: y, or the most probable one"),
         ] = "drawn"
+        swi_latent_above: Annotated[
+            float,
+            described("Entropy, in nats, above which alone explicit becomes latent (LEAD: 1.0); 0: "
+                      "any", ge=0, le=1000),
+        ] = 0.0  # fmt: skip
+        swi_explicit_below: (
+            Annotated[
+                float,
+                described("Entropy, in nats, below which alone latent becomes explicit (LEAD: "
+                          "0.2); default: any", ge=0, le=1000),
+            ]
+            | None
+        ) = None  # fmt: skip
 
     state = (1.0, 0.0, 0.0, 0.0, 0.0)
     needs_full_filter = True

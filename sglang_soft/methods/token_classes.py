@@ -13,6 +13,7 @@ from typing import Any
 from sglang_soft.params import KEY
 
 MATH = "math"
+STOPS_LATENT = "stops latent"
 
 _SYMBOLS = r"""
     + - * / ^ = < > ( ) [ ] { } _ |
@@ -40,26 +41,39 @@ def _math(tokenizer: Any) -> set[int]:
     return {i for s in _SYMBOLS.split() for i in tokenizer.encode(s, add_special_tokens=False)}
 
 
+def _texts(tokenizer: Any) -> list[str]:
+    """The text of each single token, as it is: some tokenizers take the space before a full stop
+    away."""
+    single = [[i] for i in range(len(tokenizer))]
+    return tokenizer.batch_decode(single, clean_up_tokenization_spaces=False)
+
+
 def _matching(pattern: str) -> Callable[[Any], set[int]]:
-    """The class of tokens whose text, that of the single token, has the pattern."""
+    """The class of tokens whose text has the pattern."""
 
     def ids(tokenizer: Any) -> set[int]:
         found = re.compile(pattern).search
-        # As it is: some tokenizers take the space before a full stop away.
-        texts = tokenizer.batch_decode(
-            [[i] for i in range(len(tokenizer))], clean_up_tokenization_spaces=False
-        )
-        return {i for i, text in enumerate(texts) if found(text)}
+        return {i for i, text in enumerate(_texts(tokenizer)) if found(text)}
 
     return ids
 
 
 _SENTENCE = r"""[.!?。！？…]["'”’»)\]}*]*\s*$|\n"""
+_STOPS_LATENT = ("\n\n", "</think>", "<|endoftext|>", "<|im_end|>")
+"""The list of LaTER's authors."""
+
+
+def _stops_latent(tokenizer: Any) -> set[int]:
+    """Every token whose text, spaces taken out, holds one of `_STOPS_LATENT`."""
+    texts = [text.replace(" ", "") for text in _texts(tokenizer)]
+    return {i for i, text in enumerate(texts) if any(s in text for s in _STOPS_LATENT)}
+
 
 EVERY = "every"
 """The class of all tokens, which needs no tokenizer."""
 CLASSES: dict[str, Callable[[Any], Collection[int]]] = {
     MATH: _math,
+    STOPS_LATENT: _stops_latent,
     "sentence": _matching(_SENTENCE),
     "clause": _matching(_SENTENCE + r"|[;:；：]\s*$"),
     "paragraph": _matching(r"\n\n"),

@@ -7,6 +7,7 @@ from tests.engine.under_test import EngineUnderTest
 from tests.models import tiny
 from tests.oracle import Concept, Observed, Request, Trace, compare, run
 from tests.oracle.boundaries import boundary_ids
+from tests.oracle.latent import stop_ids
 from tests.oracle.math_tokens import math_ids
 
 _ORACLE: dict[tuple, Trace] = {}
@@ -37,6 +38,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
         closing=tuple(closing),
         **delimiters(under_test),
         math_ids=math_ids(under_test.tokenizer),
+        latent_stop_ids=stop_ids(under_test.tokenizer),
         boundary_ids=boundary_ids(under_test.tokenizer, at) if at else frozenset(),
         **(defaults | soft),
     )

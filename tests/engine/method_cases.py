@@ -16,6 +16,8 @@ SWI = {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7, "swi_first_share": 0.
 AUTHORS = {"swi_blend": "mixture", "swi_token": "drawn"}
 OTHERS = {"swi_blend": "drawn", "swi_token": "top", "swi_alone": "none"}
 """The other choice of every parameter."""
+GATES = {"swi_latent_above": 1.5, "swi_explicit_below": 0.7}
+LATER = {"later_entropy": 20.0, "later_stop": "text"}
 SELAR = {"selar_contrast": 1.0, "selar_token": "top", "selar_alone": "none"}
 
 METHOD_CASES: tuple[Case, ...] = (
@@ -106,10 +108,16 @@ METHOD_CASES: tuple[Case, ...] = (
         swi_alone="math",
         swi_max_switches=4,
     ),
+    case("gates of LEAD", "swireasoning", "long", 14, **SWI, **OTHERS, **GATES),
     case("plain", "soft_noise", "sum", 16, noise_scale=0.33),
     case("greedy", "soft_noise", "chat", 17, noise_scale=0.1, temperature=0.0),
     case("plain", "coconut_tf", "sum"),
     case("limit", "coconut_tf", "chat", max_thinking_tokens=7),
+    case("plain", "latent_mas", "sum", latent_realign=False),
+    # Short: rounding errors grow with every step.
+    case("realigned", "latent_mas", "long", tokens=16, latent_realign=True),
+    case("its tokens", "later", "sum", 20, **LATER, later_tokens=9),
+    case("unsure", "later", "again", 21, **(LATER | {"later_entropy": 3.0}), later_tokens=40),
     Case("discrete next to them", "sum", None),
 )
 """No more than an engine under test runs at once: a batch of all of them is one batch."""

@@ -65,8 +65,9 @@ def alike(one: dict, other: dict) -> bool:
     return a["ids"] == b["ids"] and weights[0] == pytest.approx(weights[1], abs=1e-5)
 
 
-OFFSETS = [c for c in METHOD_CASES if c.name.startswith(("soft_noise", "coconut_tf"))]
-STATE = [c for c in METHOD_CASES if c.name.startswith("swireasoning")]
+FED_OFFSETS = ("soft_noise", "coconut_tf", "latent_mas", "later")
+OFFSETS = [c for c in METHOD_CASES if c.name.startswith(FED_OFFSETS)]
+STATE = [c for c in METHOD_CASES if c.name.startswith(("swireasoning", "later"))]
 
 
 @on("retract", "retract-no-radix", "retract-no-overlap", "tp2")
@@ -108,6 +109,28 @@ def test_branches_are_taken(engine):
             asked = replace(oracle_request(engine, case), math_ids=frozenset())
             mixed = run(engine.hf_model, prompt_ids(engine, case), asked)
             assert mixed.steps != expected(engine, case).steps, f"{case.name}: none was drawn"
+    for gate in ({"swi_latent_above": 0.0}, {"swi_explicit_below": None}):
+        gates = BY_NAME["swireasoning, gates of LEAD"]
+        asked = replace(oracle_request(engine, gates), **gate)
+        other = run(engine.hf_model, prompt_ids(engine, gates), asked)
+        assert other.steps != expected(engine, gates).steps, f"{gate}: decided nothing"
+    for name, latent in (("later, its tokens", 9), ("later, unsure", 7)):
+        sizes = [len(ids) for ids in concepts(engine, name)["trace"]["ids"]]
+        assert sizes == [0] * latent + [1] * (len(sizes) - latent), name
+
+
+@on("default", "no-overlap", "tp2")
+def test_later_leaves_at_a_token_of_its_class(engine):
+    """The most probable token is an end of turn, once the hidden states have led there; what is
+    drawn there is another one."""
+    case, bias = BY_NAME["later, its tokens"], {engine.token_id("<|im_end|>"): 3.0}
+    case = replace(case, seed=22)
+    asked = replace(oracle_request(engine, case), logit_bias=bias)
+    trace = run(engine.hf_model, prompt_ids(engine, case), asked)
+    assert [s.offset is not None for s in trace.steps[:4]] == [True, True, True, False]
+    params = sampling_params(case) | {"logit_bias": {str(i): b for i, b in bias.items()}}
+    (out,) = engine.generate([prompt_ids(engine, case)], [params])
+    compare(observed(out), trace)
 
 
 @on("default")

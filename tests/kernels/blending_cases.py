@@ -184,6 +184,52 @@ def check_merge_draws(A: int, n: int, device: str) -> None:
             assert torch.equal(x[0], y[a])
 
 
+def check_match_norm(device: str) -> None:
+    """Up to the order of a sum; a row has the same bits alone, and an unused one is 0."""
+    for A, H in ((0, 8), (1, 1), (3, 100), (9, 1024), (4, 2500)):
+        g = torch.Generator().manual_seed(H)
+        hidden = torch.randn(A, H + 3, generator=g)[:, :H] * 10
+        hidden[1:2] = 0  # shorter than what it is divided by
+        used = torch.arange(A) % 3 != 2
+        for dtype, flags in ((torch.float32, None), (torch.bfloat16, used)):
+            hidden = hidden.to(torch.float32 if flags is None else dtype)
+            want = kernels.match_norm.naive(hidden, 2.5, dtype, flags)
+            there = hidden.to(device), None if flags is None else flags.to(device)
+            got = kernels.match_norm(there[0], 2.5, dtype, there[1])
+            assert got.dtype == dtype
+            rtol = 1e-5 if dtype == torch.float32 else 8e-3
+            torch.testing.assert_close(got.cpu(), want, rtol=rtol, atol=1e-6)
+            for a in range(A):
+                own = None if flags is None else there[1][a : a + 1]
+                alone = kernels.match_norm(there[0][a : a + 1], 2.5, dtype, own)
+                assert torch.equal(alone[0], got[a])
+        lengths = kernels.match_norm.naive(hidden, 2.5, torch.float32).norm(dim=1)  # of bfloat16
+        assert torch.allclose(lengths[2:], torch.full_like(lengths[2:], 2.5))
+
+
+def check_leave_latent(device: str) -> None:
+    """Every branch, exactly."""
+    A, g = 400, torch.Generator().manual_seed(6)
+
+    def some(*values: float) -> torch.Tensor:
+        return torch.tensor(values)[torch.randint(0, len(values), (A,), generator=g)]
+
+    args = torch.stack([some(0, 2, 7), some(1, 2), some(0, 1), some(5)], 1)
+    ints = torch.zeros((A, layout.INT_COLUMNS), dtype=torch.int32)
+    ints[:, layout.THINK_STEP] = some(0, 1, 2, 6).int()
+    ids = torch.stack([some(3, 4), some(5, 6)], 1).int()
+    state, stops = torch.stack([some(0, 1), some(0, 1)], 1)[:, :1], torch.arange(9) == 4
+    inputs = some(0.5, 1, 1.5, 2.5), state, args, ints, ids[:, 0], ids[:, 1], stops
+    want = kernels.leave_latent.naive(*inputs)
+    got = kernels.leave_latent(*(x.to(device) for x in inputs))
+    for x, y in zip(got, want, strict=True):
+        assert x.dtype == y.dtype and x.shape == y.shape and torch.equal(x.cpu(), y)
+    assert set(want.ids[want.latent].unique().tolist()) == {3, 4}, "one stops at step 0 only"
+    assert set(want.ids[~want.latent].unique().tolist()) == {5, 6}
+    assert torch.equal(want.weights[:, 0], (~want.latent).float())
+    assert torch.equal(want.state[:, 0], want.latent.float())
+
+
 def check_switch_modes(device: str) -> None:
     """Every branch, exactly."""
     A, g = 400, torch.Generator().manual_seed(5)
@@ -198,7 +244,8 @@ def check_switch_modes(device: str) -> None:
     state = torch.nn.functional.pad(state, (0, 1))
     inf = float("inf")
     args = [some(1, 3), some(0, 0.25), some(0.5, 1), some(1, 2, inf), some(0.75, 1)]
-    args = torch.stack([*args, some(9, inf), some(0, 1), some(0, 1)], 1)
+    args += [some(9, inf), some(0, 1), some(0, 1), some(0, 1), some(0, 1.25), some(0.75, inf)]
+    args = torch.stack(args, 1)
     ints = torch.zeros((A, layout.INT_COLUMNS), dtype=torch.int32)
     ints[:, layout.THINK_STEP] = some(0, 16, 64, 100).int()
     ints[:, layout.MAX_NEW_TOKENS], ints[:, layout.THINK_START] = 64, 5

@@ -17,6 +17,7 @@ import state_checks as checks  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
 from sglang_soft_kernels.blending import triton as blending  # noqa: E402
+from sglang_soft_kernels.latent import triton as latent  # noqa: E402
 from sglang_soft_kernels.mixture import triton as mixture  # noqa: E402
 from sglang_soft_kernels.noise import triton as noise  # noqa: E402
 from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 def test_kernels_are_interpreted():
-    for module in (mixture, sampling, state, noise, blending):
+    for module in (mixture, sampling, state, noise, blending, latent):
         kernels_of_module = [
             value for name, value in vars(module).items() if name.endswith("_kernel")
         ]
@@ -144,6 +145,14 @@ def test_gate(size):
 @pytest.mark.parametrize("size", blending_cases.SIZES)
 def test_merge_draws(size):
     blending_cases.check_merge_draws(*size, "cpu")
+
+
+def test_match_norm():
+    blending_cases.check_match_norm("cpu")
+
+
+def test_leave_latent():
+    blending_cases.check_leave_latent("cpu")
 
 
 def test_switch_modes():

@@ -100,6 +100,14 @@ def test_merge_draws(size):
     blending_cases.check_merge_draws(*size, "cuda")
 
 
+def test_match_norm():
+    blending_cases.check_match_norm("cuda")
+
+
+def test_leave_latent():
+    blending_cases.check_leave_latent("cuda")
+
+
 def test_switch_modes():
     blending_cases.check_switch_modes("cuda")
 

@@ -17,6 +17,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("interpreted functions have no variants", allow_module_level=True)
 
 from sglang_soft_kernels.blending import triton as blending
+from sglang_soft_kernels.latent import triton as latent
 from sglang_soft_kernels.mixture import triton as mixture
 from sglang_soft_kernels.noise import triton as noise
 from sglang_soft_kernels.sampling import triton as sampling
@@ -31,7 +32,7 @@ V, H, R, MAX_K = 300, 48, 9, 32
 def variants(monkeypatch) -> dict[str, set[str]]:
     """Keys by kernel."""
     found: dict[str, set[str]] = defaultdict(set)
-    for module in (sampling, state, mixture, noise, blending):
+    for module in (sampling, state, mixture, noise, blending, latent):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             recorder = Recorder(getattr(module, name), found[name.removesuffix("_kernel")])
             monkeypatch.setattr(module, name, recorder)
@@ -117,6 +118,26 @@ def test_the_count_sees_a_new_variant(variants):
             torch.zeros(2, V, dtype=dtype), *parameters(2, True), k=4, top_k_bound=9
         )
     assert len(variants["scan"]) == len(variants["finish"]) == 2
+
+
+def test_latent(variants):
+    """A model has one dtype; what is realigned comes in float32."""
+    for A, size, wide in itertools.product((1, 3, 16), (1, 48, 64, 2500), (0, 1, 3, 16)):
+        flags = torch.zeros(A, dtype=torch.bool)
+        for used, dtype in itertools.product((None, flags), (torch.float32, torch.bfloat16)):
+            hidden = torch.zeros(A, size + wide, dtype=dtype)[:, wide:]
+            kernels.match_norm(hidden, 1.0 + wide, torch.bfloat16, used)
+        table = torch.zeros(A, 30 + 2 * wide, dtype=torch.int32)
+        ints, floats = table[:, wide:], table.view(torch.float32)
+        stops, ids = torch.zeros(9 + wide, dtype=torch.bool), torch.zeros(A, 2 + wide).int()
+        kernels.leave_latent(
+            floats[:, 0].contiguous(), floats[:, :1], floats[:, 1:], ints, ids[:, 0], ids[:, 1],
+            stops,
+        )  # fmt: skip
+    assert {name: len(keys) for name, keys in variants.items() if keys} == {
+        "match_norm": 2,
+        "leave_latent": 1,
+    }
 
 
 def test_noise_and_blending(variants):

@@ -14,7 +14,7 @@ from .ending import Ending
 from .request import Request
 from .steps import ThinkingStep, argmax, argmax_margin, on_grid, think_end_step
 from .stopping import Stopping
-from .thinking import Thinking
+from .thinking import READS_HIDDEN, Thinking
 from .trace import Trace
 
 
@@ -23,7 +23,9 @@ def run(model, prompt_ids: Sequence[int], request: Request) -> Trace:
     """What `request` must produce after `prompt_ids`. The dtype is the model's: float32, or float64
     to measure rounding."""
     with ExitStack() as stack:
-        hidden = stack.enter_context(LastHidden(model)) if request.method == "coconut_tf" else None
+        hidden = None
+        if request.method in READS_HIDDEN:
+            hidden = stack.enter_context(LastHidden(model))
         return _generate(model, prompt_ids, request, hidden)
 
 

@@ -24,6 +24,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     ),
     "soft_noise": ("seed", "noise_scale"),
     "coconut_tf": (),
+    "latent_mas": ("latent_realign",),
+    "later": ("seed", "later_tokens", "later_entropy", "later_stop"),
 }  # fmt: skip
 """The methods, and the fields that each needs in addition to those of all thinking."""
 
@@ -101,6 +103,17 @@ class Request:
     swi_blend: Literal["mixture", "drawn"] | None = None
     swi_alone: Literal["math", "none"] | None = None
     swi_token: Literal["drawn", "top"] | None = None
+    swi_latent_above: float = 0.0
+    """Nats. 0: any entropy is high enough."""
+    swi_explicit_below: float | None = None
+    """Nats. None: any entropy is low enough."""
+    latent_realign: bool | None = None
+    later_tokens: int | None = None
+    later_entropy: float | None = None
+    """Nats."""
+    later_stop: Literal["text", "none"] | None = None
+    latent_stop_ids: frozenset[int] = frozenset()
+    """Tokens at which later leaves, unless `later_stop` is "none"."""
     math_ids: frozenset[int] = frozenset()
     """Tokens that selar and swireasoning feed alone, unless `..._alone` is "none"."""
     noise_scale: float | None = None

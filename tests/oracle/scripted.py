@@ -26,12 +26,14 @@ class Fixed(Noise):
 
 class Scripted:
     """A "model" whose logits at output step i are `script[i]`; the last one repeats. Its hidden
-    state at step i is i + 1 in every component. Records what it was fed."""
+    state at step i is i + 1 in every component; the output layer's weights are twice the table's.
+    Records what it was fed."""
 
     def __init__(self, *script: dict[int, float]):
         self.script = script
         self.table = torch.nn.Embedding(10, 10, _weight=torch.eye(10))
         self.head = torch.nn.Identity()
+        self.head.weight = 2 * torch.eye(10)
         self.fed = []
 
     def get_input_embeddings(self):

@@ -6,7 +6,8 @@ authors mix all). t: index of the step. y: a token drawn from q, the output toke
 (`swi_token` top: L's first where a mixture is fed).
 
 Step 0 is latent, with reference R = H1. Later, a being the steps since the last switch: latent and
-H1 < R becomes explicit; explicit and H1 > R and a >= W becomes latent. Every switch sets R = H1.
+H1 < R becomes explicit; explicit and H1 > R and a >= W becomes latent. LEAD asks more of both: H1
+below `swi_explicit_below`, and above `swi_latent_above`. Every switch sets R = H1.
 Latent feeds L, explicit y. At a switch the mixture is blended, w *= rate: with think-start (to
 latent, rate from swi_alpha) or think-end (to explicit, from swi_beta) at weight 1 - rate; rate =
 x + (1 - x) t / max_new_tokens. `swi_blend` drawn: y is blended with think-end in place of L. Step 0
@@ -35,7 +36,7 @@ Event = Literal["stays", "to_latent", "to_explicit"]
 class Decision(NamedTuple):
     event: Event
     margin: float
-    """|H1 - R|; infinity where H1 did not matter."""
+    """|H1 - R|, or the distance from an absolute gate; infinity where H1 did not matter."""
 
 
 class Slots(NamedTuple):
@@ -101,14 +102,19 @@ class SwiReasoning:
         self.age += 1
         margin = abs(h1 - self.reference)
         if self.mode == "latent":
-            if not h1 < self.reference:
+            below = self.request.swi_explicit_below
+            if below is not None:
+                margin = min(margin, abs(h1 - below))
+            if not h1 < self.reference or (below is not None and not h1 < below):
                 return Decision("stays", margin)
             self.mode, self.switches = "explicit", self.switches + 1
             self.reference, self.age = h1, 0
             return Decision("to_explicit", margin)
         if self.age < self.request.swi_window:
             return Decision("stays", math.inf)
-        if not h1 > self.reference:
+        above = self.request.swi_latent_above
+        margin = min(margin, abs(h1 - above)) if above else margin
+        if not (h1 > self.reference and h1 > above):
             return Decision("stays", margin)
         self.mode, self.reference, self.age = "latent", h1, 0
         return Decision("to_latent", margin)

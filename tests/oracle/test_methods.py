@@ -36,6 +36,7 @@ FIELDS = {
     "swi_blend": "drawn",
     "swi_alone": "math",
     "swi_token": "top",
+    "swi_latent_above": 0.0,
     "noise_scale": 0.33,
 }
 

@@ -30,9 +30,11 @@ METHODS = {
               "selar_token": "drawn"},
     "swireasoning": {"swi_window": 2, "swi_alpha": 0.6, "swi_beta": 0.7, "swi_first_share": 0.9,
                      "swi_first_token": 40, "swi_blend": "mixture", "swi_alone": "none",
-                     "swi_token": "drawn"},
+                     "swi_token": "drawn", "swi_latent_above": 0.0},
     "soft_noise": {"noise_scale": 0.33, "temperature": 0.5},
     "coconut_tf": {},
+    "latent_mas": {"latent_realign": True},
+    "later": {"later_tokens": 6, "later_entropy": 5.0, "later_stop": "none"},
 }  # fmt: skip
 methods = pytest.mark.parametrize("method", METHODS)
 
@@ -148,7 +150,7 @@ def test_cot_over_seeds_follows_q():
 @torch.inference_mode()
 def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
     """What the trace says was fed, in a single forward, gives the trace, step by step with a fresh
-    state; for coconut_tf also the hidden states that were fed."""
+    state; of those that read them also the hidden states that were fed."""
     model, tokenizer = loaded(family)
     ids = tiny.prompt_ids(tokenizer, "long")
     request = request_for(tokenizer, method)
@@ -170,11 +172,9 @@ def test_trace_again_in_one_pass_without_a_cache(loaded, family, method):
         if step.ids != [request.think_end_id]:
             assert (again.token, again.ids) == (step.token, step.ids)
             assert again.weights == pytest.approx(step.weights, abs=1e-5)
-            assert (
-                (again.offset is None)
-                == (step.offset is None)
-                == (method not in ("soft_noise", "coconut_tf"))
-            )
+            assert (again.offset is None) == (step.offset is None)
+            feeds = ("soft_noise", "coconut_tf", "latent_mas", "later")
+            assert method in feeds or step.offset is None
             if again.offset is not None:
                 assert torch.allclose(again.offset, step.offset, atol=1e-4)
 
@@ -256,7 +256,7 @@ def test_a_wrong_offset_is_seen(loaded, monkeypatch):
 
     model, tokenizer = loaded("llama")
     ids = tiny.prompt_ids(tokenizer, "chat")
-    for method in ("soft_noise", "coconut_tf"):
+    for method in ("soft_noise", "coconut_tf", "latent_mas"):
         right = run(model, ids, request_for(tokenizer, method))
         with monkeypatch.context() as patch:
             patch.setattr(loop, "embed_mixture", shrunk)

@@ -193,7 +193,7 @@ def test_alpha_1_adds_nothing():
 WIDE = {2: 0.4, 3: 0.3, 4: 0.3}
 SWI = {"method": "swireasoning", "seed": 1, "max_topk": 2, "max_new_tokens": 8}
 SWI |= {"swi_window": 0, "swi_alpha": ALPHA, "swi_beta": BETA, "swi_first_share": 0.9}
-SWI |= {"swi_blend": "drawn", "swi_alone": "none", "swi_token": "top"}
+SWI |= {"swi_blend": "drawn", "swi_alone": "none", "swi_token": "top", "swi_latent_above": 0.0}
 
 
 def test_the_loop_feeds_the_blend_and_ends_by_the_method():

@@ -90,7 +90,8 @@ def test_slots_in_use_come_first_and_weights_sum_to_one(inputs, name):
         weights = step.record.weights[concept]
         used = weights != 0
         assert (used.int().diff(dim=1) <= 0).all(), "an unused slot before a used one"
-        expected = torch.zeros(len(weights)) if name == "coconut_tf" else torch.ones(len(weights))
+        latent = ("coconut_tf", "latent_mas", "later")
+        expected = torch.zeros(len(weights)) if name in latent else torch.ones(len(weights))
         assert torch.allclose(weights.sum(1), expected, atol=1e-6)
         if methods.get(name).feeds_offset:
             assert step.has_offset[concept].all()

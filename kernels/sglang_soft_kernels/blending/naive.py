@@ -57,9 +57,11 @@ class Switched(NamedTuple):
 
 LATENT, REFERENCE, AGE, SWITCHES, STARTED = range(5)
 """Columns of the state."""
-WINDOW, ALPHA, BETA, MAX_SWITCHES, FIRST_SHARE, FIRST_TOKEN, BLEND, ALONE = range(8)
+WINDOW, ALPHA, BETA, MAX_SWITCHES, FIRST_SHARE, FIRST_TOKEN, BLEND, ALONE, SHOWN = range(9)
 """Columns of SwiReasoning's parameters. FIRST_TOKEN: infinity if there is none. BLEND: 0 blends
-think-end with the mixture, 1 with the drawn token. ALONE: 0 guards."""
+think-end with the mixture, 1 with the drawn token. ALONE: 0 guards. SHOWN: `compose` reads it."""
+LATENT_ABOVE, EXPLICIT_BELOW = 9, 10
+"""Further columns: entropies in nats; 0 and infinity do not gate."""
 THRESHOLD, CONTRAST, SELAR_ALONE = range(3)
 """Columns of SeLaR's parameters."""
 
@@ -194,21 +196,24 @@ def switch_modes(
     """SwiReasoning (arXiv 2510.05069): latent and explicit blocks in turn.
 
     H is the entropy, R the one at the last switch (first: at the first step). Latent becomes
-    explicit where H < R; explicit becomes latent where H > R and the block has lasted `WINDOW`
-    steps. The step after the `MAX_SWITCHES`-th switch to explicit ends the thought. A row mixes
+    explicit where H < R and H < `EXPLICIT_BELOW`; explicit becomes latent where H > R,
+    H > `LATENT_ABOVE` and the block has lasted `WINDOW` steps. (The two absolute gates are LEAD's.)
+    The step after the `MAX_SWITCHES`-th switch to explicit ends the thought. A row mixes
     while it is latent, and with `BLEND` 0 at a switch to explicit as well. At a switch to latent
     think-start is blended in, at one to explicit think-end; the share of what is fed grows from
     `ALPHA` (or `BETA`) to 1 over max_new_tokens. At the first step it is `FIRST_SHARE`, and the
     rest is `FIRST_TOKEN`'s.
 
-    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 8] float32. ints: [A, 28] int32.
+    entropy: [A] float32, nats. state: [A, 5] float32. args: [A, >= 11] float32. ints: [A, 28]
+    int32.
     """
     was_latent, started = state[:, LATENT] == 1, state[:, STARTED] == 1
     reference = torch.where(started, state[:, REFERENCE], entropy)
     age = torch.where(started, state[:, AGE] + 1, 0.0)
     switches = state[:, SWITCHES]
-    to_explicit = started & was_latent & (reference > entropy)
-    waited = age >= args[:, WINDOW]
+    sure = entropy < args[:, EXPLICIT_BELOW]
+    to_explicit = started & was_latent & (reference > entropy) & sure
+    waited = (age >= args[:, WINDOW]) & (entropy > args[:, LATENT_ABOVE])
     to_latent = started & ~was_latent & (reference < entropy) & waited
     force_end = started & ~was_latent & (age == 1) & (switches >= args[:, MAX_SWITCHES])
     switched = to_explicit | to_latent

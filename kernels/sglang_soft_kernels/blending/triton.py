@@ -34,6 +34,8 @@ FIRST_SHARE = tl.constexpr(naive.FIRST_SHARE)
 FIRST_TOKEN = tl.constexpr(naive.FIRST_TOKEN)
 BLEND = tl.constexpr(naive.BLEND)
 ALONE = tl.constexpr(naive.ALONE)
+LATENT_ABOVE = tl.constexpr(naive.LATENT_ABOVE)
+EXPLICIT_BELOW = tl.constexpr(naive.EXPLICIT_BELOW)
 THRESHOLD = tl.constexpr(naive.THRESHOLD)
 CONTRAST = tl.constexpr(naive.CONTRAST)
 SELAR_ALONE = tl.constexpr(naive.SELAR_ALONE)
@@ -206,7 +208,7 @@ def merge_draws_kernel(
 def switch_modes_kernel(
     entropy_ptr,  # [A] float32
     state_ptr,  # [A, 5] float32
-    args_ptr,  # [A, >= 8] float32
+    args_ptr,  # [A, >= 11] float32
     ints_ptr,  # [A, 28] int32
     after_ptr,  # [A, 5] float32
     soft_ptr,  # [A] int8
@@ -227,8 +229,9 @@ def switch_modes_kernel(
     reference = tl.where(started, tl.load(state + REFERENCE), entropy)
     age = tl.where(started, tl.load(state + AGE) + 1, 0.0)
     switches = tl.load(state + SWITCHES)
-    to_explicit = started & was_latent & (reference > entropy)
-    waited = age >= tl.load(args + WINDOW)
+    sure = entropy < tl.load(args + EXPLICIT_BELOW)
+    to_explicit = started & was_latent & (reference > entropy) & sure
+    waited = (age >= tl.load(args + WINDOW)) & (entropy > tl.load(args + LATENT_ABOVE))
     explicit = started & (was_latent == 0)
     to_latent = explicit & (reference < entropy) & waited
     force_end = explicit & (age == 1) & (switches >= tl.load(args + MAX_SWITCHES))
@@ -332,7 +335,7 @@ def merge_draws(ids, ranks, probs, counts, by_probability):
 def switch_modes(entropy, state, args, ints):
     A = len(entropy)
     _check_rows(state, args, ints)
-    assert state.shape[1] >= STATES.value and args.shape[1] > naive.ALONE
+    assert state.shape[1] >= STATES.value and args.shape[1] > naive.EXPLICIT_BELOW
     flags = soft, guarded, force_end = [_empty(state, A, dtype=torch.bool) for _ in range(3)]
     out = Switched(
         _empty(state, A, STATES.value), soft, guarded, force_end,

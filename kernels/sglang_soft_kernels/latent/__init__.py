@@ -1,0 +1,1 @@
+"""Thinking in hidden states: what is fed in place of an embedding, and until when."""
