@@ -24,6 +24,7 @@ SERVER = {
     "tests/engine/test_verify.py",
     "tests/launch/test_programs.py",
     "tests/evals/test_clients.py",
+    "tests/evals/test_kept_traces.py",
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",
     "tests/launch/test_counterfactual.py",

@@ -53,6 +53,8 @@ class Record:
     final_entropy: float | None
     """In nats, at the step that ended the thought: of the last thinking step, think-end's."""
     latency_s: float
+    trace: str | None
+    """File with its trace, below the run directory; None: it was not kept."""
     error: str | None
     """Why the request failed or the grader has no verdict."""
     max_thinking_tokens: int | None
@@ -69,7 +71,7 @@ class Record:
         return self.status == "failed"
 
 
-_ADDED = ("mean_concept_size", "mixed_share", "final_entropy", "max_thinking_tokens")
+_ADDED = ("mean_concept_size", "mixed_share", "final_entropy", "trace", "max_thinking_tokens")
 """May be missing: in records of older versions, and the last where there is no control."""
 _FIELDS = [name for name in Record.__dataclass_fields__ if name not in ("offset", "graded")]
 

@@ -56,7 +56,7 @@ class Session:
 
     async def go(self, tasks: Iterator[Task]) -> Outcome:
         """tasks: those of the run file's methods; their controls come after them."""
-        self._asker = Asker(self._config, self._base_url, self._api_key)
+        self._asker = Asker(self._config, self._base_url, self._api_key, self._out)
         try:
             await self._prepare()
             self._start()
