@@ -6,6 +6,7 @@ uploaded once, at its first use.
 """
 
 from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import Any
 
 from sglang_soft.params import KEY
@@ -58,7 +59,12 @@ CLASSES: dict[str, Callable[[Any], Collection[int]]] = {
 
 def ids_by_name(tokenizer: Any) -> dict[str, Collection[int]]:
     """All classes. Empty without a tokenizer: then `check` refuses the requests that need one."""
-    return {} if tokenizer is None else {name: make(tokenizer) for name, make in CLASSES.items()}
+    return {} if tokenizer is None else dict(_ids_by_name(tokenizer))
+
+
+@lru_cache(maxsize=2)  # some read the text of every token: a second with 150,000 of them
+def _ids_by_name(tokenizer: Any) -> dict[str, Collection[int]]:
+    return {name: make(tokenizer) for name, make in CLASSES.items()}
 
 
 def check(tokenizer: Any, key: str, value: str) -> None:
