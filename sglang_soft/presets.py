@@ -34,6 +34,9 @@ _SELAR_RUN = "defaults of scripts/run.py of Parker-rfu/SeLaReasoning (de41c7b)"
 _MULTIPLEX_README = "command in the README of MaxLEAF3824/Multiplex-Thinking (89c5ad7)"
 _MULTIPLEX_RUN = "defaults of scripts/train.sh of MaxLEAF3824/Multiplex-Thinking (45abf22)"
 
+_LATER = "defaults of later/src/config/project_config.py of TioeAre/LaTER (acb952c)"
+_LATER_AIME = "later/scripts/eval/aime25.sh of TioeAre/LaTER (acb952c), which sets its gates aside"
+
 _SAMPLING = {"temperature": 0.6, "top_p": 0.95, "top_k": 30}
 _COLD_STOP = {"stop": {"rule": "cold_stop", "entropy": 0.01, "steps": 256}}
 _ANSWER = {"answer_temperature": 0.6, "answer_top_p": 0.95, "answer_top_k": 30, "answer_min_p": 0.0}
@@ -68,6 +71,12 @@ def _selar(name: str, model: str, source: str, threshold: float) -> Preset:
     return Preset(name, model, "selar", {source: chosen, _SELAR_RUN: _QWEN3})
 
 
+def _later(name: str, source: str, tokens: int, entropy: float) -> Preset:
+    own = {"later_tokens": tokens, "later_entropy": entropy}
+    sampling = {"temperature": 0.6, "top_p": 0.95}
+    return Preset(name, "Qwen/Qwen3-14B", "later", {source: own, _LATER: sampling})
+
+
 PRESETS: tuple[Preset, ...] = (
     _soft("qwq-32b", "Qwen/QwQ-32B", 15),
     _soft("deepseek-r1-qwen-32b", "deepseek-ai/DeepSeek-R1-Distill-Qwen-32B", 10),
@@ -84,6 +93,7 @@ PRESETS: tuple[Preset, ...] = (
         "deepseek-r1-qwen-7b-multiplex", "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "multiplex",
         {_MULTIPLEX_README: {"max_topk": 3, "multiplex_weighting": "mean"}, _MULTIPLEX_RUN: _ALL},
     ),
+    _later("qwen3-14b-later-aime2025", _LATER_AIME, 96, 70.0),
 )  # fmt: skip
 
 

@@ -17,8 +17,8 @@ COLD_STOP = {"cold_stop_entropy": 0.2, "cold_stop_steps": 12}
 """The bundled model's."""
 
 
-def arguments(about: str | None, argv: list[str] | None, **others: int) -> argparse.Namespace:
-    """others: further whole numbers with their defaults, such as n=5 for --n."""
+def arguments(about: str | None, argv: list[str] | None, **others: float) -> argparse.Namespace:
+    """others: further numbers with their defaults, such as n=5 for --n; whole ones stay whole."""
     parser = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,7 +30,7 @@ def arguments(about: str | None, argv: list[str] | None, **others: int) -> argpa
     parser.add_argument("--question", default=QUESTION)
     parser.add_argument("--seed", type=int, default=1, help="of the noise; the next ones follow")
     for name, default in others.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=type(default), default=default)
     return parser.parse_args(argv)
 
 

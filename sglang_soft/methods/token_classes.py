@@ -1,4 +1,4 @@
-"""Classes of tokens that a method treats apart, or that a stopping rule looks behind: sets of ids,
+"""Classes of tokens that a method treats apart, or after which a stopping rule looks: sets of ids,
 made from the tokenizer once a server.
 
 A method names its classes in `Method.token_classes` and reads one as a [V] bool table on the device
@@ -8,6 +8,7 @@ then; a server that was asked for Soft Thinking makes all sets at its start.
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from sglang_soft.params import KEY
@@ -105,6 +106,11 @@ class TokenClasses(Mapping[str, Collection[int]]):
     def make_all(self) -> None:
         for _ in self.values():
             pass
+
+
+@lru_cache(maxsize=2)  # some read the text of every token: a second with 150,000 of them
+def of(tokenizer: Any) -> TokenClasses:
+    return TokenClasses(tokenizer)
 
 
 def check(tokenizer: Any, key: str, value: str, without: str = "none") -> None:

@@ -107,6 +107,7 @@ FORMULAS: dict[str, Callable[[Drew], Tensor]] = {
     "thinkrouter": _from_all,
     "selar": _from_all,
     "swireasoning": _from_all,
+    "later": _from_all,
     "moi": _from_candidates,
     "soft_gumbel": _gumbel,
     "soft_dirichlet": _dirichlet,

@@ -17,7 +17,7 @@ import orjson
 from sglang.srt.managers.io_struct import GenerateReqInput
 
 from sglang_soft import methods, resolve
-from sglang_soft.methods.token_classes import TokenClasses
+from sglang_soft.methods import token_classes
 from sglang_soft.params import KEY, Given, RequestParams
 from sglang_soft.server import given
 from sglang_soft.server.settings import Settings
@@ -109,7 +109,7 @@ def _check_offsets(trace: Trace, model) -> None:
 def answer(info: Mapping[str, Any], tokenizer) -> bytes:
     """npz. info: `meta_info.soft_thinking` of the request."""
     model = info["trace"]["model"]
-    classes = {name: sorted(ids) for name, ids in TokenClasses(tokenizer).items()}
+    classes = {name: sorted(ids) for name, ids in token_classes.of(tokenizer).items()}
     header = orjson.dumps({"model": model, "token_ids": classes})
     hidden = np.frombuffer(info["hidden"], np.float32).reshape(-1, model["hidden_size"])
     logits = np.frombuffer(info["logits"], np.float32).reshape(len(hidden), -1)

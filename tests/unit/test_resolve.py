@@ -165,7 +165,7 @@ def test_choices_and_what_is_unset_are_numbers_on_the_device():
     assert method.args(params) == (1.0, 0.0)
     inf = float("inf")
     params, method, *_ = resolve({"method": "swireasoning", "swi_max_switches": None})
-    assert method.args(params) == (512, 1, 0.7, inf, 0.9, inf, 0, 0, 0)
+    assert method.args(params) == (512, 1, 0.7, inf, 0.9, inf, 0, 0, 0, 0, inf)
 
 
 def test_parameters_of_the_defaults_method_do_not_reach_another_method():

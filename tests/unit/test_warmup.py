@@ -24,7 +24,7 @@ V, HIDDEN, MAX_K = 300, 8, 32
 class Model:
     """What `warmup` reads of a `SoftModel`."""
 
-    facts = EmbeddingFacts(HIDDEN, torch.float32, 1.0)
+    facts = EmbeddingFacts(HIDDEN, torch.float32, 1.0, 1.0)
 
     class embedding:
         weight = torch.zeros(V, HIDDEN)
@@ -45,14 +45,18 @@ def ask_anything(seed: int) -> None:
         top_k = rng.choice([-1, 1, 17, 30, 100, 500])
         sampling = Sampling(rng.choice([0.3, 1.0]), rng.choice([0.9, 1.0]), top_k, 0.0)
         rule = rng.choice([None, *(r for r in rules.registry().values() if not r.fused)])
-        stop = None if rule is None else rule.Params()
-        batch.append(soft_request(name, max_topk=k, thinking=sampling, stop=stop))
+        by = methods.get(name).realigned_by
+        own = {by: rng.choice([False, True])} if by else {}
+        own["stop"] = None if rule is None else rule.Params()
+        batch.append(soft_request(name, max_topk=k, thinking=sampling, **own))
     if any(batch):
         one_step(batch, rng.choice([torch.int32, torch.int64]))
 
 
 def one_step(batch: list, token_dtype: torch.dtype = torch.int64) -> None:
-    pool, rows = ConceptPool(9, MAX_K, "cpu", hidden_size=HIDDEN), torch.arange(1, len(batch) + 1)
+    matrix = torch.eye(HIDDEN)
+    pool = ConceptPool(9, MAX_K, "cpu", hidden_size=HIDDEN, realignment=lambda: matrix)
+    rows = torch.arange(1, len(batch) + 1)
     pool.start(rows.tolist(), batch)
     inputs = prepare(pool, rows, batch)
     hidden = torch.zeros(len(batch), HIDDEN) if inputs.reads_hidden else None
@@ -105,6 +109,7 @@ def test_no_request_compiles_a_triton_kernel_after_start(monkeypatch):
     """Kernels are recorded with their compile-time values in place of being run."""
     from sglang_soft_kernels import dispatch
     from sglang_soft_kernels.blending import triton as blending
+    from sglang_soft_kernels.latent import triton as latent
     from sglang_soft_kernels.mixture import triton as mixture
     from sglang_soft_kernels.noise import triton as noise
     from sglang_soft_kernels.sampling import triton as sampling
@@ -113,7 +118,7 @@ def test_no_request_compiles_a_triton_kernel_after_start(monkeypatch):
 
     variants: dict[str, set[str]] = {}
     monkeypatch.setattr(dispatch, "uses_triton", lambda tensor: True)
-    for module in (mixture, sampling, state, noise, blending, stopping):
+    for module in (mixture, sampling, state, noise, blending, stopping, latent):
         for name in [name for name in vars(module) if name.endswith("_kernel")]:
             recorder = Recorder(getattr(module, name), variants.setdefault(name, set()))
             monkeypatch.setattr(module, name, recorder)
