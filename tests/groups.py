@@ -24,12 +24,14 @@ SERVER = {
     "tests/engine/test_verify.py",
     "tests/launch/test_programs.py",
     "tests/evals/test_clients.py",
+    "tests/evals/test_kept_traces.py",
     "tests/evals/test_kill.py",
     "tests/evals/test_real_server.py",
     "tests/launch/test_counterfactual.py",
     "tests/launch/test_train_soft.py",
     "tests/launch/test_bench_fork.py",
     "tests/view/test_live_page.py",
+    "tests/terminal/test_server.py",
     "tests/view/test_server.py",
 }
 """Files with tests that ask the one HTTP server."""

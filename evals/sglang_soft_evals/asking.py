@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from sglang_soft_evals import benchmarks, forking
+from sglang_soft_evals import benchmarks, forking, kept
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import RunConfig
 from sglang_soft_evals.grading import GraderProcess
 from sglang_soft_evals.judge import JudgeClient
+from sglang_soft_evals.record import Key
 from sglang_soft_evals.sample import UNKNOWN, Answer, Task, body, failed, other_method, outcome
 
 
@@ -19,8 +21,11 @@ class Asker:
     Raises ValueError if the environment lacks the judge's key.
     """
 
-    def __init__(self, config: RunConfig, base_url: str, api_key: str | None) -> None:
-        self._config = config
+    def __init__(
+        self, config: RunConfig, base_url: str, api_key: str | None, out: Path | None = None
+    ) -> None:
+        """out: the run directory, where traces are kept (`keep_traces`)."""
+        self._config, self._out = config, out
         self._benchmark = benchmarks.get(config.benchmark)
         self._judge = None if config.judge is None else JudgeClient(config.judge)
         self._grader = GraderProcess(config.graded_by)
@@ -48,7 +53,8 @@ class Asker:
         request = body(self._config, task, text)
         completion, found = await self._chat(request)
         if not task.answers:
-            return [self._row(task, Answer(task.sample, task.seed), text, found)]
+            row = self._row(task, Answer(task.sample, task.seed), text, found)
+            return [self._with_trace(row, completion)]
         if (handle := forking.handle_of(completion)) is None:
             outcomes = forking.without_answers(found, len(task.answers))
         else:
@@ -83,6 +89,18 @@ class Asker:
         asked = self.served[task.method.name]
         wrong = None if row["error"] else other_method(asked, row["thinking_method"])
         return failed(row, wrong) if wrong else row
+
+    def _with_trace(self, row: dict[str, Any], completion: Mapping[str, Any]) -> dict[str, Any]:
+        """The file is there before the record that names it."""
+        if self._out is None or row["status"] == "failed":
+            return row
+        if not self._config.keeps_trace(row["sample"]):
+            return row
+        key = Key(*(row[name] for name in Key._fields))
+        try:
+            return row | {"trace": kept.keep(self._out, key, completion)}
+        except ValueError as error:
+            return failed(row, f"malformed answer: trace: {error}")
 
     async def _grade(self, row: dict[str, Any]) -> dict[str, Any]:
         """Failed requests are not graded; truncated answers are, as they stand."""

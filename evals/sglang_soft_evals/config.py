@@ -164,11 +164,14 @@ class RunConfig:
     timeout_s: float = 14400
     """Of one request."""
     judge: Judge | None = None
+    keep_traces: int | bool = 0
+    """Samples of each question whose traces the run directory keeps; True: of all."""
 
     def __post_init__(self) -> None:
         check_fields(
             self,
             "",
+            keep_traces=Rule("true, false or a whole number >= 0", _is_count),
             benchmark=TEXT,
             data=optional(TEXT),
             prompt=optional(TEXT),
@@ -187,6 +190,10 @@ class RunConfig:
         for method in self.methods:
             key, forks = f"methods.{method.name}.answers_per_thought", method.answers_per_thought
             check(self.samples % forks == 0, key, f"a divisor of samples = {self.samples}", forks)
+            check(forks == 1 or not self.keep_traces, key, "1 with keep_traces", forks)
+
+    def keeps_trace(self, sample: int) -> bool:
+        return self.keep_traces is True or sample < self.keep_traces
 
     @property
     def graded_by(self) -> str:
@@ -198,4 +205,10 @@ class RunConfig:
         for method in found["methods"]:
             if method["answers_per_thought"] == 1:
                 del method["answers_per_thought"]  # as in runs of older versions
+        if not found["keep_traces"]:
+            del found["keep_traces"]  # the same
         return found
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, bool) or (isinstance(value, int) and value >= 0)

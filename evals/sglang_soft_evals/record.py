@@ -51,6 +51,8 @@ class Record:
     mixed_share: float | None
     """Share of the thinking steps that mixed more than one token; None as before."""
     latency_s: float
+    trace: str | None
+    """File with its trace, below the run directory; None: it was not kept."""
     error: str | None
     """Why the request failed or the grader has no verdict."""
     offset: int
@@ -65,7 +67,7 @@ class Record:
         return self.status == "failed"
 
 
-_SINCE_MIXED = ("mean_concept_size", "mixed_share")
+_LATER = ("mean_concept_size", "mixed_share", "trace")
 """Missing in records of older versions."""
 _FIELDS = [name for name in Record.__dataclass_fields__ if name not in ("offset", "graded")]
 
@@ -78,7 +80,7 @@ def parse(line: bytes, offset: int) -> Record:
         raise ValueError(f"not a record ({error})") from None
     if not isinstance(row, dict):
         raise ValueError(f"not a record (it is a {type(row).__name__})")
-    row = {**dict.fromkeys(_SINCE_MIXED), **row}
+    row = {**dict.fromkeys(_LATER), **row}
     missing = [name for name in _FIELDS if name not in row]
     if missing:
         raise ValueError(f"not a record of this version: the keys {missing} are missing")

@@ -59,6 +59,8 @@ def seed_of(run_seed: int, question: str, sample: int) -> int:
 def body(config: RunConfig, task: Task, prompt: str) -> dict[str, Any]:
     """The request. Everything but `custom_params` is the same for all methods."""
     params = task.method.soft_thinking
+    if params is not None and config.keeps_trace(task.sample):
+        params = {**params, "return_concepts": True}
     if params is not None and task.method.answers_per_thought > 1:
         params = {**params, **forking.THOUGHT}
     return {

@@ -52,7 +52,7 @@ class Session:
         self._stopped: str | None = None
 
     async def go(self, tasks: Iterator[Task]) -> Outcome:
-        self._asker = Asker(self._config, self._base_url, self._api_key)
+        self._asker = Asker(self._config, self._base_url, self._api_key, self._out)
         try:
             await self._prepare()
             await self._ask_all(tasks)

@@ -132,7 +132,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         ready = sorted(one.ready for one in runs)
         longest = sorted(max(one.frames) for one in runs)
         every = [time for one in runs for time in one.frames]
-        print(f"{args.steps} steps of {K} candidates: a file of {file.stat().st_size / 1e6:.1f} MB,")
+        print(
+            f"{args.steps} steps of {K} candidates: a file of {file.stat().st_size / 1e6:.1f} MB,"
+        )
         print(f"written in {wrote:.2f} s. Chromium {browser.version}, {args.runs} runs.")
         print(f"ready        {_spread(ready, 's')}")
         print(f"longest frame {_spread(longest, 'ms')}; median {statistics.median(every):.0f} ms")

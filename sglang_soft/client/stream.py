@@ -24,6 +24,10 @@ class Chunk:
     concepts: tuple[Concept, ...] = ()
     """New thinking steps, as they are made; over the chat endpoint all of them at the end. The
     first chunk has those of a given thought as well."""
+    tokens: tuple[int, ...] = ()
+    """New output tokens; over the chat endpoint there are none."""
+    start: int | None = None
+    """Position of the thought's first step, once there is one; not over the chat endpoint."""
     answer: Answer | None = None
     """The whole answer; in the last chunk only."""
 
@@ -76,12 +80,13 @@ class Reading:
             event |= {"text": before["text"] + text, "output_ids": before["output_ids"] + ids}
         else:
             text = text[len(before.get("text", "")) :]
+            ids = ids[len(before.get("output_ids", ())) :]
         self._last = event
         part = info.get(KEY, {}).get("trace")
         if part is None:
-            return Chunk(text)
+            return Chunk(text, tokens=tuple(ids))
         self._parts.append(part)
-        return Chunk(text, concepts=_concepts(part))
+        return Chunk(text, concepts=_concepts(part), tokens=tuple(ids), start=part.get("start"))
 
     def _chosen(self, event: Json) -> Chunk:
         self._usage = event.get("usage") or self._usage

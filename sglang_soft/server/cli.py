@@ -5,6 +5,7 @@ sglang-soft params      the request parameters of Soft Thinking that every metho
 sglang-soft presets     parameters as they were published for a model, by name
 sglang-soft methods     the thinking methods, and each one's own parameters
 sglang-soft hooks       every change made to SGLang: target, kind, why, and when it can go
+sglang-soft ask ...     ask a running server, and see the thought as it comes
 sglang-soft verify ...  compare a trace, step by step, with a Hugging Face model or a server
 sglang-soft trace ...   a trace as a page (view), or as a figure
 sglang-soft eval ...    compare methods on a benchmark (extra: evals)
@@ -98,6 +99,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["eval"]:
         return evaluate(argv[1:])
+    if argv[:1] == ["ask"]:
+        from sglang_soft.terminal import command as terminal
+
+        raise SystemExit(terminal.main(argv[1:]))
     if argv[:1] == ["verify"]:
         from sglang_soft.verify import command
 

@@ -45,10 +45,8 @@ def add(app, front_end: "FrontEnd") -> None:
         except ValueError as error:
             return JSONResponse({"error": {"message": str(error)}}, 400)
         # In a thread: a long thought has thousands of tokens, and other requests stream meanwhile.
-        found = await asyncio.to_thread(
-            lambda: [texts.token_text(manager.tokenizer, i) for i in ids]
-        )
-        return Response(orjson.dumps({"texts": found}), media_type="application/json")
+        found = await asyncio.to_thread(texts.answer, manager.tokenizer, ids)
+        return Response(orjson.dumps(found), media_type="application/json")
 
     app.add_api_route(access.PATH, view, methods=["GET"], response_model=None)
     app.add_api_route(TEXTS, token_texts, methods=["POST"], response_model=None)

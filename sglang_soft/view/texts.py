@@ -30,8 +30,26 @@ def asked(body: Any, vocabulary: int) -> list[int]:
     return ids
 
 
-def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    return [token_text(tokenizer, token) for token in ids]
+def answer(tokenizer: Any, ids: Sequence[int]) -> dict[str, Any]:
+    """`texts`, in the order of `ids`, and `bytes`, in hexadecimal, of those ids that are no text
+    alone, by id: with them a client can put characters together again."""
+    names = {token: tokenizer.convert_ids_to_tokens(token) for token in ids}
+    texts = {token: token_text(tokenizer, token) for token in names}
+    parts = {
+        str(token): raw.hex() for token, name in names.items() if (raw := _part(name)) is not None
+    }
+    return {"texts": [texts[token] for token in ids], "bytes": parts}
+
+
+def _part(name: Any) -> bytes | None:
+    """The bytes of a token that is no text alone."""
+    raw = name if isinstance(name, bytes) else _bytes_of(name) if isinstance(name, str) else None
+    try:
+        if raw is not None:
+            raw.decode()
+    except UnicodeDecodeError:
+        return raw
+    return None
 
 
 def token_text(tokenizer: Any, token: int) -> str:

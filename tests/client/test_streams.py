@@ -53,6 +53,8 @@ def test_text_and_steps_come_once(cumulative, size):
     *chunks, last = read(encoded(events(cumulative)), size)
     assert [chunk.text for chunk in chunks] == TEXTS
     assert [len(chunk.concepts) for chunk in chunks] == [2, 1, 0]
+    assert [chunk.tokens for chunk in chunks] == [(4, 6), (2,), (9,)]
+    assert [chunk.start for chunk in chunks] == [1, 1, None]
     first = chunks[0].concepts[0]
     assert first.ids.tolist() == [4, 5] and first.weights.tolist() == [0.75, 0.25]
     assert (first.entropy, first.offset) == (0.5, None)

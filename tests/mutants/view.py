@@ -32,3 +32,24 @@ def half_characters_lost() -> None:
     from sglang_soft.view import texts
 
     replace(texts, "_bytes_of", lambda _: lambda name: None)
+
+
+@mutant("what a model emits drives no terminal", "tests/terminal/test_flow.py -k drive")
+def escape_sequences_pass() -> None:
+    from sglang_soft.view import visible
+
+    replace(visible, "name", lambda _: lambda character: None)
+
+
+@mutant("a character of several tokens becomes whole", "tests/terminal/test_flow.py -k whole")
+def bytes_are_shown_one_by_one() -> None:
+    from sglang_soft.terminal.flow import Flow
+
+    replace(Flow, "_span", lambda _: lambda self, piece, of: iter([of._replace(text=piece.text)]))
+
+
+@mutant("a character that no font has is named", "tests/view/test_figure.py -k repeat")
+def fonts_have_every_glyph() -> None:
+    from sglang_soft.view.figure import _Font
+
+    replace(_Font, "drawable", lambda _: lambda self, text: text)

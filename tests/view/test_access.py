@@ -11,6 +11,12 @@ def refusal(client: str | None, *headers: tuple[str, str], view: str = LOOPBACK)
     return access.refusal(view, client, headers)
 
 
+def refused(client: str | None, *headers: tuple[str, str], view: str = LOOPBACK) -> tuple[int, str]:
+    found = refusal(client, *headers, view=view)
+    assert found is not None, "the page is shown"
+    return found
+
+
 LOCAL = ("host", "127.0.0.1:30000")
 
 
@@ -30,7 +36,7 @@ def test_a_browser_on_this_machine_sees_it(client, host):
      "::", "testclient", "", None],
 )  # fmt: skip
 def test_another_machine_does_not(client):
-    status, reason = refusal(client, LOCAL)
+    status, reason = refused(client, LOCAL)
     assert status == 403 and "server's machine" in reason and "--soft-view everyone" in reason
     assert refusal(client, LOCAL, view=EVERYONE) is None
 
@@ -43,27 +49,27 @@ def test_another_machine_does_not(client):
 )  # fmt: skip
 def test_a_name_that_is_not_of_this_machine_is_refused(host):
     """DNS rebinding: the address is this machine's, the name is the attacker's."""
-    status, reason = refusal("127.0.0.1", ("host", host))
+    status, reason = refused("127.0.0.1", ("host", host))
     assert status == 403 and "[::1]" in reason
     assert host in reason
 
 
 def test_no_host_and_two_hosts_are_refused():
-    assert refusal("127.0.0.1")[0] == 403
-    assert refusal("127.0.0.1", LOCAL, ("host", "evil.example"))[0] == 403
+    assert refused("127.0.0.1")[0] == 403
+    assert refused("127.0.0.1", LOCAL, ("host", "evil.example"))[0] == 403
 
 
 @pytest.mark.parametrize(
     "name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"]
 )
 def test_a_proxy_on_this_machine_asks_for_somebody_else(name):
-    status, reason = refusal("127.0.0.1", LOCAL, (name, "127.0.0.1"))
+    status, reason = refused("127.0.0.1", LOCAL, (name, "127.0.0.1"))
     assert status == 403 and name in reason
     assert refusal("127.0.0.1", LOCAL, (name, "127.0.0.1"), view=EVERYONE) is None
 
 
 def test_off_is_not_found():
-    status, reason = refusal("127.0.0.1", LOCAL, view=OFF)
+    status, reason = refused("127.0.0.1", LOCAL, view=OFF)
     assert status == 404 and "--soft-view" in reason and "SGLANG_SOFT_VIEW" in reason
 
 

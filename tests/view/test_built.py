@@ -29,7 +29,9 @@ def test_it_asks_nobody_and_runs_its_own_script_only():
     assert policy and "default-src 'none'" in policy[1] and "unsafe" not in policy[1]
     assert "connect-src 'self';" in policy[1]
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", html)
-    assert not re.search(r"\beval\(|new Function|innerHTML|insertAdjacentHTML|document\.write", html)
+    assert not re.search(
+        r"\beval\(|new Function|innerHTML|insertAdjacentHTML|document\.write", html
+    )
 
 
 def test_a_file_may_not_even_ask_its_own_host():

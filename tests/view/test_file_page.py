@@ -34,7 +34,13 @@ HOSTILE = {
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0041]"
 )
-WORDS = {30 + i: f" word{i}" for i in range(9)} | {40: "\n", 41: " fork", 42: " other", 43: "?", 44: "!"}
+WORDS = {30 + i: f" word{i}" for i in range(9)} | {
+    40: "\n",
+    41: " fork",
+    42: " other",
+    43: "?",
+    44: "!",
+}
 """Of a harmless thought."""
 
 

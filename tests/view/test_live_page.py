@@ -144,7 +144,9 @@ def test_discrete_next_to_soft(live):
     assert live.page.locator(".flow").count() == 2
     weights = live.page.locator("#step-cards .card").nth(1).locator(".weight").all_inner_texts()
     assert weights == ["1.000"]  # one token at every step
-    assert re.match("First difference at step|No difference", live.page.locator("#difference").inner_text())
+    assert re.match(
+        "First difference at step|No difference", live.page.locator("#difference").inner_text()
+    )
 
 
 def test_continue_gives_the_same_and_fork_another_method(live):
@@ -211,7 +213,9 @@ def test_keep_link_download_and_open_again(live, browser, guarded, tmp_path):
     live.page.locator("#link").click()
     live.page.wait_for_url(re.compile(r"\?trace=trace-[0-9a-f]{32}$"))
     handle = live.page.url.partition("=")[2]
-    kept = requests.get(f"{guarded}/soft_thinking/traces/{handle}?format=npz", headers=KEY, timeout=60)
+    kept = requests.get(
+        f"{guarded}/soft_thinking/traces/{handle}?format=npz", headers=KEY, timeout=60
+    )
     assert Trace.load(io.BytesIO(kept.content)).to_json() == first.to_json()
     live.page.reload()
     live.page.locator("#status", has_text="kept thought of 43 steps").wait_for()

@@ -55,6 +55,20 @@ def test_tokens_of_byte_level_bpe():
         assert text(tokenizer, name) == expected
 
 
+def test_the_bytes_of_what_is_no_text_alone():
+    for tokenizer, names in [
+        (byte_level(), ["ðŁĺ", "Ģ", "Ġthe"]),
+        (sentencepiece(), ["<0xE2>", "▁the"]),
+    ]:
+        ids = tokenizer.convert_tokens_to_ids(names)
+        found = texts.answer(tokenizer, [*ids, ids[0]])
+        assert found["texts"] == [text(tokenizer, n) for n in [*names, names[0]]]
+        assert list(found["bytes"]) == [str(i) for i in ids[:-1]]
+    found = texts.answer(byte_level(), byte_level().convert_tokens_to_ids(["ðŁĺ", "Ģ"]))
+    assert bytes.fromhex("".join(found["bytes"].values())).decode() == "😀"
+    assert texts.answer(byte_level(), [10**4]) == {"texts": ["<10000>"], "bytes": {}}
+
+
 def test_tokens_of_sentencepiece():
     tokenizer = sentencepiece()
     assert text(tokenizer, "▁the") == " the" and text(tokenizer, "the") == "the"

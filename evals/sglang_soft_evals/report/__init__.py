@@ -13,6 +13,7 @@ from sglang_soft_evals.report.comparisons import pick_baseline
 from sglang_soft_evals.report.document import Document, Section
 from sglang_soft_evals.report.html import html
 from sglang_soft_evals.report.markdown import markdown
+from sglang_soft_evals.report.pages import Pages
 from sglang_soft_evals.report.provenance import provenance
 from sglang_soft_evals.report.published import published_for
 from sglang_soft_evals.report.traces import Traces
@@ -23,6 +24,7 @@ MARKDOWN, HTML = "report.md", "report.html"
 
 def write(run_dir: Path, baseline: str | None = None) -> tuple[Path, Path]:
     """Write report.md and report.html into a run directory, complete or not; returns their paths.
+    Where the run kept traces, also pages of the thoughts that they link to.
 
     Args:
         run_dir: the run directory.
@@ -33,20 +35,25 @@ def write(run_dir: Path, baseline: str | None = None) -> tuple[Path, Path]:
         ValueError: an unknown baseline, or files that are not a run's.
     """
     run_dir = Path(run_dir)
-    document = compose(load(run_dir), baseline)
+    run = load(run_dir)
+    pages = Pages(run)
+    document = compose(run, baseline, pages)
+    pages.write()
     paths = run_dir / MARKDOWN, run_dir / HTML
     paths[0].write_text(markdown(document, HTML))
     paths[1].write_text(html(document))
     return paths
 
 
-def compose(run: Run, baseline: str | None = None) -> Document:
-    """The document of a run. Raises ValueError as `write`."""
+def compose(run: Run, baseline: str | None = None, pages: Pages | None = None) -> Document:
+    """The document of a run. pages: collects those that it links to. Raises ValueError as
+    `write`."""
+    pages = pages or Pages(run)
     baseline = pick_baseline(run, baseline)
     model = str((run.info.get("provenance") or {}).get("model", "model not stated"))
     traces = Traces(run)
     shown = [
-        sections.benchmark(run, name, baseline, index, traces)
+        sections.benchmark(run, name, baseline, index, traces, pages)
         for index, name in enumerate(run.benchmarks, 1)
     ]
     parts = [

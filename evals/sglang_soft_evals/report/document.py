@@ -11,7 +11,14 @@ class Link(NamedTuple):
     anchor: str
 
 
-Cell = str | Link
+class PageLink(NamedTuple):
+    """A cell that leads to another file in the run directory."""
+
+    text: str
+    path: str
+
+
+Cell = str | Link | PageLink
 
 
 @dataclass(slots=True)

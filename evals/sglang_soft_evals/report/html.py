@@ -7,7 +7,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from sglang_soft_evals.report.document import Document, Link, Table
+from sglang_soft_evals.report.document import Document, Link, PageLink, Table
 
 UNBROKEN = 24
 """Characters up to which the cells of a column stay on one line."""
@@ -21,6 +21,7 @@ def html(document: Document) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     environment.tests["link"] = lambda cell: isinstance(cell, Link)
+    environment.tests["page"] = lambda cell: isinstance(cell, PageLink)
     environment.filters["styles"] = _styles
     environment.filters["kind"] = lambda block: type(block).__name__
     environment.filters["svg"] = Markup
@@ -33,7 +34,7 @@ def _styles(table: Table) -> list[str]:
     """Class of each column: plain numbers are aligned on the right, intervals are not broken."""
     styles = []
     for name in table.rows[0]:
-        cells = [cell for row in table.rows if not isinstance(cell := row[name], Link)]
+        cells = [cell for row in table.rows if not isinstance(cell := row[name], Link | PageLink)]
         if cells and all(_NUMBER.fullmatch(cell) for cell in cells):
             styles.append("number")
         else:

@@ -11,6 +11,7 @@ from sglang_soft_evals.report.document import (
     Figure,
     Fold,
     Link,
+    PageLink,
     Paragraph,
     Table,
 )
@@ -49,6 +50,8 @@ def _cell(cell: Cell, page: str) -> str:
     if isinstance(cell, Link):
         text = _escape(cell.text).replace("[", "\\[").replace("]", "\\]")
         return f"[{text}]({page}#{cell.anchor})"
+    if isinstance(cell, PageLink):
+        return f"[{_escape(cell.text)}]({cell.path})"
     return _escape(cell)
 
 

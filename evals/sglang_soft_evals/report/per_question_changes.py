@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sglang_soft_evals.record import Key, Record
-from sglang_soft_evals.report.document import Cell, Link, Table
+from sglang_soft_evals.report.document import Cell, Link, PageLink, Table
 from sglang_soft_evals.report.measures import mean_accuracy
 from sglang_soft_evals.report.numbers import NONE, signed
+from sglang_soft_evals.report.pages import Pages
 from sglang_soft_evals.rundir import Run
 
 SHOWN = 5
@@ -68,10 +69,14 @@ def per_question_changes(run: Run, benchmark: str, baseline: str, method: str) -
     return Changes(len(gains), len(losses), equal, gains[:SHOWN] + losses[:SHOWN][::-1])
 
 
-def table(shown: list[Change], anchors: Mapping[Key, str], baseline: str, method: str) -> Table:
-    """The changes, each with a link to a trace of both sides."""
+def table(
+    shown: list[Change], anchors: Mapping[Key, str], pages: Pages, baseline: str, method: str
+) -> Table:
+    """The changes, each with a link to the answers of both sides, and where the run kept traces, to
+    the page of their thoughts."""
     rows: list[dict[str, Cell]] = []
-    for change in shown:
+    found = [pages.add(change.baseline, change.method) for change in shown]
+    for change, page in zip(shown, found, strict=True):
         row: dict[str, Cell] = {
             "question": change.question,
             "gold": change.gold,
@@ -81,6 +86,8 @@ def table(shown: list[Change], anchors: Mapping[Key, str], baseline: str, method
             f"trace of {baseline}": _link(change.baseline, anchors),
             f"trace of {method}": _link(change.method, anchors),
         }
+        if any(found):
+            row["thoughts"] = NONE if page is None else PageLink("see them", page)
         rows.append(row)
     return Table(rows)
 

@@ -9,13 +9,14 @@ from sglang_soft_evals.report.document import Block, Cell, Fold, Paragraph, Sect
 from sglang_soft_evals.report.forks import forks
 from sglang_soft_evals.report.measures import Measures, measure
 from sglang_soft_evals.report.numbers import NONE, interval, number, p_value, points
+from sglang_soft_evals.report.pages import Pages
 from sglang_soft_evals.report.per_question_changes import per_question_changes, table
 from sglang_soft_evals.report.traces import Traces
 from sglang_soft_evals.rundir import Run
 
 
 def benchmark(
-    run: Run, name: str, baseline: str, index: int, traces: Traces
+    run: Run, name: str, baseline: str, index: int, traces: Traces, pages: Pages
 ) -> tuple[Section, dict[str, Measures]]:
     """Result, plot and tables of one benchmark, and the measures that they show."""
     graded = run.graded(name)
@@ -43,7 +44,8 @@ def benchmark(
             f"{changes.worse:,} worse, {changes.equal:,} equal; largest gains and losses"
         )
         if changes.shown:
-            blocks.append(Fold(title, table(changes.shown, traces.anchors, baseline, method)))
+            shown = table(changes.shown, traces.anchors, pages, baseline, method)
+            blocks.append(Fold(title, shown))
     return Section(f"benchmark-{index}", name, blocks), measures
 
 

@@ -1,0 +1,1 @@
+"""`sglang-soft ask`: a question from the terminal, and its thought as it comes."""
