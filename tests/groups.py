@@ -30,6 +30,7 @@ SERVER = {
     "tests/launch/test_counterfactual.py",
     "tests/launch/test_train_soft.py",
     "tests/launch/test_bench_fork.py",
+    "tests/view/test_live_page.py",
     "tests/terminal/test_server.py",
     "tests/view/test_server.py",
 }

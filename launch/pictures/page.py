@@ -40,8 +40,8 @@ def screenshots(out_dir: Path, server_url: str) -> list[Path]:
             page.keyboard.press("n")
             if name == "page-phone":  # the thought, not the form above it
                 page.locator("#facts").evaluate("e => e.scrollIntoView()")
-            page.wait_for_function("!document.querySelector('.flow').textContent.includes('#')")
-            page.wait_for_timeout(300)  # the answer's text and the chart's last frame
+            page.locator("#answer0", has_text="Answer").wait_for()
+            page.wait_for_timeout(500)  # the chart's last frame
             made.append(Path(out_dir) / f"{name}.png")
             page.screenshot(path=made[-1])
             page.close()

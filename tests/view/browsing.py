@@ -3,6 +3,7 @@
 import json
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +43,14 @@ class Visit:
         """Bodies that were sent to a path, in order."""
         found = [r for r in self.requests if urlsplit(r.url).path == path]
         return [json.loads(request.post_data) for request in found]
+
+    def until(self, expression: str, seconds: float = 60) -> None:
+        """Wait until it is true. Playwright's wait_for_function needs `eval`, which the page's
+        policy forbids."""
+        end = monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert monotonic() < end, f"not in {seconds:g} s: {expression}"
+            self.page.wait_for_timeout(20)
 
     def step(self) -> str:
         """Title of the first card of candidates."""

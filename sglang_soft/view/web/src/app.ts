@@ -82,7 +82,11 @@ export class App {
       }));
     the("flows").replaceChildren(...this.flows.map((flow, i) => make("div", { class: "flow-box" },
       thoughts.length > 1 && make("h3", { class: `name n${i}` }, thoughts[i]!.name), flow.element)));
-    for (const flow of this.flows) flow.fork = this.fork;
+    for (const flow of this.flows) {
+      flow.fork = this.fork;
+      flow.byEntropy = document.body.classList.contains("by-entropy");
+      flow.fit();
+    }
     the("answers").replaceChildren(...thoughts.map((thought, i) => make("div", { class: "answer-box" },
       thoughts.length > 1 && make("h3", { class: `name n${i}` }, thought.name),
       make("p", { class: "answer", id: `answer${i}` }))));

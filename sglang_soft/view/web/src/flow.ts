@@ -50,7 +50,7 @@ export class Flow {
       onChange: () => this.draw(),
     });
     this.cleanUp = this.virtual._didMount();
-    this.observer = new ResizeObserver(() => this.resized());
+    this.observer = new ResizeObserver(() => this.fit());
     this.observer.observe(this.element);
     this.element.addEventListener("click", (event) => {
       const step = stepOf(event.target);
@@ -120,7 +120,8 @@ export class Flow {
     return Math.max(1, Math.floor(this.element.clientHeight / 32) - 1);
   }
 
-  private resized(): void {
+  /** To the width that there is. */
+  fit(): void {
     const style = getComputedStyle(this.element);
     const width = this.element.clientWidth - parseFloat(style.paddingLeft) * 2;
     if (width === this.width) return;

@@ -127,6 +127,8 @@ function rangeOf(schema: Json): string {
 /** Undefined: it is the default. */
 function read({ name, schema, standard, input }: Field): unknown {
   if (input instanceof HTMLInputElement && !input.checkValidity()) {
+    input.closest("details")!.open = true;
+    input.focus();
     throw new Error(`${name}: ${input.validationMessage}`);
   }
   if (input.value === "") return undefined;
