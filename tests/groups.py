@@ -31,6 +31,7 @@ SERVER = {
     "tests/launch/test_train_soft.py",
     "tests/launch/test_bench_fork.py",
     "tests/view/test_live_page.py",
+    "tests/launch/test_view_cost.py",
     "tests/terminal/test_server.py",
     "tests/view/test_server.py",
 }
