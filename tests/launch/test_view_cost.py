@@ -23,9 +23,9 @@ def test_a_side_that_saw_nothing_is_no_measurement():
     def fails(url: str, begun: threading.Event, ended: threading.Event) -> int:
         raise OSError("no browser")
 
-    with pytest.raises(AssertionError, match="nothing was streamed"):
-        with view_cost.watching("", sees_nothing):
-            pass
+    nothing = pytest.raises(AssertionError, match="nothing was streamed")
+    with nothing, view_cost.watching("", sees_nothing):
+        pass
     with pytest.raises(OSError, match="no browser"), view_cost.watching("", fails):
         pass
 
