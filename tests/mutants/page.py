@@ -55,3 +55,45 @@ def any_tokenizer() -> None:
     from sglang_soft.view import sources
 
     replace(sources.Local, "is_of", lambda _: lambda self, trace: True)
+
+
+def _with_script(change) -> None:
+    """The built page with another script, which its policy lets run."""
+    import base64
+    import hashlib
+
+    from sglang_soft.view import page
+
+    def digest(script: str) -> str:
+        return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+    def make(original):
+        def html() -> str:
+            built = original()
+            start = built.rindex("<script>") + len("<script>")
+            script = built[start : built.rindex("</script>")]
+            other = change(script)
+            assert other != script, "the mutant is out of date"
+            return built.replace(digest(script), digest(other)).replace(script, other)
+
+        return html
+
+    replace(page, "live_html", make)
+
+
+FILE = "tests/view/test_file_page.py"
+
+
+@mutant("what a model emits is put into the page as text", f"{FILE} -k runs_nothing")
+def text_is_interpreted() -> None:
+    _with_script(lambda script: script.replace(".textContent=", ".innerHTML="))
+
+
+@mutant("signs that cannot be seen are written out", f"{FILE} -k runs_nothing")
+def bidirectional_marks_stay() -> None:
+    _with_script(lambda script: script.replace("\\p{Cf}", ""))
+
+
+@mutant("only the rows in sight are in the document", f"{FILE} -k 32000")
+def every_row_is_drawn() -> None:
+    _with_script(lambda script: script.replace("overscan:4,", "overscan:1e9,"))
