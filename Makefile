@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model chromium test test-fast test-full page bench-view docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
+.PHONY: run real-model chromium test test-fast test-full page bench-view bench-view-cost pictures docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -93,6 +93,12 @@ page:  ## the page of a thought, from sglang_soft/view/web (TypeScript; needs no
 
 bench-view: $(READY)  ## a page of 32,000 steps in Chromium: time until it is there, longest frame of a scroll
 	$(BIN)/python -m launch.bench.view $(ARGS)
+
+bench-view-cost: $(READY)  ## what a batch of 32 streamed requests loses to an open page: paired rounds, quartiles
+	OMP_NUM_THREADS=1 $(BIN)/python -m launch.bench.view_cost $(ARGS)
+
+pictures: $(READY)  ## docs/img/thought.png and .pdf, and pictures of the page (needs Chromium)
+	OMP_NUM_THREADS=1 $(BIN)/python -m launch.pictures $(ARGS)
 
 docs: $(READY)  ## the pages, in build/site; warnings fail
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

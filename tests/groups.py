@@ -30,8 +30,9 @@ SERVER = {
     "tests/launch/test_counterfactual.py",
     "tests/launch/test_train_soft.py",
     "tests/launch/test_bench_fork.py",
-    "tests/terminal/test_server.py",
     "tests/view/test_live_page.py",
+    "tests/launch/test_view_cost.py",
+    "tests/terminal/test_server.py",
     "tests/view/test_server.py",
 }
 """Files with tests that ask the one HTTP server."""

@@ -39,8 +39,9 @@ def screenshots(out_dir: Path, server_url: str) -> list[Path]:
             page.get_by_role("listbox").focus()
             page.keyboard.press("n")
             if name == "page-phone":  # the thought, not the form above it
-                page.locator("#facts").evaluate("e => e.scrollIntoView()")
+                page.locator("#thought-title").evaluate("e => e.scrollIntoView()")
             page.locator("#answer0", has_text="Answer").wait_for()
+            page.mouse.move(0, 0)
             page.wait_for_timeout(500)  # the chart's last frame
             made.append(Path(out_dir) / f"{name}.png")
             page.screenshot(path=made[-1])

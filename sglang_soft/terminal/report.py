@@ -1,11 +1,10 @@
-"""What `sglang-soft ask` says of a whole answer: a table, or one JSON object."""
+"""What `sglang-soft ask` says of a whole answer: a summary, or one JSON object."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from sglang_soft.client import Answer
@@ -17,15 +16,8 @@ Texts = Callable[[Sequence[int]], list[str]]
 """Of single tokens."""
 
 
-def table(answer: Answer, seconds: float, saved: str | None) -> Table:
-    """seconds: from the request to the last token."""
-    made = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in _rows(answer, seconds, saved):
-        made.add_row(Text(name, "dim"), Text(visible(value)))
-    return made
-
-
 def _rows(answer: Answer, seconds: float, saved: str | None) -> list[tuple[str, str]]:
+    """seconds: from the request to the last token."""
     s, tokens = answer.summary, answer.tokens
     assert s is not None
     thought = f"{s.thinking_tokens} tokens, ended by {s.thinking_finish_reason or 'nothing'}"
@@ -46,13 +38,17 @@ def _rows(answer: Answer, seconds: float, saved: str | None) -> list[tuple[str, 
 def print_whole(
     console: Console, answer: Answer, trace: Trace, seconds: float, saved: str | None
 ) -> None:
-    """All of the thought's entropies, the table, and what the colours mean."""
+    """All of the thought's entropies, the summary, and what the colours mean."""
     entropies = trace.entropy.tolist()
     if entropies:
         label = f"entropy, up to {max(entropies):.2f} nats "
         room = max(8, console.width - len(label))
-        console.print(Text(label, "dim") + Text(bars(entropies, room), "cyan"), soft_wrap=True)
-    console.print(table(answer, seconds, saved))
+        console.print(
+            Text.assemble((label, "dim"), (bars(entropies, room), "cyan")), soft_wrap=True
+        )
+    for name, value in _rows(answer, seconds, saved):
+        # A file name is not cut at the width of the terminal.
+        console.print(Text.assemble((f"{name:<9}", "dim"), visible(value)), soft_wrap=True)
     if console.is_terminal and console.color_system and not console.no_color and entropies:
         console.print(legend())
 

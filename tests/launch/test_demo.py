@@ -117,7 +117,7 @@ def test_the_demo_with_the_real_server(monkeypatch):
     port = free_port()
     command = [sys.executable, "-m", "launch.demo", "--once", "--port", str(port)]
     command += ["--soft-method", "cot", "--api-key", "sesame"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     assert "Answer: 1462" in done.stdout and "ended by " in done.stdout
     assert not done.stderr
@@ -164,7 +164,7 @@ def test_make_run_is_15_lines_and_its_page_opens():
 def test_a_start_that_fails_shows_the_end_of_the_log(tmp_path):
     port = free_port()
     command = [sys.executable, "-m", "launch.demo", "--port", str(port), "--tp-size", "nonsense"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
     log = ROOT / "results" / f"make-run-{port}.log"
     assert done.returncode == 1 and "error: the server ended with exit status" in done.stderr
     assert "invalid int value: 'nonsense'" in done.stderr and str(log) in done.stderr

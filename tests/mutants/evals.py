@@ -280,3 +280,24 @@ def answers_drawn_one_by_one() -> None:
         return checked
 
     replace(ranking, "_checked", make)
+
+
+@mutant(
+    "a run keeps the traces that it was asked to keep", "tests/evals/test_kept_traces.py -k which"
+)
+def every_trace_is_kept() -> None:
+    from sglang_soft_evals.config import RunConfig
+
+    replace(RunConfig, "keeps_trace", lambda _: lambda self, sample: True)
+
+
+@mutant(
+    "a page of the report compares both sides", "tests/evals/test_kept_traces.py -k both_thoughts"
+)
+def pages_of_one_side() -> None:
+    from sglang_soft_evals.report.pages import Pages
+
+    def make(original):
+        return lambda self, baseline, method: original(self, method, method)
+
+    replace(Pages, "add", make)

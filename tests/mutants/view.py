@@ -48,7 +48,7 @@ def bytes_are_shown_one_by_one() -> None:
     replace(Flow, "_span", lambda _: lambda self, piece, of: iter([of._replace(text=piece.text)]))
 
 
-@mutant("a character that no font has is named", "tests/view/test_figure.py -k repeat")
+@mutant("a character that no font has is named", "tests/view/test_figure.py -k cells")
 def fonts_have_every_glyph() -> None:
     from sglang_soft.view.figure import _Font
 
