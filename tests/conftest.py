@@ -133,6 +133,17 @@ def server(tmp_path_factory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, as Playwright's Browser."""
+    from launch.browser import chromium, missing
+
+    if reason := missing():
+        pytest.skip(reason)
+    with chromium() as found:
+        yield found
+
+
 def on(*names: str, **kwargs) -> pytest.MarkDecorator:
     """Run a test once for each named engine setup."""
     return pytest.mark.parametrize("engine", names, indirect=True, scope="session", **kwargs)

@@ -6,11 +6,14 @@
 The thought is made up: ten candidates a step, a vocabulary of 50,000 words, a fork in the road at
 one step of ten. Each run opens the file in a new page: until the first lines of the thought and the
 chart are drawn. Then it scrolls from the first line to the last one in equal parts, a part a frame,
-and jumps to the end and back by keyboard; the time between two frames is taken in the page
-(requestAnimationFrame).
+and jumps to the end and back by keyboard. The time between two frames is taken in the page
+(requestAnimationFrame); it grows where other programs keep the processor busy. So the browser's own
+trace is read as well: the longest task of the page's main thread, in CPU time.
 """
 
 import argparse
+import json
+import os
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -58,6 +61,8 @@ class Opened(NamedTuple):
     """Seconds from the request for the file until the thought is drawn."""
     frames: list[float]
     """Milliseconds between two frames while it scrolls."""
+    task: float
+    """CPU milliseconds of the longest task of the main thread meanwhile."""
 
 
 def thought(steps: int, seed: int = 0) -> Trace:
@@ -66,8 +71,8 @@ def thought(steps: int, seed: int = 0) -> Trace:
     # Words as frequent as in a language: the k-th one about 1/k of the time.
     ids = np.minimum(draw.zipf(1.2, (steps, K)), WORDS - K).astype(np.int32)
     ids += np.arange(K, dtype=np.int32)  # those of a step differ, but for a few
-    sharpness = np.where(draw.random(steps) < 0.1, 0.5, 6.0)[:, None]
-    logits = -sharpness * np.arange(K) + draw.normal(0, 0.1, (steps, K))
+    logits = -6.0 * np.arange(K) + draw.normal(0, 0.1, (steps, K))
+    logits[draw.random(steps) < 0.1, 1] = -0.5
     weights = np.exp(logits - logits.max(1, keepdims=True))
     weights = -np.sort(-weights / weights.sum(1, keepdims=True)).astype(np.float32)
     entropy = -(weights * np.log(np.maximum(weights, 1e-30))).sum(1).clip(0).astype(np.float32)
@@ -109,10 +114,31 @@ def run(browser: Any, file: Path) -> Opened:
         page.locator("#chart canvas").wait_for()
         page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
         ready = perf_counter() - start
+        browser.start_tracing(page=page, categories=["devtools.timeline", "toplevel"])
         found = page.evaluate(_FRAMES, FRAMES)
-        return Opened(ready, found["times"])
+        task = longest_task(browser.stop_tracing())
+        assert found["end"], "it did not scroll to the end"
+        return Opened(ready, found["times"], task)
     finally:
         page.close()
+
+
+def longest_task(traced: bytes) -> float:
+    """CPU milliseconds of the longest task of the threads that run pages. traced: of Chromium."""
+    events = json.loads(traced)["traceEvents"]
+    names = {
+        (e["pid"], e["tid"])
+        for e in events
+        if e["name"] == "thread_name" and e["args"]["name"] == "CrRendererMain"
+    }
+    tasks = [
+        e.get("tdur", 0)
+        for e in events
+        if e["name"] in ("RunTask", "ThreadControllerImpl::RunTask")
+        and (e["pid"], e["tid"]) in names
+    ]
+    assert tasks, "the trace has no task of the main thread"
+    return max(tasks) / 1000
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -138,7 +164,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"written in {wrote:.2f} s. Chromium {browser.version}, {args.runs} runs.")
         print(f"ready        {_spread(ready, 's')}")
         print(f"longest frame {_spread(longest, 'ms')}; median {statistics.median(every):.0f} ms")
-        print(machine())
+        print(f"longest task  {_spread(sorted(one.task for one in runs), 'ms')} of CPU")
+        print(f"{machine()}, load {os.getloadavg()[0]:.0f}")
 
 
 def _spread(values: list[float], unit: str) -> str:

@@ -86,7 +86,10 @@ FILE = "tests/view/test_file_page.py"
 
 @mutant("what a model emits is put into the page as text", f"{FILE} -k runs_nothing")
 def text_is_interpreted() -> None:
-    _with_script(lambda script: script.replace(".textContent=", ".innerHTML="))
+    import re
+
+    html = r"\1.insertAdjacentHTML('beforeend', \2.text)"
+    _with_script(lambda script: re.sub(r"(\w+)\.append\((\w+)\.text\)", html, script))
 
 
 @mutant("signs that cannot be seen are written out", f"{FILE} -k runs_nothing")

@@ -145,7 +145,7 @@ export class Chart {
         most = Math.max(most, thought.entropy[i]!);
       }
       const mean = thought.n ? sum / thought.n : 0;
-      const stop = thought.fired === null ? "" : `, Cold Stop fired at step ${thought.fired}`;
+      const stop = thought.fired === null ? "" : `, ${thought.reason === "cold_stop" ? "Cold Stop" : "a stopping rule"} fired at step ${thought.fired}`;
       return `${thought.name}: ${thought.n} steps, mean ${mean.toFixed(2)}, ` +
         `largest ${most.toFixed(2)} nats${stop}`;
     });

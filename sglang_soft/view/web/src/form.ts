@@ -7,6 +7,7 @@ interface Field {
   schema: Json;
   /** What the server takes if the request says nothing. */
   standard: unknown;
+  help: string;
   input: HTMLInputElement | HTMLSelectElement;
 }
 
@@ -81,6 +82,9 @@ export class Form {
     const nullable = property.anyOf?.some((one: Json) => one.type === "null");
     const schema = nullable ? property.anyOf.find((one: Json) => one.type !== "null") : property;
     const standard = this.defaults[name] ?? property.default ?? null;
+    const rows: Json[] = this.info.parameters;
+    const help = schema.description ?? property.description ??
+      rows.find((row) => row.key === name)?.meaning ?? "";
     const id = `p-${name}`;
     const described = { id, name, "aria-describedby": `${id}-help` };
     const choices: unknown[] | undefined = schema.enum ?? (schema.type === "boolean" ? [false, true] : undefined);
@@ -89,7 +93,7 @@ export class Form {
         ...(nullable ? [make("option", { value: "" }, "default")] : []),
         ...choices.map((choice) => make("option", { value: String(choice) }, String(choice))));
       input.value = standard === null ? "" : String(standard);
-      return { name, schema, standard, input };
+      return { name, schema, standard, help, input };
     }
     const numeric = schema.type === "number" || schema.type === "integer";
     const input = make("input", {
@@ -99,7 +103,7 @@ export class Form {
       ...(schema.minimum !== undefined ? { min: String(schema.minimum) } : {}),
       ...(schema.maximum !== undefined ? { max: String(schema.maximum) } : {}),
     });
-    return { name, schema, standard, input };
+    return { name, schema, standard, help, input };
   }
 }
 
@@ -107,11 +111,11 @@ function optionsOf(input: HTMLInputElement | HTMLSelectElement): string[] {
   return input instanceof HTMLSelectElement ? [...input.options].map((o) => o.value) : [input.value, input.value];
 }
 
-function line({ name, schema, input }: Field, own: boolean): HTMLElement {
+function line({ name, schema, help, input }: Field, own: boolean): HTMLElement {
   const limits = rangeOf(schema);
   return make("div", { class: own ? "field own" : "field" },
     make("label", { for: input.id }, name), input,
-    make("small", { id: `${input.id}-help` }, (schema.description ?? "") + (limits && ` (${limits})`)));
+    make("small", { id: `${input.id}-help` }, help + (limits && ` (${limits})`)));
 }
 
 function rangeOf(schema: Json): string {
@@ -135,5 +139,15 @@ function read({ name, schema, standard, input }: Field): unknown {
   let value: unknown = input.value;
   if (schema.type === "boolean") value = input.value === "true";
   else if (schema.type === "number" || schema.type === "integer") value = Number(input.value);
+  else if (schema.type !== "string" && !schema.enum) value = parsed(name, input.value);
   return value === standard ? undefined : value;
+}
+
+/** A value that is neither text nor a number is written as JSON. */
+function parsed(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error(`${name} must be JSON, such as {"key": 1}; got ${text}.`);
+  }
 }

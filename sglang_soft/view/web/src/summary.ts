@@ -7,6 +7,7 @@ import { plain, writeText } from "./visible";
 
 const ENDS: Record<string, string> = {
   stop_token: "the model ended it", cold_stop: "Cold Stop ended it",
+  stop_rule: "a stopping rule ended it",
   max_thinking_tokens: "ended at its bound", method: "the method ended it",
   eos: "an end of sequence ended it", request: "a request asked for the answer",
   length: "cut by its length", abort: "stopped",

@@ -5,7 +5,10 @@ import { plain } from "./visible";
 
 /** Columns of a trace that only some have, [n][width] each. */
 export const EXTRA = ["states", "logprobs", "drawn"] as const;
-export const ENDED = ["stop_token", "cold_stop", "max_thinking_tokens", "method", "eos", "request"];
+/** `thinking_finish_reason` of a thought whose last step is think-end. */
+export const ENDED = [
+  "stop_token", "cold_stop", "stop_rule", "max_thinking_tokens", "method", "eos", "request",
+];
 
 export class Thought {
   name = "";
@@ -143,15 +146,12 @@ export class Thought {
 
   /** Cold Stop's threshold in nats; 0: it is off. */
   get threshold(): number {
-    const rule = this.params.stop;
-    const named = rule?.rule === "cold_stop" ? rule.entropy ?? rule.cold_stop_entropy : null;
-    const value = this.params.cold_stop_entropy ?? named ?? 0;
-    return typeof value === "number" ? value : 0;
+    return coldStopEntropy(this.params);
   }
 
-  /** The step at which Cold Stop forced the end; null: it did not. */
+  /** The step at which Cold Stop, or another stopping rule, forced the end; null: none did. */
   get fired(): number | null {
-    if (this.reason !== "cold_stop") return null;
+    if (this.reason !== "cold_stop" && this.reason !== "stop_rule") return null;
     const end = this.head?.tokenizer?.think_end_id;
     const forced = (this.params.closing_ids?.length ?? 0) + (Array.isArray(end) ? end.length : 1);
     return Math.max(0, this.n - forced);
@@ -200,6 +200,13 @@ export class Thought {
     this.firstSlot[step] = oneSlot;
     this.secondSlot[step] = twoSlot;
   }
+}
+
+/** Of Cold Stop, which a request gives by keys of its own or as a stopping rule; 0: it is off. */
+export function coldStopEntropy(params: Json): number {
+  const rule = params.stop?.rule === "cold_stop" ? params.stop.entropy : null;
+  const value = params.cold_stop_entropy || rule || 0;
+  return typeof value === "number" ? value : 0;
 }
 
 /** The first step at which two thoughts emit other tokens; null: one has no such step. */

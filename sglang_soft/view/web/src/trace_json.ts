@@ -1,7 +1,7 @@
 // A thought as the JSON form of a trace, and edits of it: what sglang_soft/trace/editing.py does.
 import { base64Of } from "./bytes";
 import type { Json } from "./page_data";
-import { EXTRA, type Thought } from "./thought";
+import { coldStopEntropy, EXTRA, type Thought } from "./thought";
 
 /** The whole trace. Raises an Error: the page has its columns only. */
 export function traceOf(thought: Thought): Json {
@@ -70,7 +70,9 @@ export function edited(thought: Thought, step: number, edit: Edit): Json {
   }
   const bytes = offsetBytes(thought);
   const size = thought.n ? bytes.length / thought.n : 0;
-  const states: (number | null)[] = trace.states?.[step] ?? [];
+  const states: (number | null)[] = [...(trace.states?.[step] ?? [])];
+  // Another request's state may have more columns.
+  if (trace.segments?.length) while (states.length && states.at(-1) === null) states.pop();
   const result: Json = {
     ...trace, ...made, ids: [...trace.ids.slice(0, step), changed.ids],
     weights: [...trace.weights.slice(0, step), changed.weights],
@@ -145,7 +147,7 @@ function marked(trace: Json, step: number): Json[] {
 }
 
 function lowEntropySteps(entropy: number[], params: Json): number {
-  const threshold = Math.fround(params.cold_stop_entropy ?? 0);
+  const threshold = Math.fround(coldStopEntropy(params));
   let count = 0;
   while (count < entropy.length && entropy[entropy.length - 1 - count]! < threshold) count++;
   return count;
