@@ -71,8 +71,11 @@ SGLANG = {
 }
 """Table: what it is of."""
 
-STOPS = {"stops": "stopping", "stops-real": "stopping_real"}
-"""File of figures below img/ (`make stops`): how the names of its tables begin."""
+STOPS = {
+    "stops": ("stopping", ("run", "accuracy", "compared", "points", "tokens", "entropy")),
+    "stops-real": ("stopping_real", ("run", "accuracy", "compared")),
+}
+"""File of figures below img/ (`make stops`): how the names of its tables begin and end."""
 
 
 def measured_stops(file: str, name: str) -> str:
@@ -101,8 +104,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "stopping_choice": chosen_stops,
     **{
         f"{begin}_{name}": partial(measured_stops, file, name)
-        for file, begin in STOPS.items()
-        for name in ("run", "accuracy", "compared", "points", "tokens", "entropy")
+        for file, (begin, names_) in STOPS.items()
+        for name in names_
     },
     **{name: partial(sglang_fields, of) for name, of in SGLANG.items()},
 }
