@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run real-model chromium test test-fast test-full page bench-view bench-view-cost pictures docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real counterfactual compat clean
+.PHONY: run real-model chromium test test-fast test-full page bench-view bench-view-cost pictures docs lint bench bench-real bench-fork bench-gpu soak chaos company mutants model train-soft kernels-check bundle gpu-check eval eval-real stops counterfactual compat clean
 
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || python3 -m venv .venv
@@ -84,6 +84,9 @@ eval: $(READY)  ## compare all methods on `arith` with the bundled model; goes o
 eval-real: $(READY)  ## GSM8K with a small pretrained model on this machine: make eval-real DATA=gsm8k.json
 	test -n "$(DATA)"
 	$(BIN)/sglang-soft eval run evals/runs/gsm8k.toml --model "$$($(BIN)/python -m launch.real_model)" --data $(DATA) $(ARGS)
+
+stops: $(READY)  ## every stop rule with five methods, against controls; report in results/stops, tables and pictures of docs/stops.md
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m launch.stops $(ARGS)
 
 company: $(READY)  ## does a thought depend on its company? a pretrained model, bit for bit; ARGS="--dtype bfloat16"
 	$(BIN)/python -m launch.exact.company $(ARGS)

@@ -9,6 +9,7 @@ every build (`on_page_markdown`). The files hold them too, for readers without a
 """
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -70,6 +71,26 @@ SGLANG = {
 }
 """Table: what it is of."""
 
+STOPS = {
+    "stops": ("stopping", ("run", "accuracy", "compared", "points", "tokens", "entropy")),
+    "stops-real": ("stopping_real", ("run", "accuracy", "compared")),
+}
+"""File of figures below img/ (`make stops`): how the names of its tables begin and end."""
+
+
+def measured_stops(file: str, name: str) -> str:
+    """A table of a run, and how to read it; `run`: what was run, and what is missing of it."""
+    values = json.loads((DOCS / "img" / f"{file}.json").read_text())
+    if name == "run":
+        return "\n".join([values["run"]["text"], *(f"\n- {note}" for note in values["notes"])])
+    found = values["tables"][name]
+    return f"{markdown.table(found['rows'])}\n\n{found['note']}".replace("*", "\\*")
+
+
+def chosen_stops() -> str:
+    return markdown.table(json.loads((DOCS / "img" / "stops-choice.json").read_text())["rows"])
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "settings": cli.settings_table,
     "params": cli.params_table,
@@ -81,6 +102,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "stop_formulas": lambda: formulas(stopping.registry().values()),
     "fields": fields,
     "benchmarks": lambda: markdown.table(benchmarks.table()),
+    "stopping_choice": chosen_stops,
+    **{
+        f"{begin}_{name}": partial(measured_stops, file, name)
+        for file, (begin, names_) in STOPS.items()
+        for name in names_
+    },
     **{name: partial(sglang_fields, of) for name, of in SGLANG.items()},
 }
 

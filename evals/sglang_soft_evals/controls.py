@@ -142,6 +142,18 @@ def _bounded(method: Method, name: str, bound: int) -> Method:
     return Method(name=name, soft_thinking={**params, "max_thinking_tokens": bound})
 
 
+def entries(methods: Sequence[Mapping[str, Any]], made: Sequence[Control]) -> list[dict[str, Any]]:
+    """`methods` of `run.json` with the controls, and how each was made."""
+    found = [dict(method) for method in methods if "control" not in method]
+    served = {method["name"]: method["thinking_method"] for method in found}
+    for control in made:
+        params = {**(control.method.soft_thinking or {}), "max_thinking_tokens": "of each sample"}
+        one = {"name": control.name, "params": params}
+        one |= {"thinking_method": served[control.method.name], "control": control.facts}
+        found.append(one)
+    return found
+
+
 def stale(controls: Sequence[Control], records: Iterable[Record]) -> set[Key]:
     """Records of controls that were made from other records: failed samples were asked again."""
     now = {control.name: control.bounds for control in controls}

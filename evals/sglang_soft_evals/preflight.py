@@ -9,7 +9,6 @@ import orjson
 from sglang_soft_evals import benchmarks, controls, facts, forking, provenance, runfile
 from sglang_soft_evals.client import Client
 from sglang_soft_evals.config import Method, RunConfig
-from sglang_soft_evals.controls import Control
 from sglang_soft_evals.counting import ThinkTokens
 from sglang_soft_evals.hub import Question
 from sglang_soft_evals.mixing import mixes
@@ -157,18 +156,6 @@ async def identity(client: Client, config: RunConfig, questions: list[Question])
         "server": orjson.loads(orjson.dumps(await facts.settings(client))),
         "grader": {name: versions[name] for name in provenance.GRADERS},
     }
-
-
-def with_controls(run: dict[str, Any], made: list[Control]) -> list[dict[str, Any]]:
-    """`methods` of `run.json` with the controls, and how each was made."""
-    methods = [method for method in run["methods"] if "control" not in method]
-    served = {method["name"]: method["thinking_method"] for method in methods}
-    for control in made:
-        params = {**(control.method.soft_thinking or {}), "max_thinking_tokens": "of each sample"}
-        one = {"name": control.name, "params": params}
-        one |= {"thinking_method": served[control.method.name], "control": control.facts}
-        methods.append(one)
-    return methods
 
 
 def _problem(method: Method, served: str | None, url: str) -> str | None:

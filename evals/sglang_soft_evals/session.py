@@ -97,7 +97,7 @@ class Session:
             print(f"note: {len(stale):,} records of controls that were made from other records go")
             records.drop(stale)
         assert self._run is not None
-        self._run["methods"] = preflight.with_controls(self._run, made)
+        self._run["methods"] = controls.entries(self._run["methods"], made)
         for control in made:
             self._asker.served[control.name] = self._asker.served[control.method.name]
             if why := control.facts.get("not_run"):

@@ -38,28 +38,29 @@ def figures(run: Run) -> dict[str, Any]:
         **dict(zip(("points", "tokens"), stopping_tables.parts(found.parts, cot), strict=False)),
         **({"entropy": entropy.table(looks)} if looks else {}),
     }
-    info, known = run.info, run.info.get("provenance") or {}
+    info = run.info
     return {
-        "run": {
-            "model": known.get("model"),
-            "benchmark": benchmark,
-            "questions": info["questions"],
-            "samples": info["samples"],
-            "answers": sum(len(run.records(name)) for name in (*run.methods, *run.run_controls)),
-            "failed": sum(
-                r.failed for name in (*run.methods, *run.run_controls) for r in run.records(name)
-            ),
-            "complete": bool(info.get("complete")),
-            "commit": known.get("commit"),
-            "hardware": known.get("hardware"),
-            "versions": known.get("versions"),
-            "wall_s": info.get("wall_s"),
-        },
+        "run": {"text": told(run, benchmark), "provenance": info.get("provenance")},
         "notes": stopping_section.warnings(run, benchmark),
         "tables": {name: _plain(table) for name, table in tables.items()},
         "spots": [spot._asdict() for spot in found.spots],
         "entropy": entropy.to_json(looks),
     }
+
+
+def told(run: Run, benchmark: str) -> str:
+    """What was run, in words."""
+    info, known = run.info, run.info.get("provenance") or {}
+    records = [r for name in (*run.methods, *run.run_controls) for r in run.records(name)]
+    versions = known.get("versions") or {}
+    state = "complete" if info.get("complete") else "**not complete**"
+    return (
+        f"{known.get('model')}, `{benchmark}`: {info['questions']:,} questions x {info['samples']} "
+        f"samples, {len(run.methods)} methods and {len(run.run_controls)} controls; "
+        f"{len(records):,} answers, {sum(r.failed for r in records):,} failed; {state}. "
+        f"{known.get('hardware')}, sglang {versions.get('sglang')}, torch {versions.get('torch')}, "
+        f"commit {str(known.get('commit'))[:7]}, {info.get('wall_s', 0) / 60:.0f} minutes."
+    )
 
 
 def _plain(table: Table) -> dict[str, Any]:

@@ -282,6 +282,15 @@ def answers_drawn_one_by_one() -> None:
     replace(ranking, "_checked", make)
 
 
+@mutant("parameters of stop rules are chosen on other questions",
+        "tests/launch/test_stops.py -k no_question_of_the_run")  # fmt: skip
+def chosen_on_the_run() -> None:
+    from launch.stops import choice
+
+    replace(choice, "SEED", lambda _: choice.RUN_SEED)
+    replace(choice, "RUN_SEED", lambda _: 1)
+
+
 @mutant(
     "a run keeps the traces that it was asked to keep", "tests/evals/test_kept_traces.py -k which"
 )
