@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from sglang_soft_evals.record import Record
 
-NEVER_MIX = ("cot", "coconut_tf")
+NEVER_MIX = ("cot", "coconut_tf", "latent_mas", "later")
 """Methods that feed one token, or no token but a hidden state."""
 LEAST_SHARE = 0.01
 """Below it, the report warns: the figures are those of discrete decoding."""

@@ -52,7 +52,8 @@ def test_the_report_warns_of_a_soft_method_that_never_thought(tmp_path):
 @pytest.mark.parametrize(
     ("method", "share", "warns"),
     [("soft", 0.0, True), ("soft", 0.0099, True), ("soft", 0.01, False), ("moi", 0.0, True),
-     ("mine", 0.0, True), ("cot", 0.0, False), ("coconut_tf", 0.0, False), (None, None, False)],
+     ("mine", 0.0, True), ("cot", 0.0, False), ("coconut_tf", 0.0, False),
+     ("latent_mas", 0.0, False), ("later", 0.0, False), (None, None, False)],
 )  # fmt: skip
 def test_which_methods_are_there_to_mix(method, share, warns):
     made = record(thinking_method=method, mixed_share=share, mean_concept_size=share and 1.0)
