@@ -164,7 +164,7 @@ def any_rule_of_the_batch_decides() -> None:
     replace(RuleStep, "stops", make)
 
 
-@mutant("a median is the mean of the middle two", f"{STEPS} -k of_the_oracle")
+@mutant("a median is the mean of the middle two", f"{STEPS} -k median")
 def lower_median() -> None:
     from sglang_soft.stopping import leash
 

@@ -16,6 +16,7 @@ from sglang_soft.engine.request import SoftRequest
 from sglang_soft.engine.step import StepOutput, concept_step
 from sglang_soft.methods.token_classes import CLASSES, TokenClasses
 from sglang_soft.params import Sampling
+from sglang_soft.stopping import leash
 from tests.oracle.boundaries import CLASSES as ORACLES
 from tests.oracle.stopping import Stopping
 from tests.unit.soft_request import soft_request
@@ -128,18 +129,19 @@ def test_a_margin_in_nats_is_reached():
 
 
 def test_a_boost_raises_think_end_in_its_rows_only():
-    z = torch.randn(4, V, generator=torch.Generator().manual_seed(1)) * 2
+    z = torch.randn(5, V, generator=torch.Generator().manual_seed(1)) * 2
     z[:, 30:33] = -math.inf
     z[:, END] = 0.5
     before = z.clone()
     batch = [asking("think_end_boost", boost=0.5), asking(None), None, asking("think_end_boost")]
+    batch.append(asking("leash"))
     output = Batch(batch).step(z)
     assert torch.equal(z, before), "the logits of others, and SGLang's, are a copy"
-    for row, share in ((0, 0.5), (1, 0.0), (3, 0.3)):
+    for row, share in ((0, 0.5), (1, 0.0), (3, 0.3), (4, 0.0)):
         want = z[row].clone()
         want[END] += share * (z[row].max() - z[row][z[row].isfinite()].mean())
         alone = Batch([asking(None)]).step(want[None]).record
-        record = output.record.packed[(0, 1, None, 2)[row]]
+        record = output.record.packed[(0, 1, None, 2, 3)[row]]
         assert record[layout.ENTROPY].view(torch.float32) == pytest.approx(float(alone.entropy[0]))
         if not share:
             assert torch.equal(record[: len(alone.packed[0])], alone.packed[0]), "to the bit"
@@ -147,6 +149,13 @@ def test_a_boost_raises_think_end_in_its_rows_only():
     forbidden[:, END] = -math.inf
     record = Batch([asking("think_end_boost", boost=10.0)]).step(forbidden[:1]).record
     assert int(record.kind[0]) == StepKind.CONCEPT, "what is forbidden stays so"
+
+
+def test_the_median_of_the_first_steps():
+    values = torch.tensor([[4.0, 1.0, 3.0, 2.0, *[9.0] * 12]])
+    wanted = {1: 4.0, 2: 2.5, 3: 3.0, 4: 2.5, 5: 3.0, 16: 9.0}
+    for count, median in wanted.items():
+        assert leash._median(values, torch.tensor([float(count)])).tolist() == [median], count
 
 
 def test_the_next_token_of_a_think_end_of_several_is_meant():
