@@ -290,7 +290,7 @@ class SoftRequest:
     # Where stop conditions act
 
     def answer_tokens(self, outputs: int) -> int | None:
-        """Of so many output tokens those behind think-end; None: the thought has not ended."""
+        """Of so many output tokens those after think-end; None: the thought has not ended."""
         trace = self.trace
         if trace.start is None or not trace.ended_by_think_end:
             return None

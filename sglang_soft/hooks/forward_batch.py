@@ -32,7 +32,7 @@ def after_init_new(forward_batch, cls, batch, model_runner, **kwargs) -> None:
 
 
 def clean_beam_rows(pool: ConceptPool, batch) -> None:
-    """A beam search takes rows for its members, behind those of the requests. What a soft request
+    """A beam search takes rows for its members, after those of the requests. What a soft request
     left in them, a captured graph would feed to the beam."""
     members = batch.req_pool_indices_cpu[len(batch.reqs) :].tolist()
     left = sorted(pool.dirty.intersection(members))

@@ -82,7 +82,7 @@ def get(name: str) -> Method:
 
 
 def state_columns() -> int:
-    """Columns of the largest state of a method. That of a stopping rule begins behind them."""
+    """Columns of the largest state of a method. That of a stopping rule begins after them."""
     return max(len(method.state) for method in registry().values())
 
 

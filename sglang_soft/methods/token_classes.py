@@ -1,4 +1,4 @@
-"""Classes of tokens that a method treats apart, or after which a stopping rule looks: sets of ids,
+"""Classes of tokens that a method treats apart, or after which a stopping rule acts: sets of ids,
 made from the tokenizer once a server.
 
 A method names its classes in `Method.token_classes` and reads one as a [V] bool table on the device

@@ -25,7 +25,7 @@ class Evaluated(NamedTuple):
     """[n] float64: of each step, 0 where it was forced or drew nothing. The engine's are
     `trace.steps.extra["logprobs"]`."""
     answer: Tensor
-    """[m] float64: of each token behind think-end, under the answer's temperature and filter."""
+    """[m] float64: of each token after think-end, under the answer's temperature and filter."""
 
 
 def evaluate(

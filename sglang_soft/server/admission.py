@@ -81,7 +81,7 @@ class FrontEnd:
         self.think_tokens = self._prompt_end = None
         self.kept = KeptTraces(self.settings.keep_mb * 2**20, self.settings.keep_seconds)
         self._grammar_waits = False
-        """SGLang's grammars begin behind the think-end token that ends a thought."""
+        """SGLang's grammars begin after the think-end token that ends a thought."""
         # The values in effect: those of `server_args` are what the operator passed, such as "auto".
         self._config = config = resolving_view(server_args)
         self.unsupported = unsupported_server(config)

@@ -17,10 +17,10 @@ from sglang_soft.methods import token_classes
 from sglang_soft.params import Parameter, StopParams, described, numbers, parameters
 
 BOUNDARIES = ("sentence", "clause", "paragraph", "every")
-"""Classes of tokens that a rule may look behind, of methods/token_classes.py."""
+"""Classes of tokens after which a rule may act, of methods/token_classes.py."""
 At = Annotated[
     Literal["sentence", "clause", "paragraph", "every"],
-    described("The rule looks behind tokens of this class: that end a sentence, a sentence or a "
+    described("The rule acts after tokens of this class: that end a sentence, a sentence or a "
               "clause, or a paragraph, or any token"),
 ]  # fmt: skip
 

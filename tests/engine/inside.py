@@ -163,7 +163,7 @@ def abort_after_tokens(engine: "sglang.Engine", tokens: int, stream: bool, **req
 
 
 def abort_queued(engine: "sglang.Engine", before: int, **request: Any) -> dict:
-    """The answer to a request that is aborted behind `before` others, more than can run."""
+    """The answer to a request that is aborted after `before` others, more than can run."""
 
     async def scenario() -> dict:
         others = [asyncio.create_task(_last(engine, **request)) for _ in range(before)]

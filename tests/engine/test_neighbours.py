@@ -24,7 +24,7 @@ BEAM = {"beam_width": 3, "max_new_tokens": 24, "temperature": 0.0, "ignore_eos":
     "both equal what they are alone",
 )
 def test_a_beam_search_next_to_soft_requests(engine):
-    """Its members are rows of the batch behind those of the requests."""
+    """Its members are rows of the batch after those of the requests."""
     cases = [*SOFT, *OTHERS]
     assert len(OTHERS) == 3
     compare_all(engine, cases)  # leaves rows of soft requests for the members

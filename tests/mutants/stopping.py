@@ -9,7 +9,7 @@ STEPS = "tests/unit/test_stopping.py"
 BATCH = "tests/engine/test_stop_rules.py -k 'default and one_batch'"
 
 
-@mutant("a boundary is behind the token, not at it", f"{STEPS} -k behind_the_token")
+@mutant("a boundary is after the token, not at it", f"{STEPS} -k after_the_token")
 def boundary_one_step_late() -> None:
     from sglang_soft.stopping.base import StopContext
 

@@ -32,7 +32,7 @@ def enabled(monkeypatch, installed):
 
 
 def request(value=None, **kwargs) -> Req:
-    """A request as the scheduler makes it, with the hook that runs behind `Req.__init__`."""
+    """A request as the scheduler makes it, with the hook that runs after `Req.__init__`."""
     custom = None if value is None else {"soft_thinking": value}
     sampling = SamplingParams(max_new_tokens=5, custom_params=custom)
     made = Req("rid", "", [1, 2, 3], sampling, vocab_size=100, eos_token_ids=set(), **kwargs)

@@ -80,7 +80,7 @@ def ends(rule: str, steps: list[tuple[int, int]], **params) -> int | None:
     return None
 
 
-def test_a_boundary_is_behind_the_token_and_never_at_the_first_step():
+def test_a_boundary_is_after_the_token_and_never_at_the_first_step():
     words = [(WORD, 2)] * 3
     assert ends("rcpd", words) is None
     assert ends("rcpd", [(STOP, 2), (WORD, 2), (WORD, 2)]) == 1
@@ -159,7 +159,7 @@ def test_the_median_of_the_first_steps():
 
 
 def test_the_next_token_of_a_think_end_of_several_is_meant():
-    """The first one, and behind it the second."""
+    """The first one, and after it the second."""
     end = (END, 9)
     batch = Batch([asking("rcpd", end=end, at="every", rank=3, low_count=99, mid_count=99)])
     second = logits(WORD, 2, end=9)
