@@ -11,7 +11,7 @@ every build (`on_page_markdown`). The files hold them too, for readers without a
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import tomllib
 from sglang_soft_evals import benchmarks
 
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.hooks.registry import FIELDS
 from sglang_soft.server import cli, markdown
 
@@ -29,12 +29,12 @@ _TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _GPU = "<!-- measured: gpu -->"
 
 
-def formulas() -> str:
-    """The docstring of every method."""
+def formulas(of: Iterable[Any]) -> str:
+    """The docstring of every method or stopping rule."""
     parts = []
-    for method in methods.registry().values():
-        text = inspect.getdoc(type(method)) or ""
-        parts.append(f"### `{method.name}`\n{text}\n\nSource: {method.source}.")
+    for one in of:
+        text = inspect.getdoc(type(one)) or ""
+        parts.append(f"### `{one.name}`\n{text}\n\nSource: {one.source}.")
     return "\n\n".join(parts)
 
 
@@ -98,7 +98,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": cli.methods_table,
     "stops": cli.stops_table,
     "hooks": cli.hooks_table,
-    "formulas": formulas,
+    "formulas": lambda: formulas(methods.registry().values()),
+    "stop_formulas": lambda: formulas(stopping.registry().values()),
     "fields": fields,
     "benchmarks": lambda: markdown.table(benchmarks.table()),
     "stopping_choice": chosen_stops,

@@ -20,6 +20,7 @@ SERVER = {
     "tests/engine/test_kept.py",
     "tests/engine/test_lang.py",
     "tests/engine/test_server.py",
+    "tests/engine/test_stop_http.py",
     "tests/engine/test_stops.py",
     "tests/engine/test_verify.py",
     "tests/launch/test_programs.py",

@@ -20,6 +20,7 @@ MORE = [ROOT / name for name in ("CHANGELOG.md", "BENCHMARKS.md", "evals/README.
 
 NOT_OURS = {
     "my_methods.py",
+    "my_rules.py",
     "generation_utils.py",
     "report.md",
     "__init__.py",

@@ -22,6 +22,7 @@ from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.engine.step import concept_step
 from sglang_soft.params import RequestParams, Sampling
+from sglang_soft.stopping import BOUNDARIES
 
 V, HIDDEN, MAX_K = 1009, 48, 32
 TOP_KS = (30, -1, 500)
@@ -46,7 +47,9 @@ class Launches(TorchDispatchMode):
             inputs = [x for x in args if isinstance(x, torch.Tensor)]
             if any(x.dim() and x.shape[-1] == V for x in inputs):
                 self.wide.append(func.name())
-        return func(*args, **(kwargs or {}))
+        made = func(*args, **(kwargs or {}))
+        # What a kernel would have written may be an index.
+        return made.zero_() if func.name().startswith("aten::empty") else made
 
 
 class RecordedKernel:
@@ -59,20 +62,21 @@ class RecordedKernel:
 
 @contextmanager
 def recording() -> Iterator[Launches]:
-    """Triton's path on CPU tensors, with its kernels recorded. Their outputs are arbitrary."""
+    """Triton's path on CPU tensors, with its kernels recorded. Their outputs are 0."""
     from sglang_soft_kernels import dispatch
     from sglang_soft_kernels.blending import triton as blending
     from sglang_soft_kernels.index import identity, ones
     from sglang_soft_kernels.noise import triton as noise
     from sglang_soft_kernels.sampling import triton as sampling
     from sglang_soft_kernels.state import triton as state
+    from sglang_soft_kernels.stopping import triton as stopping
 
     for constant in (identity, ones):  # made once a server
         constant(HIDDEN, torch.device("cpu"))
     launches = Launches()
     with mock.patch.object(dispatch, "uses_triton", lambda tensor: True):
         patches = []
-        for module in (sampling, state, noise, blending):
+        for module in (sampling, state, noise, blending, stopping):
             for name in [name for name in vars(module) if name.endswith("_kernel")]:
                 kernel = RecordedKernel(name.removesuffix("_kernel"), launches)
                 patches.append(mock.patch.object(module, name, kernel))
@@ -95,7 +99,10 @@ def step(requests: Sequence[SoftRequest | None], launches: Launches) -> list[str
     logits, tokens = torch.randn(len(requests), V), torch.zeros(len(requests), dtype=torch.int64)
     hidden = torch.zeros((len(requests), HIDDEN), dtype=torch.bfloat16)
     for name in {name for m in inputs.methods for name in m.token_classes}:
-        pool.token_class(name, V)  # uploaded once a server
+        pool.token_class(name, V)  # uploaded once a server, as are the next two
+    for rule in inputs.rules:
+        pool.token_classes(BOUNDARIES, V)
+        pool.idle_args(rule)
     with launches:
         output = concept_step(inputs, logits, hidden if inputs.reads_hidden else None)
         output.overwrite_tokens(tokens)

@@ -17,7 +17,7 @@ from sglang_soft.engine.inputs import prepare
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.request import SoftRequest
 from sglang_soft.engine.step import concept_step
-from sglang_soft.methods.token_classes import ids_by_name
+from sglang_soft.methods.token_classes import TokenClasses
 from sglang_soft.params import RequestParams
 
 SLOTS = 64
@@ -43,7 +43,7 @@ class Thoughts:
         self.pool = ConceptPool(
             len(rows) + 1, SLOTS, "cpu", hidden_size=table.shape[1], dtype=table.dtype,
             embedding_rms=float(table.double().square().mean().sqrt()),
-            token_ids=ids_by_name(tokenizer),
+            token_ids=TokenClasses(tokenizer),
         )  # fmt: skip
         own = [SoftRequest(r, len(prompts[p])) for r, p in zip(requests, rows, strict=True)]
         self._rows = torch.arange(1, len(rows) + 1)

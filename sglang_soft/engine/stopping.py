@@ -119,6 +119,14 @@ class RuleStep:
         )
 
 
+def read_by(inputs: StepInputs, logits: torch.Tensor) -> torch.Tensor:
+    """[N, V]: what the step of a batch reads of the model's logits."""
+    if not inputs.rules:
+        return logits
+    assert inputs.rows is not None
+    return RuleStep(inputs, inputs.pool.gather(inputs.rows), logits).logits
+
+
 def joined(method: torch.Tensor | None, rule: torch.Tensor, first: int) -> torch.Tensor:
     """Columns of a record's state: that of the method, and from column `first` on the rule's."""
     if method is None:

@@ -13,6 +13,7 @@ from sglang_soft.params import Sampling
 from sglang_soft.rollout.formulas import Filter, of_draws
 from sglang_soft.rollout.inputs import fed, vectors
 from sglang_soft.rollout.steps import thought_log_probs
+from sglang_soft.rollout.stopping import adjusted
 from sglang_soft.trace import Trace
 from sglang_soft.trace.check import check_model
 
@@ -71,7 +72,7 @@ def _one(model: Any, trace: Trace, logits: Tensor, table: Tensor | None) -> Eval
     rows = logits[trace.start - 1 : trace.start - 1 + len(outputs)]
     own = model.get_input_embeddings().weight
     were = vectors(model, trace, table) if trace.steps.offset_bytes else None
-    thought = thought_log_probs(trace, rows[:n], own, were)
+    thought = thought_log_probs(trace, adjusted(trace, rows[:n]), own, were)
     answer = torch.from_numpy(outputs[n:].astype("int64")).to(logits.device)
     keep = _answer_filter(trace, logits.shape[1])
     return Evaluated(thought, of_draws(rows[n:], answer[:, None], keep))

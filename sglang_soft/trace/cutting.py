@@ -71,7 +71,8 @@ def same_segment(one: dict[str, Any], other: dict[str, Any]) -> bool:
     def of_steps(made: dict[str, Any]) -> tuple[Any, ...]:
         params = {k: v for k, v in made["params"].items() if k not in _NOT_OF_THE_STEPS}
         rule = params.pop("stop", None)
-        if rule is not None and rule["rule"] != "cold_stop":  # which has fields of its own
+        cold_stop = isinstance(rule, dict) and rule.get("rule") == "cold_stop"
+        if rule is not None and not cold_stop:  # which has fields of its own
             params["stop"] = rule
         length = made["params"].get("max_new_tokens") if made["method"] in _READ_LENGTH else None
         return made["method"], made["seed"], length, params

@@ -113,6 +113,7 @@ def _steps_of(
 ) -> Iterator[Step]:
     """Those of one request. logits: of its steps."""
     from sglang_soft.engine.step import concept_step
+    from sglang_soft.engine.stopping import read_by
 
     assert trace.start is not None and part.request is not None
     first = trace.start - len(trace.prompt_ids)
@@ -122,8 +123,8 @@ def _steps_of(
     for step, (row, hidden) in zip(part.steps, logits, strict=True):
 
         def computed(row: torch.Tensor, hidden=hidden, step=step) -> "tuple[StepOutput, Step]":
-            output = concept_step(inputs, row, hidden)
-            return output, _compared(trace, step, output, row, temperature)
+            output, read = concept_step(inputs, row, hidden), read_by(inputs, row)
+            return output, _compared(trace, step, output, read, temperature)
 
         output, found = computed(row)
         if found.worst > limit:

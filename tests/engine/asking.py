@@ -6,6 +6,7 @@ from tests.engine.cases import Case, sampling_params
 from tests.engine.under_test import EngineUnderTest
 from tests.models import tiny
 from tests.oracle import Concept, Observed, Request, Trace, compare, run
+from tests.oracle.boundaries import boundary_ids
 from tests.oracle.math_tokens import math_ids
 
 _ORACLE: dict[tuple, Trace] = {}
@@ -17,6 +18,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
     soft = {key: value for key, value in (case.soft or {}).items() if key not in left_out}
     tau = soft.pop("cold_stop_entropy", None)
     closing = under_test.tokenizer.encode(soft.pop("closing_text", ""), add_special_tokens=False)
+    at = (soft.get("stop") or {}).get("at")
     defaults = {
         "method": "soft",
         "temperature": 0.0,
@@ -35,6 +37,7 @@ def oracle_request(under_test: EngineUnderTest, case: Case) -> Request:
         closing=tuple(closing),
         **delimiters(under_test),
         math_ids=math_ids(under_test.tokenizer),
+        boundary_ids=boundary_ids(under_test.tokenizer, at) if at else frozenset(),
         **(defaults | soft),
     )
 

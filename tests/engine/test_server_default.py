@@ -13,8 +13,8 @@ from sglang_soft.server.process import Server
 from tests.engine.test_server import PROMPT, QUESTION
 
 
-def method_of_the_docs() -> str:
-    text = (Path(__file__).parents[2] / "docs" / "adding-a-method.md").read_text()
+def code_of_the_docs(page: str) -> str:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len([line for line in code.splitlines() if line.strip()]) <= 35
     return code
@@ -22,7 +22,8 @@ def method_of_the_docs() -> str:
 
 @pytest.mark.engine
 def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
-    (tmp_path / "my_methods.py").write_text(method_of_the_docs())
+    (tmp_path / "my_methods.py").write_text(code_of_the_docs("adding-a-method.md"))
+    (tmp_path / "my_rules.py").write_text(code_of_the_docs("stopping.md"))
     # The command `sglang`, as a module.
     command = "from sglang.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
     (tmp_path / "sglang_command.py").write_text(command)
@@ -32,6 +33,7 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         "SGLANG_SOFT_MAX_K": "8",
         "SGLANG_SOFT_MAX_VECTOR_MB": "0",
         "SGLANG_SOFT_METHODS": "my_methods",
+        "SGLANG_SOFT_STOP_RULES": "my_rules",
         "PYTHONPATH": path,
     }
     args = ["serve", "--model-path", str(BUNDLED_MODEL), "--reasoning-parser", "deepseek-r1"]
@@ -68,6 +70,8 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
             "no share was capped"
         )
 
+        check_our_rule(base, body)
+
         chat = {
             "model": "default",
             "messages": QUESTION,
@@ -79,6 +83,22 @@ def test_clients_that_send_nothing_get_soft_thinking(tmp_path):
         chat["custom_params"]["soft_thinking"] = {"method": "coconut_tf"}
         refused = requests.post(f"{base}/v1/chat/completions", json=chat, timeout=120)
         assert refused.status_code == 400 and "soft-max-vector-mb" in refused.text
+
+
+def check_our_rule(base: str, body: dict) -> None:
+    """The rule of the docs: it ends a thought earlier than the model, and its count is a state."""
+    body = body | {"sampling_params": body["sampling_params"] | {"custom_params": {
+        "soft_thinking": {"stop": {"rule": "likely", "least": 1e-9, "times": 2}}}}}  # fmt: skip
+    soft = requests.post(f"{base}/generate", json=body, timeout=120).json()["meta_info"][
+        "soft_thinking"
+    ]
+    assert soft["thinking_finish_reason"] == "stop_rule"
+    trace = soft["trace"]
+    assert trace["params"]["stop"] == {"rule": "likely", "least": 1e-9, "times": 2}
+    counts = [row[0] for row in trace["states"]]
+    assert counts[-2:] == [1.0, 2.0] and all(count < 2 for count in counts[:-1])
+    offered = requests.get(f"{base}/soft_thinking", timeout=30).json()["stop_rules"]
+    assert offered[-1]["rule"] == "likely"
 
 
 def check_our_backend(base: str) -> None:

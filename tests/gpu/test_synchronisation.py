@@ -9,11 +9,11 @@ import torch
 from sglang_soft_kernels import embedding_mixture, layout
 from sglang_soft_kernels.layout import Phase
 
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.engine.inputs import decode_embed, prepare
 from sglang_soft.engine.pool import ConceptPool
 from sglang_soft.engine.step import StepOutput, concept_step
-from sglang_soft.params import Sampling
+from sglang_soft.params import Sampling, StopParams
 from tests.unit.soft_request import soft_request
 
 H = 256
@@ -31,7 +31,13 @@ def no_synchronisation() -> Iterator[None]:
 
 
 def decode_steps(
-    device: str, method: str, top_k: int, rows: int = 8, vocabulary: int = 5000, steps: int = 3
+    device: str,
+    method: str,
+    top_k: int,
+    rows: int = 8,
+    vocabulary: int = 5000,
+    steps: int = 3,
+    stop: StopParams | None = None,
 ) -> None:
     """What the plugin does in a decode step: inputs, mixture, concept tokens, the tokens of the
     batch, state, the record for the host. The first round compiles the kernels; the others must not
@@ -39,7 +45,7 @@ def decode_steps(
     soft = [
         soft_request(
             method, thinking=Sampling(0.6, 0.95, top_k, 0.001), cold_stop_steps=256,
-            think_end=(vocabulary - 1,),
+            think_end=(vocabulary - 1,), stop=stop,
         ) if i % 2 else None
         for i in range(rows)
     ]  # fmt: skip
@@ -83,6 +89,20 @@ def decode_steps(
 @pytest.mark.parametrize("method", methods.names())
 def test_decode_steps_do_not_synchronise(cuda, method, top_k):
     decode_steps(cuda, method, top_k)
+
+
+RULES = [rule for rule in stopping.registry().values() if not rule.fused]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_stopping_rules_do_not_synchronise(cuda, rule):
+    decode_steps(cuda, "soft", 30, stop=rule.Params())
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_same_rules_on_a_cpu(rule):
+    decode_steps("cpu", "soft", 30, stop=rule.Params())
 
 
 @pytest.mark.parametrize("top_k", [30, -1])

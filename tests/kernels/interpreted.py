@@ -14,6 +14,7 @@ import pytest  # noqa: E402
 import sglang_soft_kernels as kernels  # noqa: E402
 import state_cases as states  # noqa: E402
 import state_checks as checks  # noqa: E402
+import stopping_cases  # noqa: E402
 import torch  # noqa: E402
 from kernel_cases import poisoned  # noqa: E402, F401
 from sglang_soft_kernels.blending import triton as blending  # noqa: E402
@@ -21,6 +22,7 @@ from sglang_soft_kernels.mixture import triton as mixture  # noqa: E402
 from sglang_soft_kernels.noise import triton as noise  # noqa: E402
 from sglang_soft_kernels.sampling import triton as sampling  # noqa: E402
 from sglang_soft_kernels.state import triton as state  # noqa: E402
+from sglang_soft_kernels.stopping import triton as stopping  # noqa: E402
 from triton.runtime.interpreter import InterpretedFunction  # noqa: E402
 
 from tests.unit import step_cases  # noqa: E402
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("poisoned")
 
 
 def test_kernels_are_interpreted():
-    for module in (mixture, sampling, state, noise, blending):
+    for module in (mixture, sampling, state, noise, blending, stopping):
         kernels_of_module = [
             value for name, value in vars(module).items() if name.endswith("_kernel")
         ]
@@ -111,6 +113,15 @@ def test_mixture_refuses_wide_pools():
             torch.zeros(4, 4), torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64),
             torch.zeros(1, 65, dtype=torch.int32), torch.zeros(1, 65),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", stopping_cases.SIZES)
+def test_logit_facts(size):
+    stopping_cases.check_facts(kernels.logit_facts, *size, "cpu")
+
+
+def test_logit_facts_of_a_row_alone():
+    stopping_cases.check_a_row_alone(kernels.logit_facts, "cpu")
 
 
 def test_uniforms():

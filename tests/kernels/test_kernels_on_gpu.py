@@ -6,6 +6,7 @@ import pytest
 import sglang_soft_kernels as kernels
 import state_cases as states
 import state_checks as checks
+import stopping_cases
 import torch
 from kernel_cases import poisoned  # noqa: F401
 
@@ -28,6 +29,16 @@ def test_offsets(case):
 
 def test_shards():
     cases.check_shards(kernels.embedding_mixture, "cuda")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [*stopping_cases.SIZES, (9, 151_936)])
+def test_logit_facts(size, dtype):
+    stopping_cases.check_facts(kernels.logit_facts, *size, "cuda", dtype)
+
+
+def test_logit_facts_of_a_row_alone():
+    stopping_cases.check_a_row_alone(kernels.logit_facts, "cuda")
 
 
 @pytest.mark.parametrize("case", [*cases.SAMPLES, (512, 1000, "ties", 10, torch.float32)])

@@ -7,9 +7,9 @@ ONE_BATCH = "tests/engine/test_methods.py -k 'default and one_batch'"
 
 @mutant("math tokens are fed alone", ONE_BATCH)
 def math_tokens_mixed() -> None:
-    from sglang_soft.hooks import output_streamer
+    from sglang_soft.methods import token_classes
 
-    replace(output_streamer, "ids_by_name", lambda _: lambda tokenizer: {})
+    token_classes.CLASSES[token_classes.MATH] = lambda tokenizer: set()
 
 
 @mutant("the C-th switch of SwiReasoning is its last", ONE_BATCH)

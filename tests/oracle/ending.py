@@ -36,18 +36,19 @@ class Ending:
         """Tokens that have still to be forced."""
         self.why: str | None = None
 
-    def emit(self, step: ThinkingStep, emitted: int, low: int) -> Emitted:
-        """emitted: thinking tokens before this step. low: Cold Stop's count, this step included."""
-        found = self._emit(step, emitted, low)
+    def emit(self, step: ThinkingStep, emitted: int, low: int, rule: bool = False) -> Emitted:
+        """emitted: thinking tokens before this step. low: Cold Stop's count, this step included.
+        rule: the stopping rule wants an end."""
+        found = self._emit(step, emitted, low, rule)
         self.thought.append(found.token)
         return found
 
-    def _emit(self, step: ThinkingStep, emitted: int, low: int) -> Emitted:
+    def _emit(self, step: ThinkingStep, emitted: int, low: int, rule: bool) -> Emitted:
         end = list(self.request.end)
         if not self.pending:
             if [*self.thought, step.token][-len(end) :] == end:
                 return Emitted(step.token, None, "stop_token")
-            self.why = self._why(step, emitted, low)
+            self.why = self._why(step, emitted, low, rule)
             if self.why is None:
                 return Emitted(step.token, None, None)
             there = overlap(self.thought, end)
@@ -56,7 +57,7 @@ class Ending:
         token = self.pending.pop(0)
         return Emitted(token, self.why, None if self.pending else self.why)
 
-    def _why(self, step: ThinkingStep, emitted: int, low: int) -> str | None:
+    def _why(self, step: ThinkingStep, emitted: int, low: int, rule: bool) -> str | None:
         """Why think-end has to be forced, or None."""
         request = self.request
         is_eos = step.token in request.eos_ids and request.thinking_eos == "think_end"
@@ -64,10 +65,11 @@ class Ending:
             return "eos"
         if step.concludes:
             return "method"
-        if request.cold_stop_threshold is not None and low >= request.cold_stop_steps:
+        if rule:
+            return "stop_rule"
+        if request.cold is not None and low >= request.cold.steps:
             return "cold_stop"
         forced = len(request.closing) + len(request.end) - 1  # they are thinking tokens
-        bound = request.max_thinking_tokens
-        if bound is not None and emitted + forced >= bound:
+        if request.bound is not None and emitted + forced >= request.bound:
             return "max_thinking_tokens"
         return None

@@ -13,6 +13,7 @@ from .embed import LastHidden, embed_mixture, embed_tokens
 from .ending import Ending
 from .request import Request
 from .steps import ThinkingStep, argmax, argmax_margin, on_grid, think_end_step
+from .stopping import Stopping
 from .thinking import Thinking
 from .trace import Trace
 
@@ -33,6 +34,7 @@ def _generate(
     cache = None
     phase = first_phase(prompt_ids, request)
     thinking, ending = Thinking(request, model), Ending(request)
+    stopping = Stopping(request.stop, request.end, request.boundary_ids)
     output_ids: list[int] = []
     token_margins: list[float] = []
     steps: list[ThinkingStep] = []
@@ -44,13 +46,17 @@ def _generate(
         )
         cache = out.past_key_values
         logits = adjust(out.logits[0, -1], prompt_ids, output_ids, request)
+        if phase == "thinking":
+            logits = stopping.adjusted(logits, ending.thought)
         token_margins.append(argmax_margin(logits))
         if phase == "thinking":
             step = thinking.step(logits, hidden and hidden.value)
             if request.weight_bits and any(step.weights):
                 step = on_grid(step, request.weight_bits)
             low = count_low(step, low, request)
-            token, forced, ended = ending.emit(step, len(steps), low)
+            rule = stopping.step(logits, ending.thought)
+            step.margins.update(rule.margins)
+            token, forced, ended = ending.emit(step, len(steps), low, rule.stops)
             if forced or ended:
                 step = think_end_step(step, token, forced)
             first_step = len(output_ids) if first_step is None else first_step
@@ -106,10 +112,10 @@ def first_phase(
 def count_low(step: ThinkingStep, low: int, request: Request) -> int:
     """Cold Stop's counter: consecutive thinking steps, this one included, with an entropy below the
     threshold."""
-    if request.cold_stop_threshold is None:
+    if request.cold is None:
         return 0
-    step.margins["entropy"] = abs(step.entropy - request.cold_stop_threshold)
-    return low + 1 if step.entropy < request.cold_stop_threshold else 0
+    step.margins["entropy"] = abs(step.entropy - request.cold.threshold)
+    return low + 1 if step.entropy < request.cold.threshold else 0
 
 
 def why_stop(token: int, phase: str, request: Request) -> str | None:

@@ -3,7 +3,9 @@ a default."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+
+from . import stopping
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "discrete": (),
@@ -24,6 +26,14 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "coconut_tf": (),
 }  # fmt: skip
 """The methods, and the fields that each needs in addition to those of all thinking."""
+
+
+class Cold(NamedTuple):
+    """Cold Stop's parameters."""
+
+    threshold: float
+    """Nats."""
+    steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +62,10 @@ class Request:
     """Nats. None: no Cold Stop."""
     cold_stop_steps: int = 256
     max_thinking_tokens: int | None = None
+    stop: Mapping[str, Any] | None = None
+    """{"rule": a key of `stopping.NEEDS`, and its parameters}."""
+    boundary_ids: frozenset[int] = frozenset()
+    """Tokens of the class `stop["at"]`: see `boundaries.py`."""
     weight_bits: int | None = None
     """Weights are multiples of 2^-weight_bits; None: they are as the method makes them."""
     think_start: tuple[int, ...] = ()
@@ -114,9 +128,29 @@ class Request:
     def end(self) -> tuple[int, ...]:
         return self.think_end or (self.think_end_id,)
 
+    @property
+    def cold(self) -> Cold | None:
+        if self.stop and self.stop["rule"] == "cold_stop":
+            return Cold(self.stop["entropy"], self.stop["steps"])
+        if self.cold_stop_threshold is None:
+            return None
+        return Cold(self.cold_stop_threshold, self.cold_stop_steps)
+
+    @property
+    def bound(self) -> int | None:
+        """Largest number of thinking tokens."""
+        given = [self.max_thinking_tokens]
+        if self.stop and self.stop["rule"] == "budget":
+            given.append(self.stop["tokens"])
+        return min((n for n in given if n is not None), default=None)
+
     def __post_init__(self):
         if self.method not in NEEDS or self.penalty_history not in ("output", "overlap"):
             raise ValueError(f"{self.method=} {self.penalty_history=}")
+        if self.stop is not None:
+            known = {"rule", *stopping.NEEDS.get(self.stop.get("rule"), ())}
+            if set(self.stop) != known or self.cold_stop_threshold is not None:
+                raise ValueError(f"{self.stop=}, needs {known}; {self.cold_stop_threshold=}")
         if self.max_topk < 1 or self.temperature < 0 or self.max_new_tokens < 1:
             raise ValueError(f"{self.max_topk=} {self.temperature=} {self.max_new_tokens=}")
         missing = [name for name in NEEDS[self.method] if getattr(self, name) is None]

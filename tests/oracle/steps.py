@@ -29,8 +29,8 @@ class ThinkingStep:
     concludes: bool = False
     """The method itself wants the thinking to end here."""
     forced: str | None = None
-    """None, "method", "cold_stop" or "max_thinking_tokens": why think-end was put in place of what
-    the logits said."""
+    """None, "eos", "method", "stop_rule", "cold_stop" or "max_thinking_tokens": why think-end was
+    put in place of what the logits said."""
     margins: dict[str, float] = field(default_factory=dict)
     """How far each decision was from going the other way: see `margins`."""
 

@@ -8,7 +8,7 @@ import torch
 
 from .steps import ThinkingStep
 
-THINK_END = ("stop_token", "method", "cold_stop", "max_thinking_tokens", "eos")
+THINK_END = ("stop_token", "method", "stop_rule", "cold_stop", "max_thinking_tokens", "eos")
 """Why think-end was emitted."""
 
 SMALLEST = 2.0**-126

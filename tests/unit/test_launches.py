@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from launch.bench.launches import TOP_KS, Launches, recording, request, step, table
-from sglang_soft import methods
+from sglang_soft import methods, stopping
 from sglang_soft.methods.cot import CoT
 from tests.issue_table import row
 from tests.unit.soft_request import soft_request
@@ -78,6 +78,30 @@ def test_a_sort_of_the_vocabulary_would_be_seen(launches, monkeypatch):
 def test_the_page_has_the_counts():
     page = (Path(__file__).parents[2] / "docs/benchmarks.md").read_text()
     assert page.split("<!-- launches -->\n")[1].split("\n<!-- end of launches -->")[0] == table()
+
+
+RULES = [rule for rule in stopping.registry().values() if not rule.fused]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_a_stopping_rule_reads_the_vocabulary_once(launches, rule):
+    """In one kernel; a rule that changes logits copies them. Sums are over what a rule remembers."""
+    names = step([soft_request(stop=rule.Params()), soft_request("cot"), None], launches)
+    assert names.count("logit_facts") == 1 and set(KERNELS) <= set(names)
+    copies = ["aten::clone", "aten::index_put_"] if rule.adjusts else []
+    assert launches.wide == copies, "and no other operator sees a row of logits"
+    assert len(names) <= 90, names
+
+
+def test_rules_of_a_batch_share_what_they_read(launches):
+    batch = [soft_request(stop=rule.Params()) for rule in RULES]
+    assert step(batch, launches).count("logit_facts") == 1
+
+
+@pytest.mark.parametrize("stop", [stopping.get("cold_stop").Params(entropy=0.1),
+                                  stopping.get("budget").Params(tokens=9)])  # fmt: skip
+def test_cold_stop_and_a_budget_launch_nothing(launches, stop):
+    assert step([soft_request(stop=stop), soft_request()] * 2, launches) == KERNELS
 
 
 def test_views_and_allocations_are_not_counted():
