@@ -38,9 +38,8 @@ def figures(run: Run) -> dict[str, Any]:
         **dict(zip(("points", "tokens"), stopping_tables.parts(found.parts, cot), strict=False)),
         **({"entropy": entropy.table(looks)} if looks else {}),
     }
-    info = run.info
     return {
-        "run": {"text": told(run, benchmark), "provenance": info.get("provenance")},
+        "run": {"text": told(run, benchmark)},
         "notes": stopping_section.warnings(run, benchmark),
         "tables": {name: _plain(table) for name, table in tables.items()},
         "spots": [spot._asdict() for spot in found.spots],
@@ -51,11 +50,12 @@ def figures(run: Run) -> dict[str, Any]:
 def told(run: Run, benchmark: str) -> str:
     """What was run, in words."""
     info, known = run.info, run.info.get("provenance") or {}
+    model = Path(str(known.get("model"))).name  # a folder is this machine's business
     records = [r for name in (*run.methods, *run.run_controls) for r in run.records(name)]
     versions = known.get("versions") or {}
     state = "complete" if info.get("complete") else "**not complete**"
     return (
-        f"{known.get('model')}, `{benchmark}`: {info['questions']:,} questions x {info['samples']} "
+        f"{model}, `{benchmark}`: {info['questions']:,} questions x {info['samples']} "
         f"samples, {len(run.methods)} methods and {len(run.run_controls)} controls; "
         f"{len(records):,} answers, {sum(r.failed for r in records):,} failed; {state}. "
         f"{known.get('hardware')}, sglang {versions.get('sglang')}, torch {versions.get('torch')}, "
