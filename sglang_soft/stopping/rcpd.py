@@ -13,7 +13,7 @@ _RANK, _COUNT = {"ge": 1, "le": 2**24}, {"ge": 1, "le": 2**24}
 
 
 class RCPD(StopRule):
-    """Behind a sentence, where think-end ranks high among the next tokens, now or for a while.
+    """After a sentence, where think-end ranks high among the next tokens, now or for a while.
 
     r: rank of think-end in the logits, 1 + #{v: z_v > z_e}, read at boundaries only. Stop if
     r <= `rank`; or r and the ranks at the three boundaries before are at most 10, 50, 100 and 1000;

@@ -7,7 +7,7 @@ from sglang_soft.stopping.base import At, StopContext, StopRule
 
 
 class ThinkBrake(StopRule):
-    """Behind a paragraph, where think-end is nearly the most probable token.
+    """After a paragraph, where think-end is nearly the most probable token.
 
     Stop where max z - z_e <= `margin`, at boundaries only. The paper's formula; its authors' code
     asks another question (log-probabilities of two continuations, at two temperatures), so its
