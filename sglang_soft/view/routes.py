@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from sglang_soft.view import access, texts
+from sglang_soft.view.page import live_html
 
 if TYPE_CHECKING:
     from sglang_soft.server.admission import FrontEnd
@@ -28,10 +29,6 @@ def add(app, front_end: "FrontEnd") -> None:
         if refused is not None:
             status, reason = refused
             return PlainTextResponse(reason + "\n", status, headers=_PLAIN)
-        try:
-            from sglang_soft.view.page import live_html
-        except ImportError:
-            return PlainTextResponse("page not built\n", 501, headers=_PLAIN)
         html = live_html()
         return Response(html, media_type="text/html", headers=headers(html))
 
