@@ -133,9 +133,10 @@ def server(tmp_path_factory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium, as Playwright's Browser."""
+    """Chromium, as Playwright's Browser. For one file: while it is there an event loop runs in this
+    thread, and tests that use asyncio cannot start one of theirs."""
     from launch.browser import chromium, missing
 
     if reason := missing():
