@@ -23,7 +23,7 @@ def odd(text: str, gold: str) -> Grade:
     if what == "eats":
         hoard = []
         while True:
-            hoard.append(bytearray(1 << 26))
+            hoard.append(bytearray(1 << 29))  # few: on a busy machine many take too long
     if what == "forks":
         for _ in range(3):
             child = os.fork()
