@@ -11,6 +11,10 @@ import { Texts } from "./texts";
 import { firstDifference, type Thought } from "./thought";
 import { writeText } from "./visible";
 
+/** Milliseconds between two drawings of a thought that grows: as fast as one reads, and the engine
+ * may share the machine. */
+const DRAW_EVERY = 100;
+
 export class App {
   readonly texts = new Texts();
   thoughts: Thought[] = [];
@@ -98,10 +102,10 @@ export class App {
   /** A thought has more steps, or more is known of it: soon shown. */
   grew(): void {
     this.dirty = true;
-    if (!this.frame) this.frame = requestAnimationFrame(() => {
+    if (!this.frame) this.frame = window.setTimeout(() => requestAnimationFrame(() => {
       this.frame = 0;
       if (this.dirty) this.grown();
-    });
+    }), DRAW_EVERY);
   }
 
   select(step: number, reveal: boolean): void {

@@ -18,6 +18,9 @@ export interface Base {
 }
 
 const STOP_WAIT = 3000;
+/** Tokens in one event: each costs the server and this page, and more than a few a glance are not
+ * seen. */
+const STREAM_INTERVAL = 4;
 
 export class Run {
   private readonly rid = `view-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
@@ -49,7 +52,7 @@ export class Run {
       const response = await call("/generate", {
         ...(asked.prompt ? { input_ids: asked.prompt } : { text: "" }), rid: this.rid, stream: true,
         sampling_params: {
-          ...asked.sampling,
+          stream_interval: STREAM_INTERVAL, ...asked.sampling,
           custom_params: { soft_thinking: { ...asked.soft, return_concepts: true } },
         },
       }, this.abort.signal);
