@@ -9,16 +9,22 @@ soon as a thought has ended, as long as the batch runs. Counted are the batch's 
 33rd request costs something by itself; the client's side shows how much.
 
 Server, the batch's client and Chromium share this machine's cores. A page on another machine takes
-no core from the server, so its cost lies between those of the two sides.
+no core from the server. So the CPU time that the server's own processes take for a token of the
+batch is counted too: that is what remains of the cost then.
 """
 
 import argparse
 import asyncio
 import contextlib
+import multiprocessing
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from threading import Event
+from typing import NamedTuple
+
+import psutil
 
 from launch.bench.hardware import machine
 from launch.browser import chromium, missing
@@ -33,6 +39,17 @@ REQUESTS = 32
 PROMPT = "<|im_start|>user\nWhat is {}*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 SOFT = SOFT_THINKING["bundled"]
 ALONE, CLIENT, PAGE = "alone", "a client streams a trace", "the page is open and streams"
+
+
+class Measured(NamedTuple):
+    """One batch."""
+
+    rate: float
+    """Tokens per second."""
+    seen: int = 0
+    """Thoughts that were streamed next to it."""
+    cpu: float | None = None
+    """Seconds of the server's processes for a token of the batch; None: not our server."""
 
 
 def batch(url: str, tokens: int) -> float:
@@ -60,35 +77,25 @@ def batch(url: str, tokens: int) -> float:
 
 
 @contextlib.contextmanager
-def watching(url: str, watch: Callable[[str, threading.Event, threading.Event], int]) -> Iterator:
-    """Run `watch` in a thread until the block ends. Raises what it raised, and AssertionError if it
-    saw nothing."""
-    begun, ended = threading.Event(), threading.Event()
-    seen: list[int] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
+def watching(url: str, watch: Callable[[str, Event, Event], int]) -> Iterator[list[int]]:
+    """Run `watch` until the block ends, in a process of its own: a thread would take turns with the
+    batch's client. Raises what it raised, and AssertionError if it saw nothing."""
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(1, mp_context=context) as pool:
+        begun, ended = manager.Event(), manager.Event()
+        found = pool.submit(watch, url, begun, ended)
+        found.add_done_callback(lambda _: begun.set())
+        begun.wait()
+        seen: list[int] = []
         try:
-            seen.append(watch(url, begun, ended))
-        except BaseException as error:
-            failed.append(error)
+            yield seen
         finally:
-            begun.set()
-
-    watcher = threading.Thread(target=run)
-    watcher.start()
-    begun.wait()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        watcher.join()
-    if failed:
-        raise failed[0]
+            ended.set()
+        seen.append(found.result())
     assert seen[0] > 0, "nothing was streamed next to the batch"
 
 
-def by_client(url: str, begun: threading.Event, ended: threading.Event) -> int:
+def by_client(url: str, begun: Event, ended: Event) -> int:
     """Thoughts that were streamed with their traces, the one under way at the end included."""
     count = 0
     with Client(url) as client:
@@ -102,7 +109,7 @@ def by_client(url: str, begun: threading.Event, ended: threading.Event) -> int:
     return count
 
 
-def by_page(url: str, begun: threading.Event, ended: threading.Event) -> int:
+def by_page(url: str, begun: Event, ended: Event) -> int:
     """The same, in the live page."""
     count = 0
     with chromium() as browser:
@@ -121,43 +128,72 @@ def by_page(url: str, begun: threading.Event, ended: threading.Event) -> int:
     return count
 
 
-def rate(url: str, side: str, tokens: int) -> tuple[float, int]:
-    """Tokens per second of the batch, and thoughts that were seen next to it."""
+def rate(url: str, side: str, tokens: int, server: int | None = None) -> Measured:
+    """server: its process; None: it is not ours."""
     if side == ALONE:
-        return batch(url, tokens), 0
-    with watching(url, by_client if side == CLIENT else by_page) as seen:
+        before = cpu_seconds(server)
         found = batch(url, tokens)
-    return found, seen[0]
+        return Measured(found, 0, per_token(server, before, tokens))
+    with watching(url, by_client if side == CLIENT else by_page) as seen:
+        before = cpu_seconds(server)
+        found = batch(url, tokens)
+        cpu = per_token(server, before, tokens)
+    return Measured(found, seen[0], cpu)
 
 
-def measure(url: str, sides: list[str], tokens: int, rounds: int) -> dict[str, list]:
-    """[(tokens per second, thoughts)] by side, one for each round; the order turns by one."""
-    found: dict[str, list] = {side: [] for side in sides}
+def cpu_seconds(server: int | None) -> float:
+    """Of a process and those that it started."""
+    if server is None:
+        return 0.0
+    process = psutil.Process(server)
+    times = [p.cpu_times() for p in (process, *process.children(recursive=True))]
+    return sum(t.user + t.system for t in times)
+
+
+def per_token(server: int | None, before: float, tokens: int) -> float | None:
+    if server is None:
+        return None
+    return (cpu_seconds(server) - before) / (REQUESTS * tokens)
+
+
+def measure(
+    url: str, sides: list[str], tokens: int, rounds: int, server: int | None = None
+) -> dict[str, list[Measured]]:
+    """By side, one for each round; the order turns by one."""
+    found: dict[str, list[Measured]] = {side: [] for side in sides}
     batch(url, tokens)  # the first batch compiles and fills caches
     for i in range(rounds):
         for side in sides[i % len(sides) :] + sides[: i % len(sides)]:
-            found[side].append(rate(url, side, tokens))
+            found[side].append(rate(url, side, tokens, server))
     return found
 
 
-def rows(found: dict[str, list]) -> list[dict[str, str]]:
+def rows(found: dict[str, list[Measured]]) -> list[dict[str, str]]:
     """Medians, and ratios to the batch alone of the same round, with quartiles."""
     made = []
     for side, runs in found.items():
-        ratios = [run[0] / alone[0] for run, alone in zip(runs, found[ALONE], strict=True)]
-        middle = f"{statistics.median(ratios):.3f}"
-        if len(ratios) > 1:
-            low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
-            middle += f" ({low:.3f} .. {high:.3f})"
+        pairs = list(zip(runs, found[ALONE], strict=True))
+        cpu = [run.cpu / alone.cpu for run, alone in pairs if run.cpu and alone.cpu]
+        alone = side == ALONE
         made.append(
             {
                 f"next to the batch of {REQUESTS}": side,
-                "tokens/s of the batch": f"{statistics.median(run[0] for run in runs):.0f}",
-                "thoughts seen": "" if side == ALONE else str(sum(run[1] for run in runs)),
-                "/ alone": "" if side == ALONE else middle,
+                "tokens/s of the batch": f"{statistics.median(run.rate for run in runs):.0f}",
+                "thoughts seen": "" if alone else str(sum(run.seen for run in runs)),
+                "/ alone": "" if alone else spread([run.rate / one.rate for run, one in pairs]),
+                "server CPU a token / alone": "" if alone or not cpu else spread(cpu),
             }
         )
     return made
+
+
+def spread(ratios: list[float]) -> str:
+    """Median (quartiles)."""
+    middle = f"{statistics.median(ratios):.3f}"
+    if len(ratios) > 1:
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+        middle += f" ({low:.3f} .. {high:.3f})"
+    return middle
 
 
 def main() -> None:
@@ -174,7 +210,8 @@ def main() -> None:
         sides.remove(PAGE)
     server = None if args.url else Server(["--soft-view", "--log-level", "warning"])
     with contextlib.nullcontext() if server is None else server:
-        found = measure(args.url or server.url, sides, args.tokens, args.rounds)
+        pid = None if server is None else server.process.pid
+        found = measure(args.url or server.url, sides, args.tokens, args.rounds, pid)
     print(f"{machine()}; {REQUESTS} requests of {args.tokens} tokens, {args.rounds} rounds.\n")
     print(table(rows(found)))
     print("\nRatios: median of paired rounds (quartiles). Server, clients and browser share the")
