@@ -29,6 +29,8 @@ def output_head(model, embedding):
     name = type(model).__name__
     found = [getattr(m, head) for m in model.modules() for head in _HEADS if hasattr(m, head)]
     found = [head for head in found if isinstance(head, VocabParallelEmbedding)]
+    if not found and getattr(getattr(model, "config", None), "tie_word_embeddings", False):
+        found = [embedding]  # Gemma has no head of its own
     if len(set(map(id, found))) != 1:
         raise LookupError(f"{name} has {len(found)} candidates for its output head")
     plain = (UnquantizedEmbeddingMethod, UnquantizedLinearMethod)
