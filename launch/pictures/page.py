@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from launch.browser import chromium
+from launch.demo import QUESTION, SOFT_THINKING
 from sglang_soft.view.access import PATH
 
-QUESTION = "What is 43*34?"
-PARAMETERS = {"cold_stop_entropy": "0.2", "cold_stop_steps": "12"}
 SHOTS = {
     "page-light": ("light", 1280, 860),
     "page-dark": ("dark", 1280, 860),
@@ -31,8 +30,8 @@ def screenshots(out_dir: Path, server_url: str) -> list[Path]:
             page.locator("#parameters input").first.wait_for(state="attached")
             page.locator("#question-input").fill(QUESTION)
             page.locator("#ask summary").click()
-            for key, value in PARAMETERS.items():
-                page.locator(f"#p-{key}").fill(value)
+            for key, value in SOFT_THINKING["bundled"].items():
+                page.locator(f"#p-{key}").fill(str(value))
             page.locator("#ask summary").click()
             page.locator("#go").click()
             page.locator("#status", has_text="Done").wait_for()

@@ -6,8 +6,6 @@ module in `--soft-methods` (SGLANG_SOFT_METHODS), or in the entry-point group `s
 of an installed package.
 """
 
-import importlib
-import threading
 from functools import cache
 
 from sglang_soft import extensions
@@ -32,8 +30,9 @@ _BUILT_IN = (
     "average.Average", "soft_noise.SoftNoise", "coconut_tf.CoconutTF", "cot.CoT",
     "latent_mas.LatentMAS", "later.LaTER",
 )  # fmt: skip
-_methods: dict[str, Method] = {}
-_filling = threading.RLock()
+_methods = extensions.Registry[Method](
+    __name__, _BUILT_IN, ENTRY_POINTS, "--soft-methods", "SGLANG_SOFT_METHODS"
+)
 
 
 def register(method: Method) -> Method:
@@ -43,13 +42,13 @@ def register(method: Method) -> Method:
     Raises:
         ValueError: its name, or a parameter's name, is taken.
     """
-    taken = {p.name: m.name for m in _methods.values() for p in m.own_parameters()}
-    if method.name in _methods:
+    taken = {p.name: m.name for m in _methods.known.values() for p in m.own_parameters()}
+    if method.name in _methods.known:
         raise ValueError(f"thinking method {method.name!r} is registered twice.")
     for p in method.own_parameters():
         if p.name in taken:
             raise ValueError(f"parameter {p.name!r} of {method.name} belongs to {taken[p.name]}.")
-    _methods[method.name] = method
+    _methods.known[method.name] = method
     return method
 
 
@@ -60,17 +59,7 @@ def registry() -> dict[str, Method]:
     Raises:
         ValueError: a module cannot be imported, or what it registers is taken.
     """
-    with _filling:  # a thread that comes while another one fills it waits
-        return _registry()
-
-
-@cache
-def _registry() -> dict[str, Method]:
-    for path in _BUILT_IN:
-        module, name = path.split(".")
-        register(getattr(importlib.import_module(f"sglang_soft.methods.{module}"), name)())
-    extensions.load(ENTRY_POINTS, "--soft-methods", "SGLANG_SOFT_METHODS")
-    return _methods
+    return _methods.filled(register)
 
 
 def names() -> tuple[str, ...]:

@@ -42,6 +42,7 @@ def _math(tokenizer: Any) -> set[int]:
     return {i for s in _SYMBOLS.split() for i in tokenizer.encode(s, add_special_tokens=False)}
 
 
+@lru_cache(maxsize=1)  # four classes read them, and 150,000 tokens take a second
 def _texts(tokenizer: Any) -> list[str]:
     """The text of each single token, as it is: some tokenizers take the space before a full stop
     away."""
@@ -108,7 +109,7 @@ class TokenClasses(Mapping[str, Collection[int]]):
             pass
 
 
-@lru_cache(maxsize=2)  # some read the text of every token: a second with 150,000 of them
+@lru_cache(maxsize=2)
 def of(tokenizer: Any) -> TokenClasses:
     return TokenClasses(tokenizer)
 

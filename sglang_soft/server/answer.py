@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import sglang_soft
 from sglang_soft.trace import StepsDelta, Trace
+from sglang_soft.trace.check import TOKENIZER_PROBE
 from sglang_soft.trace.codec import header, steps_to_json
 
 
@@ -121,11 +122,10 @@ def joined(deltas: list[StepsDelta]) -> StepsDelta:
 
 def front_end_header(tokenizer, think_tokens, sglang_version: str) -> dict[str, Any]:
     """Fingerprint of the tokenizer, and versions: what the front end adds to a trace."""
-    probe = "Soft Thinking: 43 × 34 = 1462.\n\t<think>"
     return {
         "tokenizer": {
             "vocab_size": None if tokenizer is None else len(tokenizer),
-            "probe": None if tokenizer is None else tokenizer.encode(probe),
+            "probe": None if tokenizer is None else tokenizer.encode(TOKENIZER_PROBE),
             **think_tokens.to_json(),
         },
         "versions": {"sglang": sglang_version, "sglang_soft": sglang_soft.__version__},

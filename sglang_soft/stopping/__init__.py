@@ -6,8 +6,6 @@ module in `--soft-stop-rules` (SGLANG_SOFT_STOP_RULES), or in the entry-point gr
 `sglang_soft.stop_rules` of an installed package.
 """
 
-import importlib
-import threading
 from functools import cache, reduce
 from operator import or_
 from typing import Any
@@ -38,8 +36,9 @@ _BUILT_IN = (
     "cold_stop.ColdStop", "budget.Budget", "rcpd.RCPD", "thinkbrake.ThinkBrake",
     "think_end_boost.ThinkEndBoost", "leash.Leash",
 )  # fmt: skip
-_rules: dict[str, StopRule] = {}
-_filling = threading.RLock()
+_rules = extensions.Registry[StopRule](
+    __name__, _BUILT_IN, ENTRY_POINTS, "--soft-stop-rules", "SGLANG_SOFT_STOP_RULES"
+)
 
 
 def register(rule: StopRule) -> StopRule:
@@ -49,14 +48,14 @@ def register(rule: StopRule) -> StopRule:
     Raises:
         ValueError: its name is taken, or its state is too large.
     """
-    if rule.name in _rules:
+    if rule.name in _rules.known:
         raise ValueError(f"stopping rule {rule.name!r} is registered twice.")
     if len(rule.state) > MAX_STATE:
         raise ValueError(
             f"stopping rule {rule.name!r} may have a state of {MAX_STATE} numbers; it has "
             f"{len(rule.state)}."
         )
-    _rules[rule.name] = rule
+    _rules.known[rule.name] = rule
     return rule
 
 
@@ -67,17 +66,7 @@ def registry() -> dict[str, StopRule]:
     Raises:
         ValueError: a module cannot be imported, or what it registers is taken.
     """
-    with _filling:  # a thread that comes while another one fills it waits
-        return _registry()
-
-
-@cache
-def _registry() -> dict[str, StopRule]:
-    for path in _BUILT_IN:
-        module, name = path.split(".")
-        register(getattr(importlib.import_module(f"sglang_soft.stopping.{module}"), name)())
-    extensions.load(ENTRY_POINTS, "--soft-stop-rules", "SGLANG_SOFT_STOP_RULES")
-    return _rules
+    return _rules.filled(register)
 
 
 def names() -> tuple[str, ...]:

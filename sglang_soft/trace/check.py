@@ -12,6 +12,8 @@ from sglang_soft.trace.steps import OFFSET_DTYPES, Steps, decode_offset
 if TYPE_CHECKING:
     from sglang_soft.trace.trace import Trace
 
+TOKENIZER_PROBE = "Soft Thinking: 43 × 34 = 1462.\n\t<think>"
+"""Text whose ids a trace has as the fingerprint of its tokenizer."""
 _SUM_TOLERANCE = 1e-3
 _SEED = (int, type(None))
 _SMALLEST = float(np.finfo(np.float32).tiny)

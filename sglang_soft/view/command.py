@@ -6,7 +6,6 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from sglang_soft.client import Client
 from sglang_soft.trace.check import check_model
 from sglang_soft.view import data, sources
 from sglang_soft.view.page import file_html
@@ -31,10 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", metavar="HTML", help="file to write (name of FILE, with .html)")
     add("--name", action="append", default=[], help="what a thought is called; once for each file")
     add("--question", help="what was asked (default: the prompt, if its text is known)")
-    texts = parser.add_mutually_exclusive_group()
-    texts.add_argument("--tokenizer", metavar="PATH", help="folder of the model's tokenizer")
-    texts.add_argument("--server", metavar="URL", help="take texts of tokens from a running server")
-    add("--api-key", help="of --server")
+    sources.add_arguments(parser)
     add("--no-trace", action="store_true", help="a smaller file, from which no trace can be saved")
     add("--open", action="store_true", help="open it in the browser")
     return parser
@@ -63,22 +59,6 @@ def page_of(
     return file_html(data.page(traces, tokens, None if source is None else source.texts))
 
 
-def _source(args: argparse.Namespace, found: Sequence[Read]) -> sources.Source | None:
-    """Raises ValueError: the tokenizer is not that of the traces."""
-    if args.server is not None:
-        return sources.OfServer(Client(args.server, args.api_key))
-    if args.tokenizer is None:
-        return sources.find(found[0].trace)
-    local = sources.load(args.tokenizer)
-    for one in found:
-        if local.is_of(one.trace) is False:
-            raise ValueError(
-                f"--tokenizer {args.tokenizer} is not the one that {one.name} was made with: it "
-                "gives other ids to the same text."
-            )
-    return local
-
-
 def view(argv: Sequence[str]) -> None:
     """Ends with exit status 2 where there is nothing to show."""
     args = _parser().parse_args(argv)
@@ -86,7 +66,7 @@ def view(argv: Sequence[str]) -> None:
         found = [read(file) for file in (args.file, args.other) if file is not None]
         if len(found) == 2:
             check_model(found[1].trace, found[0].trace.model)
-        source = _source(args, found)
+        source = sources.chosen(args, [one.trace for one in found])
         html = page_of(found, source, args.name, args.question, not args.no_trace)
         out = Path(args.out or f"{found[0].name}.html")
         out.write_text(html, encoding="utf-8")
@@ -96,11 +76,7 @@ def view(argv: Sequence[str]) -> None:
     steps = " and ".join(str(len(one.trace.steps)) for one in found)
     print(f"{out}: {steps} steps, {len(html.encode()) / 1e6:.1f} MB")
     if source is None:
-        print(
-            "note: the tokenizer of this trace is not known here, so tokens are shown as numbers; "
-            "give --tokenizer or --server.",
-            file=sys.stderr,
-        )
+        print(sources.UNKNOWN, file=sys.stderr)
     if args.open:
         webbrowser.open(out.resolve().as_uri())
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sglang_soft.client import Client
 from sglang_soft.view import figure, sources
 from sglang_soft.view.reading import read
 
@@ -27,10 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--candidates", type=int, metavar="N", help="rows (default: those that carry weight)")
     add("--columns", type=int, default=20, metavar="N", help="steps in a band (%(default)s)")
     add("--title", default="", help="text above it")
-    texts = parser.add_mutually_exclusive_group()
-    texts.add_argument("--tokenizer", metavar="PATH", help="folder of the model's tokenizer")
-    texts.add_argument("--server", metavar="URL", help="take texts of tokens from a running server")
-    add("--api-key", help="of --server")
+    sources.add_arguments(parser)
     return parser
 
 
@@ -42,18 +38,6 @@ def _steps(text: str | None) -> slice:
     if len(parts) != 2 or not all(p == "" or p.isdecimal() for p in parts):
         raise ValueError(f"--steps must be A:B, such as 0:40; got {text!r}.")
     return slice(*(int(p) if p else None for p in parts))
-
-
-def _source(args: argparse.Namespace, trace: figure.Trace) -> sources.Source | None:
-    """Raises ValueError: the tokenizer is not the trace's."""
-    if args.server is not None:
-        return sources.OfServer(Client(args.server, args.api_key))
-    if args.tokenizer is None:
-        return sources.find(trace)
-    local = sources.load(args.tokenizer)
-    if local.is_of(trace) is False:
-        raise ValueError(f"--tokenizer {args.tokenizer} is not the one of this trace.")
-    return local
 
 
 def main(argv: Sequence[str]) -> None:
@@ -70,7 +54,7 @@ def main(argv: Sequence[str]) -> None:
         steps = _steps(args.steps)
         found = read(args.file)
         drawn = figure.cells(found.trace, steps, args.candidates)
-        source = _source(args, found.trace)
+        source = sources.chosen(args, [found.trace])
         texts = None if source is None else source.texts
         made = figure.draw(drawn, texts, args.columns, args.title)
         for file in out:
@@ -80,8 +64,4 @@ def main(argv: Sequence[str]) -> None:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     if source is None:
-        print(
-            "note: the tokenizer of this trace is not known here, so tokens are shown as numbers; "
-            "give --tokenizer or --server.",
-            file=sys.stderr,
-        )
+        print(sources.UNKNOWN, file=sys.stderr)

@@ -1,5 +1,6 @@
 """Where the texts of a trace's tokens come from: a tokenizer on this machine, or a server."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -8,11 +9,14 @@ import orjson
 
 from sglang_soft.client import Client
 from sglang_soft.trace import Trace
+from sglang_soft.trace.check import TOKENIZER_PROBE
 from sglang_soft.view import texts
 
+UNKNOWN = (
+    "note: the tokenizer of this trace is not known here, so tokens are shown as numbers; give "
+    "--tokenizer or --server."
+)
 BUNDLED = Path(__file__).parents[1] / "bundled"
-PROBE = "Soft Thinking: 43 × 34 = 1462.\n\t<think>"
-"""What server/answer.py encodes for the trace's fingerprint."""
 
 
 class Source(Protocol):
@@ -39,7 +43,7 @@ class Local(NamedTuple):
         probe = trace.tokenizer.get("probe")
         if not isinstance(probe, list):
             return None
-        ours = self.tokenizer.encode(PROBE, add_special_tokens=False)
+        ours = self.tokenizer.encode(TOKENIZER_PROBE, add_special_tokens=False)
         # Whether special tokens stand around it depends on how the tokenizer was loaded.
         starts = range(len(probe) - len(ours) + 1)
         return any(probe[at : at + len(ours)] == ours for at in starts)
@@ -108,3 +112,30 @@ def find(trace: Trace) -> Local | None:
             if found.is_of(trace):
                 return found
     return None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--tokenizer, --server and --api-key."""
+    texts = parser.add_mutually_exclusive_group()
+    texts.add_argument("--tokenizer", metavar="PATH", help="folder of the model's tokenizer")
+    texts.add_argument("--server", metavar="URL", help="take texts of tokens from a running server")
+    parser.add_argument("--api-key", help="of --server")
+
+
+def chosen(args: argparse.Namespace, traces: Sequence[Trace]) -> Source | None:
+    """What the arguments name, else what the first trace does. None: it is not known.
+
+    Raises ValueError: a tokenizer that is not that of the traces.
+    """
+    if args.server is not None:
+        return OfServer(Client(args.server, args.api_key))
+    if args.tokenizer is None:
+        return find(traces[0])
+    local = load(args.tokenizer)
+    for trace in traces:
+        if local.is_of(trace) is False:
+            raise ValueError(
+                f"--tokenizer {args.tokenizer} is not the one that the trace was made with: it "
+                "gives other ids to the same text."
+            )
+    return local

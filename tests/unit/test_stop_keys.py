@@ -203,7 +203,7 @@ def test_tables(capsys):
 
 def test_registering(monkeypatch):
     stopping.registry()
-    monkeypatch.setattr(stopping, "_rules", dict(stopping.registry()))
+    monkeypatch.setattr(stopping._rules, "known", dict(stopping.registry()))
 
     class Own(stopping.StopRule):
         name, source = "own", "here"

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from sglang_soft.server import cli
+from sglang_soft.trace.check import TOKENIZER_PROBE
 from sglang_soft.view import sources
 from tests.view.browsing import trace_of
 
@@ -21,7 +22,7 @@ def tokenizer():
 def trace(tokenizer):
     """A thought in the bundled model's tokens."""
     ids = tokenizer.tokenizer.encode(WORDS, add_special_tokens=False)
-    probe = tokenizer.tokenizer.encode(sources.PROBE, add_special_tokens=True)
+    probe = tokenizer.tokenizer.encode(TOKENIZER_PROBE, add_special_tokens=True)
     rows = [[(token, 0.75), (token + 1, 0.25)] for token in ids[:-1]] + [[(5, 1.0)]]
     return trace_of(
         rows, output_ids=[*ids[:-1], 5, ids[-1]], thinking_finish_reason="stop_token",

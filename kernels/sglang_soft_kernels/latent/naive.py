@@ -58,7 +58,7 @@ def leave_latent(
     or the most probable token is one of `stops`; and at t = 0 where `TOKENS` is 0.
 
     entropy: [A] float32, nats. state: [A, 1]: 1 while latent. args: [A, >= 3] float32. ints: [A,
-    26] int32. top, drawn: [A] int32, any stride. stops: [V] bool.
+    28] int32. top, drawn: [A] int32, any stride. stops: [V] bool.
     """
     step = ints[:, layout.THINK_STEP]
     at_token = stops[top.long()] & (args[:, STOP] == 0)

@@ -55,7 +55,7 @@ def leave_latent_kernel(
     entropy_ptr,  # [A] float32
     state_ptr,  # [A, 1] float32
     args_ptr,  # [A, >= 3] float32
-    ints_ptr,  # [A, 26] int32
+    ints_ptr,  # [A, 28] int32
     top_ptr,  # [A] int32
     drawn_ptr,  # [A] int32
     stops_ptr,  # [V] int8
