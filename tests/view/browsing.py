@@ -52,6 +52,12 @@ class Visit:
             assert monotonic() < end, f"not in {seconds:g} s: {expression}"
             self.page.wait_for_timeout(20)
 
+    def texts(self) -> None:
+        """Wait for the texts of the tokens. The page asks the server for those that it does not
+        know yet; until they come it shows a token as # and its id."""
+        flows = "[...document.querySelectorAll('.flow')]"
+        self.until(f"!{flows}.some((flow) => /#\\d/.test(flow.textContent))")
+
     def step(self) -> str:
         """Title of the first card of candidates."""
         return self.page.locator("#step-cards h3").first.inner_text()

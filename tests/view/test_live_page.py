@@ -11,7 +11,7 @@ import requests
 from sglang_soft import methods
 from sglang_soft.trace import Trace
 from sglang_soft.view.access import PATH
-from tests.view.browsing import Visit, serious, visit
+from tests.view.browsing import Visit, serious, trace_of, visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine]
 KEY = {"Authorization": "Bearer sesame"}
@@ -45,6 +45,7 @@ def done(visited: Visit, word: str = "Done") -> None:
     visited.page.locator("#status", has_text=re.compile(f"^{word}")).wait_for(timeout=SECONDS)
     visited.page.locator("#go:not(:disabled)").wait_for()
     visited.until("[...document.querySelectorAll('.answer')].at(-1).textContent !== ''")
+    visited.texts()
 
 
 def ask(visited: Visit, parameters: dict[str, str] | None = None) -> None:
@@ -243,6 +244,23 @@ def test_keep_link_download_and_open_again(live, browser, guarded, tmp_path):
     done(live)
     live.page.locator(".flow").nth(1).press("Home")
     assert trace(live).output_ids.tolist() == first.output_ids.tolist()
+
+
+def test_texts_of_forks_that_become_known_later(live):
+    def open_trace(*steps: list[tuple[int, float]]) -> None:
+        text = json.dumps(trace_of([*steps]).to_json()).encode()
+        file = {"name": "t.json", "mimeType": "application/json", "buffer": text}
+        live.page.set_input_files("#file", file)
+        live.page.locator(".flow .token").nth(len(steps) - 1).wait_for()
+
+    open_trace([(30, 1.0)])
+    live.page.locator("#fork").fill("0.5")
+    open_trace([(30, 1.0)], [(31, 0.6), (32, 0.4)])
+    live.texts()
+    live.page.locator("#fork").fill("0.25")  # only now is the text of 32 asked for
+    live.page.locator(".flow .other").wait_for()
+    live.texts()
+    assert live.sent("/soft_thinking/texts")[-1] == {"ids": [32]}
 
 
 def test_an_unknown_handle_says_so(live, guarded):

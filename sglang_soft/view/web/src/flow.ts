@@ -180,14 +180,12 @@ export class Flow {
     line.setAttribute("role", "presentation");
     element.append(line);
     const wanted: number[] = [];
-    let missing = false;
     for (let step = row.from; step < row.to; step++) {
-      const id = this.thought.emitted(step);
-      missing ||= this.texts.get(id) === undefined;
-      wanted.push(id);
+      wanted.push(this.thought.emitted(step));
       line.append(this.token(step, wanted));
     }
     this.texts.want(wanted);
+    const missing = wanted.some((id) => this.texts.get(id) === undefined);
     return { element, missing: missing && this.texts.lookup !== null };
   }
 
