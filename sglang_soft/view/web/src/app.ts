@@ -28,6 +28,8 @@ export class App {
   private fork = 0.25;
   private frame = 0;
   private dirty = false;
+  /** What the card of a step was made from. */
+  private card = "";
   private readonly chart = new Chart(the("chart"), (step) => this.select(step, true));
   private readonly widths = fontsOf();
 
@@ -94,6 +96,9 @@ export class App {
     the("answers").replaceChildren(...thoughts.map((thought, i) => make("div", { class: "answer-box" },
       thoughts.length > 1 && make("h3", { class: `name n${i}` }, thought.name),
       make("p", { class: "answer", id: `answer${i}` }))));
+    const question = thoughts[0]?.question ?? null;
+    the("question").hidden = question === null;
+    writeText(the("question-text"), question ?? "");
     this.chart.show(thoughts);
     this.grown();
     this.select(step, step > 0);
@@ -128,11 +133,10 @@ export class App {
       if (follow) flow.element.scrollTop = flow.element.scrollHeight;
     }
     this.chart.grew();
-    this.showStep(this.hover ?? this.step);
+    // Made again, it would lose the focus, and cost a layout.
+    const step = this.hover ?? this.step;
+    if (this.card !== this.cardOf(step)) this.showStep(step);
     this.thoughts.forEach((thought, i) => showAnswer(the(`answer${i}`), thought, this.texts));
-    const question = the("question");
-    question.hidden = one?.question == null;
-    if (one?.question != null) writeText(the("question-text"), one.question);
     the("facts").replaceChildren(...this.thoughts.map((thought) => {
       let forks = 0;
       for (let i = 0; i < thought.n; i++) if (isFork(thought, i, this.fork)) forks++;
@@ -164,6 +168,12 @@ export class App {
     // Under the pointer only a look: what can be done belongs to the chosen step.
     const actions = step === this.step ? this.actions : null;
     showStep(the("step-cards"), this.thoughts, this.active, step, this.texts, actions);
+    this.card = this.cardOf(step);
+  }
+
+  private cardOf(step: number): string {
+    const thoughts = this.thoughts.map(({ n, running, reason }) => [n > step, running || n, reason]);
+    return [step, step === this.step, this.active, this.texts.size, ...thoughts].join();
   }
 
   private scrolled(index: number, top: number): void {

@@ -31,7 +31,7 @@ export class Chart {
   /** There are more steps. */
   grew(): void {
     this.plot?.setData(this.data());
-    this.describe();
+    if (!this.thoughts.some((thought) => thought.running)) this.describe();
   }
 
   mark(step: number): void {

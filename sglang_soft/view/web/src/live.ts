@@ -131,6 +131,8 @@ class Live {
     if (the<HTMLInputElement>("keep").checked) asked.soft = { ...asked.soft, keep: true };
     const run: Run = new Run(thought, asked, base, () => {
       if (thought.running) this.app.timings.set(thought, run.timing);
+      // From here on the thought itself moves; a turning sign costs 60 frames a second.
+      if (thought.outputIds.length) document.body.classList.remove("waiting");
       this.app.grew();
     });
     return run;
@@ -182,7 +184,7 @@ class Live {
   private busy(on: boolean): void {
     the<HTMLButtonElement>("stop").disabled = !on;
     the<HTMLButtonElement>("go").disabled = on;
-    document.body.classList.toggle("busy", on);
+    document.body.classList.toggle("waiting", on);
   }
 
   private async guarded(run: () => Promise<void>): Promise<void> {

@@ -38,7 +38,8 @@ function card(
 ): HTMLElement {
   if (step >= thought.n) {
     return make("section", { class: "card" }, make("h3", {}, thought.name),
-      make("p", { class: "soft" }, `It has ${thought.n} steps.`));
+      make("p", { class: "soft" },
+        thought.running ? "It is not there yet." : `It has ${thought.n} steps.`));
   }
   const open = step < thought.thinkingTokens;
   const found = thought.candidates(step);
@@ -69,7 +70,8 @@ function card(
   const emitted = make("span", { class: "candidate" });
   write(emitted, texts.shown(thought.emitted(step)));
   return make("section", { class: "card" },
-    make("h3", {}, named ? `${thought.name}, step ${step}` : `Step ${step} of ${thought.n}`),
+    make("h3", {}, named ? `${thought.name}, step ${step}`
+      : thought.running ? `Step ${step}` : `Step ${step} of ${thought.n}`),
     make("p", { class: "facts" }, "emits ", emitted,
       ` · entropy ${written(thought.entropy[step]!)} nats` +
       (thought.start === null ? "" : ` · position ${thought.start + step}`)),

@@ -23,6 +23,10 @@ export class Texts {
     return this.known.get(id);
   }
 
+  get size(): number {
+    return this.known.size;
+  }
+
   /** What is shown for a token. */
   shown(id: number): string {
     return this.known.get(id) ?? `#${id}`;
