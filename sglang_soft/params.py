@@ -289,7 +289,7 @@ class Parameter(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The range in words."""
+        """The range in words, as tables have it: without the bound of 32 bits."""
         if text := (self.meta.extra or {}).get("allowed"):
             return text
         if self.kind is bool:
@@ -323,6 +323,8 @@ class Parameter(NamedTuple):
             converted = None
         infinite = isinstance(converted, float) and not math.isfinite(converted)
         if converted is None or infinite or (self.name.endswith("top_k") and converted == 0):
+            if self.meta.le == MAX_INT and allowed == self.allowed:
+                allowed += f" and <= {MAX_INT}"
             raise ValueError(f"{label} is out of range (allowed: {allowed}); got {got}.")
         return converted
 

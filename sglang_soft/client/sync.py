@@ -34,7 +34,7 @@ class Client:
 
     def __init__(self, url: str, api_key: str | None = None, timeout: float = SECONDS) -> None:
         """timeout: seconds that the server may be silent. Raises ValueError: no http(s) address."""
-        self.url = url.rstrip("/")
+        self.url = root(url)
         self._http = httpx.Client(**settings(url, api_key, timeout))
 
     def __enter__(self) -> "Client":
@@ -113,6 +113,11 @@ class Client:
         return read(call, response)
 
 
+def root(url: str) -> str:
+    """Of a server's address, which may be the one of its OpenAI API."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
 def settings(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
     """Arguments of httpx's clients. Raises ValueError."""
     parts = urlsplit(url)
@@ -120,7 +125,7 @@ def settings(url: str, api_key: str | None, timeout: float) -> dict[str, Any]:
         raise ValueError(f"the server must be an http or https address; got {url!r}.")
     headers = {"Content-Type": "application/json"}
     return {
-        "base_url": url.rstrip("/"),
+        "base_url": root(url),
         "headers": headers | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
         "timeout": httpx.Timeout(timeout, connect=min(timeout, 30.0)),
         # A connection for each request: servers close idle ones at a moment of their choice.

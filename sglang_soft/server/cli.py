@@ -14,6 +14,7 @@ sglang-soft eval ...    compare methods on a benchmark (extra: evals)
 
 import argparse
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 
@@ -109,6 +110,13 @@ def evaluate(argv: Sequence[str]) -> None:
     cli.main(argv)
 
 
+_OTHERS = """other commands, each with --help:
+  sglang-soft ask QUESTION       ask a running server, and see it think
+  sglang-soft trace view FILE    a thought as a page; trace figure FILE: as a picture
+  sglang-soft verify FILE        check each step of a trace against the model
+  sglang-soft eval ...           accuracy of methods on benchmarks"""
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     if argv[:1] == ["eval"]:
@@ -125,11 +133,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         from sglang_soft.view import command as trace_command
 
         return trace_command.main(argv[1:])
-    parser = argparse.ArgumentParser(prog="sglang-soft", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "table", choices=_TABLES, help="the table to print; `sglang-soft eval --help`: the evals"
-    )
-    print(_TABLES[parser.parse_args(argv).table]())
+    parser = argparse.ArgumentParser(
+        prog="sglang-soft", description=__doc__.splitlines()[0], epilog=_OTHERS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("table", choices=_TABLES, help="the table to print")
+    table = _TABLES[parser.parse_args(argv).table]()
+    try:
+        print(table, flush=True)
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def check(value: Any) -> dict[str, Any]:
             f"{KEY}.stop must be null or an object with the key rule (one of {known}); got "
             f"{repr(value)[:100]} ({kind})."
         )
-    name = value.get("rule")
+    if "rule" not in value:
+        raise ValueError(f"{KEY}.stop.rule is missing (one of {known}).")
+    name = value["rule"]
     if not isinstance(name, str) or name not in stopping.registry():
         raise ValueError(f"{KEY}.stop.rule must be one of {known}; got {repr(name)[:100]}.")
     own = {p.name: p for p in stopping.get(name).own_parameters()}

@@ -113,6 +113,10 @@ def ask(args: argparse.Namespace) -> int:
     question = sys.stdin.read().strip() if args.question == "-" else args.question
     if not question:
         raise ValueError("the question is empty.")
+    if args.max_tokens is not None and args.max_tokens < 1:
+        raise ValueError(f"--max-tokens must be >= 1; got {args.max_tokens}.")
+    if args.save is not None and args.save.suffix != ".npz":
+        raise ValueError(f"--save must be a name that ends in .npz; got {args.save}.")
     if args.save is not None and not args.save.parent.is_dir():
         raise ValueError(f"--save {args.save}: there is no folder {args.save.parent}.")
     options = {"soft": soft(args), "keep": args.keep}

@@ -63,7 +63,10 @@ def view(argv: Sequence[str]) -> None:
     """Ends with exit status 2 where there is nothing to show."""
     args = _parser().parse_args(argv)
     try:
-        found = [read(file) for file in (args.file, args.other) if file is not None]
+        files = [file for file in (args.file, args.other) if file is not None]
+        if len(args.name) > len(files):
+            raise ValueError(f"--name is given {len(args.name)} times, for {len(files)} file(s).")
+        found = [read(file) for file in files]
         if len(found) == 2:
             check_model(found[1].trace, found[0].trace.model)
         source = sources.chosen(args, [one.trace for one in found])

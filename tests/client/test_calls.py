@@ -19,6 +19,7 @@ from sglang_soft.client import (
     calls,
 )
 from sglang_soft.client.errors import refusal
+from sglang_soft.client.sync import settings
 from sglang_soft.server.process import free_port
 from sglang_soft.trace import Steps, Trace
 
@@ -215,3 +216,10 @@ def test_what_the_server_could_not_keep():
     assert "ids" not in str(read.raw), "the trace is held once"
     with pytest.raises(AttributeError):
         read.text = "frozen"
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/"])
+def test_an_openai_address_is_the_servers(end):
+    with Client(f"http://127.0.0.1:9{end}") as client:
+        assert client.url == "http://127.0.0.1:9"
+    assert settings(f"http://127.0.0.1:9{end}", None, 1.0)["base_url"] == "http://127.0.0.1:9"

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from tests.issue_table import row
+from tests.releases import OLD
 
 QUESTION = "What is 43*34?"
 PROMPT = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n<think>\n"
@@ -48,6 +49,8 @@ APIS = {
         "raw": True, "options": {"temperature": 0.6, "num_predict": 256}},
         lambda a: a["soft_thinking"], lambda a: a["response"]),
 }  # fmt: skip
+if OLD:  # its own fault: the chat template's tokens come as a dict
+    del APIS["ollama chat"]
 
 
 def post(server: str, path: str, body: dict, **kwargs) -> requests.Response:

@@ -12,7 +12,9 @@ from sglang_soft.launch_server import BUNDLED_MODEL
 from sglang_soft.server.process import Server
 from sglang_soft.trace import Trace
 from tests.issue_table import row
+from tests.releases import not_on_0_5_22
 
+pytestmark = not_on_0_5_22("tokenizer workers load no plugins")
 PROMPT = "<|im_start|>user\nWhat is 43*34?<|im_end|>\n<|im_start|>assistant\n<think>\n"
 SOFT = {"answer_temperature": 0.0}
 

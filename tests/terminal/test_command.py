@@ -39,6 +39,8 @@ def test_parameters(argv, found):
         (["--method", "moi", "-p", "method=cot"], ["moi", "'cot'"]),
         (["-p", "return_concepts=false"], ["return_concepts"]),
         (["--save", "/no/such/folder/a.npz"], ["--save", "/no/such/folder"]),
+        (["--save", "a.txt"], ["--save", ".npz", "a.txt"]),
+        (["--max-tokens", "0"], ["--max-tokens", ">= 1", "0"]),
         (["--url", "nowhere"], ["http", "'nowhere'"]),
         (["--temperature", "warm"], ["--temperature", "'warm'"]),
         (["--nope"], ["--nope"]),

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import pkgutil
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import pytest
 import sglang_soft
 from sglang_soft import plugin
 from sglang_soft.hooks.check import LazyHook, check_applied, check_targets, load
-from sglang_soft.hooks.registry import FIELDS, HOOKS
+from sglang_soft.hooks.registry import FIELDS, HOOKS, hooks_of
 from sglang_soft.server.limits import (
     REQUEST_LIMITS,
     SERVER_LIMITS,
@@ -19,11 +20,12 @@ from sglang_soft.server.limits import (
     unsupported_server,
 )
 
+HERE = hooks_of(version("sglang"))
 BY_SGLANG = [hook for hook in HOOKS if hook.by_sglang]
 
 
 def test_every_change_fits_the_installed_sglang():
-    check_targets(HOOKS)
+    check_targets(HERE)
     assert all(callable(load(hook.hook)) for hook in HOOKS)
 
 
@@ -43,7 +45,7 @@ def test_a_renamed_private_method_of_the_sampler_stops_the_server(monkeypatch, n
     monkeypatch.setattr(Sampler, name + "_v2", getattr(Sampler, name), raising=False)
     monkeypatch.delattr(Sampler, name)
     with pytest.raises(SystemExit, match=rf"Sampler\.{name}: it cannot be found"):
-        check_targets(HOOKS)
+        check_targets(HERE)
 
 
 def test_a_changed_signature_stops_the_server():
@@ -54,8 +56,8 @@ def test_a_changed_signature_stops_the_server():
 def test_a_hook_that_was_not_applied_stops_the_server():
     patched = {hook.target for hook in BY_SGLANG} - {BY_SGLANG[3].target}
     with pytest.raises(SystemExit, match=BY_SGLANG[3].target.rsplit(".", 1)[1]):
-        check_applied(HOOKS, patched)
-    check_applied(HOOKS, {hook.target for hook in BY_SGLANG})
+        check_applied(HERE, patched)
+    check_applied(HERE, {hook.target for hook in BY_SGLANG})
 
 
 def test_an_sglang_outside_the_window_stops_the_server(monkeypatch):

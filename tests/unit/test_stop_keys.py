@@ -45,7 +45,7 @@ def in_stop(**values):
     [
         ({"stop": 3}, ["stop must be null or an object", "cold_stop, budget, rcpd", "3 (int)"]),
         ({"stop": "rcpd"}, ["stop must be null or an object", "'rcpd' (str)"]),
-        ({"stop": {}}, ["stop.rule must be one of cold_stop", "None"]),
+        ({"stop": {}}, ["stop.rule is missing (one of cold_stop"]),
         (in_stop(rule=["rcpd"]), ["stop.rule must be one of", "['rcpd']"]),
         (in_stop(rule="rcdp"), ["stop.rule must be one of", "'rcdp'"]),
         (in_stop(rule="rcpd", ranks=5), ["unknown key 'ranks' of rule rcpd", "rule, at, rank"]),
@@ -68,6 +68,7 @@ def in_stop(**values):
         (in_stop(rule="leash", max_tokens=0), ["stop.max_tokens", ">= 1", "0"]),
         (in_stop(rule="leash", min_tokens=2**25), ["stop.min_tokens", "[0, 2^24]"]),
         (in_stop(rule="cold_stop", steps=0), ["stop.steps", ">= 1", "0"]),
+        (in_stop(rule="cold_stop", steps=2**31), ["stop.steps", "<= 2147483647", "2147483648"]),
         (in_stop(rule="cold_stop", entropy=float("inf")), ["stop.entropy", "inf"]),
         (
             {"stop": COLD, "cold_stop_steps": 3},

@@ -105,6 +105,14 @@ def test_lone_surrogates_in_a_file_that_is_opened(browser, page_of_words, tmp_pa
         assert visited.page.locator(".flow").text_content() == "a\\u{D800}b"
 
 
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n", b"", b"{"])
+def test_a_file_that_is_none_of_ours(browser, page_of_words, tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with visit(browser, page_of_words) as visited:
+        visited.page.set_input_files("#file", tmp_path / "a.png")
+        visited.page.locator("#status.bad", has_text="a.png is neither a page").wait_for()
+
+
 def test_it_asks_nobody_and_cannot(browser, page_of_words):
     with visit(browser, page_of_words) as visited:
         visited.page.locator(".flow .token").first.wait_for()

@@ -263,6 +263,16 @@ def test_texts_of_forks_that_become_known_later(live):
     assert live.sent("/soft_thinking/texts")[-1] == {"ids": [32]}
 
 
+def test_a_refused_request_leaves_the_thought_that_was_there(live):
+    ask(live)
+    flow, answer = live.page.locator(".flow"), live.page.locator(".answer")
+    shown = flow.text_content(), answer.text_content()
+    set_parameters(live, {"max_topk": "1000"})
+    live.page.locator("#go").click()
+    live.page.locator("#status.bad", has_text="max_topk is out of range").wait_for()
+    assert (flow.text_content(), answer.text_content()) == shown
+
+
 def test_an_unknown_handle_says_so(live, guarded):
     live.page.goto(f"{guarded}{PATH}?trace=trace-0")
     live.page.locator("#status.bad", has_text="no trace is kept").wait_for()

@@ -13,13 +13,22 @@ export async function call(path: string, body?: unknown, signal?: AbortSignal): 
     const key = sessionStorage.getItem(KEY);
     if (key) headers.Authorization = `Bearer ${key}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
-    const response = await fetch(path, {
+    const response = await sent(path, {
       method: body === undefined ? "GET" : "POST", headers, cache: "no-store", signal,
       body: body === undefined ? undefined : JSON.stringify(body),
     });
     if (response.ok) return response;
     if (response.status === 401 && (await askKey())) continue;
     throw new Refused(await reason(response));
+  }
+}
+
+async function sent(path: string, request: RequestInit): Promise<Response> {
+  try {
+    return await fetch(path, request);
+  } catch (error) {
+    if (error instanceof TypeError) throw new Error("there is no answer from the server.");
+    throw error;
   }
 }
 
@@ -49,7 +58,8 @@ async function reason(response: Response): Promise<string> {
   const text = await response.text();
   try {
     const found = JSON.parse(text);
-    return found.error?.message ?? found.message ?? found.detail ?? text;
+    const said = found.error?.message ?? found.error ?? found.message ?? found.detail;
+    return typeof said === "string" ? said : text;
   } catch {
     return text.slice(0, 500) || `HTTP ${response.status}`;
   }

@@ -90,7 +90,12 @@ export async function opened(file: File): Promise<Opened> {
     if (!block) throw new Error(`${file.name} is not a page of a thought.`);
     return fromData(JSON.parse(block[2]!));
   }
-  const found = JSON.parse(text);
+  let found: any;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    throw new Error(`${file.name} is neither a page of a thought, nor npz, nor JSON.`);
+  }
   if (found?.version === 1 && found.traces) return fromData(found);
   const { trace, answer } = traceIn(found);
   return { thoughts: [fromTrace(trace, name, answer)], texts: {} };

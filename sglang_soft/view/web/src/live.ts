@@ -141,6 +141,7 @@ class Live {
   private async run(shown: Thought[], runs: Run[], step = 0): Promise<void> {
     if (this.runs.length) throw new Error("the last request is still running: stop it first.");
     this.runs = runs;
+    const before = this.app.thoughts;
     this.busy(true);
     say("Thinking…");
     for (const { thought } of runs) thought.running = true;
@@ -148,7 +149,11 @@ class Live {
     try {
       const ended = await Promise.allSettled(runs.map((run) => run.run()));
       const failed = ended.find((one) => one.status === "rejected");
-      if (failed) throw failed.reason;
+      if (failed) {
+        // Refused: what was there is worth more than an empty thought.
+        if (before.length && runs.every(({ thought }) => !thought.outputIds.length)) this.app.show(before);
+        throw failed.reason;
+      }
       const stopped = runs.some(({ thought }) => thought.reason === "abort");
       const counts = runs.map(({ thought }) => `${thought.thinkingTokens} thinking tokens`);
       say(`${stopped ? "Stopped" : "Done"}: ${counts.join(" and ")}.`);

@@ -13,6 +13,11 @@ const ENDS: Record<string, string> = {
   length: "cut by its length", abort: "stopped",
 };
 
+function ended({ reason, params }: Thought): string {
+  if (reason === "stop_rule" && params.stop?.rule) return `${params.stop.rule} ended it`;
+  return ENDS[reason!] ?? reason!;
+}
+
 export interface Timing {
   /** Milliseconds, from sending to the first step and to the end. */
   first: number;
@@ -28,7 +33,7 @@ export function facts(thought: Thought, timing: Timing | null, forks: number): H
   items.push(["answer", `${answers} tokens`]);
   if (thought.n) items.push(["mean entropy", `${written(mean(thought))} nats`]);
   items.push(["forks", String(forks)]);
-  const end = thought.running ? "thinking" : thought.reason === null ? "" : ENDS[thought.reason] ?? thought.reason;
+  const end = thought.running ? "thinking" : thought.reason === null ? "" : ended(thought);
   if (end) items.push(["end", end]);
   if (timing && timing.whole > 0) {
     const speed = timing.tokens / (timing.whole / 1000);
