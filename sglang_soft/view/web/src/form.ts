@@ -83,8 +83,10 @@ export class Form {
     const schema = nullable ? property.anyOf.find((one: Json) => one.type !== "null") : property;
     const standard = this.defaults[name] ?? property.default ?? null;
     const rows: Json[] = this.info.parameters;
-    const help = schema.description ?? property.description ??
+    const meaning = schema.description ?? property.description ??
       rows.find((row) => row.key === name)?.meaning ?? "";
+    const rules = this.info.stop_rules.map((rule: Json) => rule.rule).join(", ");
+    const help = name === "stop" ? `${meaning}. As {"rule": "NAME", ...}; rules: ${rules}` : meaning;
     const id = `p-${name}`;
     const described = { id, name, "aria-describedby": `${id}-help` };
     const choices: unknown[] | undefined = schema.enum ?? (schema.type === "boolean" ? [false, true] : undefined);
