@@ -98,7 +98,7 @@ def test_a_question_from_the_standard_input(server):
         (["-p", "max_topk=99"], ["max_topk", "[1, 32]", "99"]),
         (["--method", "magic"], ["method", "soft_gumbel", "magic"]),
         (["-p", "nope=1"], ["nope"]),
-        (["--max-tokens", "-1"], ["max_new_tokens"]),
+        (["--temperature", "-1"], ["temperature", "-1"]),
     ],
 )
 def test_what_the_server_refuses_is_status_1_and_one_line(server, args, words):
