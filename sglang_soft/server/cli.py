@@ -110,15 +110,16 @@ def evaluate(argv: Sequence[str]) -> None:
     cli.main(argv)
 
 
-_OTHERS = """other commands, each with --help:
-  sglang-soft ask QUESTION       ask a running server, and see it think
-  sglang-soft trace view FILE    a thought as a page; trace figure FILE: as a picture
-  sglang-soft verify FILE        check each step of a trace against the model
-  sglang-soft eval ...           accuracy of methods on benchmarks"""
-
-
 def main(argv: Sequence[str] | None = None) -> None:
-    argv = sys.argv[1:] if argv is None else argv
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+def run(argv: Sequence[str]) -> None:
     if argv[:1] == ["eval"]:
         return evaluate(argv[1:])
     if argv[:1] == ["ask"]:
@@ -134,15 +135,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         return trace_command.main(argv[1:])
     parser = argparse.ArgumentParser(
-        prog="sglang-soft", description=__doc__.splitlines()[0], epilog=_OTHERS,
+        prog="sglang-soft", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("table", choices=_TABLES, help="the table to print")
-    table = _TABLES[parser.parse_args(argv).table]()
-    try:
-        print(table, flush=True)
-    except BrokenPipeError:  # such as `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(_TABLES[parser.parse_args(argv).table]())
 
 
 if __name__ == "__main__":

@@ -92,10 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(REFUSED, str(error))
     except NoAnswer as error:
         return _failed(NO_ANSWER, f"no answer from {error}")
+    except BrokenPipeError:  # `sglang-soft` ends any command so
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # such as `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return REFUSED
         return _failed(REFUSED, str(error))
     except ValueError as error:
         return _failed(ARGUMENTS, str(error))

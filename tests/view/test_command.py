@@ -109,6 +109,13 @@ def test_what_holds_no_trace_is_an_error(content, says, tmp_path, capsys):
     assert re.search(says, capsys.readouterr().err)
 
 
+def test_more_names_than_files(trace, tmp_path, capsys):
+    trace.save(tmp_path / "a.npz")
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path / "a.npz", "--name", "x", "--name", "y")
+    assert ended.value.code == 2 and "--name is given 2 times" in capsys.readouterr().err
+
+
 def test_a_missing_file_and_no_command(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(tmp_path / "none.npz")
